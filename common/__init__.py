@@ -1,0 +1,1 @@
+"""Hold what at least two functions need: the layer of the stack."""

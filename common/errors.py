@@ -1,0 +1,130 @@
+"""Draw the tree of Sluice's own exceptions, split by who must act.
+
+SluiceError
+├── CallerError              the caller: a 4xx with a stable code
+│   ├── InvalidRequest       400, names the item and the rule
+│   ├── RequestTooLarge      413
+│   ├── NotFound             404
+│   └── Conflict             409
+├── Unavailable              nobody, for a while: 503, try again
+│   ├── StoreUnavailable     Redis cannot be reached or refuses to write
+│   └── QueueUnavailable     SQS cannot be reached or refused a message
+├── ModelError               the provider's answer to one call
+│   ├── ModelBusy            429 about rate: wait, no attempt is spent
+│   ├── ModelFailed          for a while: the next attempt may succeed
+│   └── ModelRefused         for good: the task fails with its code
+├── MessageError             us: a queue message that cannot be worked
+│   ├── MessageUnreadable    not one of ours
+│   └── MessageTooNew        written by a later version: leave it to that version's worker
+└── SettingError             the operator: the function does not start; names the variable
+
+No exception carries prompt or answer text, and nobody decides by an exception's message.
+Standard library only.
+"""
+
+from common.tasks import FailureCode
+
+
+class SluiceError(Exception):
+    """Stand for every error that Sluice raises on purpose."""
+
+
+class CallerError(SluiceError):
+    """Tell the caller what to change: `code` is stable, `pointer` names the item (RFC 6901), `detail` the rule."""
+
+    status = 400
+    code = "invalid_request"
+
+    def __init__(self, detail: str, *, pointer: str | None = None, code: str | None = None) -> None:
+        """Take the rule that was broken, without the offending text."""
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+        self.code = code or self.code
+
+
+class InvalidRequest(CallerError):
+    """Refuse a request that breaks a rule."""
+
+
+class RequestTooLarge(CallerError):
+    """Refuse a request over a limit of size or count."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class NotFound(CallerError):
+    """Say that the caller has nothing of this id."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(CallerError):
+    """Refuse a request that contradicts an earlier one."""
+
+    status = 409
+    code = "conflict"
+
+
+class Unavailable(SluiceError):
+    """Say that something we need does not answer for now: `retry_after` is in seconds."""
+
+    code = "unavailable"
+    retry_after = 2
+
+
+class StoreUnavailable(Unavailable):
+    """Redis cannot be reached, or refuses to write; whether the last command was applied is not known."""
+
+    code = "store_unavailable"
+
+
+class QueueUnavailable(Unavailable):
+    """SQS cannot be reached, or has refused messages to the end of our tries."""
+
+    code = "queue_unavailable"
+
+
+class ModelError(SluiceError):
+    """Classify the provider's answer to one call by its code."""
+
+    def __init__(self, code: FailureCode, *, retry_after: float | None = None) -> None:
+        """Take the code and, where the provider gave one, its wait in seconds."""
+        super().__init__(code.value)
+        self.code = code
+        self.retry_after = retry_after
+
+
+class ModelBusy(ModelError):
+    """The provider limits our rate: the call was not billed."""
+
+
+class ModelFailed(ModelError):
+    """The call failed in a way that another attempt may not."""
+
+
+class ModelRefused(ModelError):
+    """The call failed in a way that every attempt will."""
+
+
+class MessageError(SluiceError):
+    """Stand for a queue message that cannot be worked."""
+
+
+class MessageUnreadable(MessageError):
+    """The body is not a task message."""
+
+
+class MessageTooNew(MessageError):
+    """The body is of a later version than this code knows."""
+
+
+class SettingError(SluiceError):
+    """Stop the start: an environment variable is missing or wrong."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        """Take the variable's name and what it must be."""
+        super().__init__(f"{name} {rule}")
+        self.name = name

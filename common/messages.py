@@ -1,0 +1,83 @@
+"""Encode and decode the queue's message: one task, its prompt included.
+
+Standard library only. Fields are only ever added; a change that an older worker would misread raises VERSION.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from common.errors import MessageTooNew, MessageUnreadable
+from common.tasks import Task, TaskRef
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """Carry a task and what to ask the model for it.
+
+    `messages` and `params` are as the chat completions API takes them. `expected_tokens` is the caller's guess of the
+    answer's length, for the progress bar. Prompt text stays out of the repr, and so out of logs.
+    """
+
+    task: Task
+    messages: list[dict[str, Any]] = field(repr=False)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
+    expected_tokens: int | None = None
+
+    def encode(self) -> str:
+        """Write the message as JSON. ASCII only: SQS refuses some characters that JSON allows."""
+        task = self.task
+        return json.dumps(
+            {
+                "v": VERSION,
+                "tenant": task.ref.tenant,
+                "batch_id": task.ref.batch_id,
+                "index": task.ref.index,
+                "batch_size": task.batch_size,
+                "created_ms": task.created_ms,
+                "deadline_ms": task.deadline_ms,
+                "retention_ms": task.retention_ms,
+                "model": task.model,
+                "custom_id": task.custom_id,
+                "messages": self.messages,
+                "params": self.params,
+                "expected_tokens": self.expected_tokens,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def decode(cls, body: str) -> "TaskMessage":
+        """Read a message.
+
+        Raises:
+            MessageTooNew: a later version wrote it.
+            MessageUnreadable: it is not a task message.
+
+        """
+        try:
+            raw = json.loads(body)
+            version = raw["v"]
+            if not isinstance(version, int) or version > VERSION:
+                raise MessageTooNew
+            ref = TaskRef(str(raw["tenant"]), str(raw["batch_id"]), int(raw["index"]))
+            task = Task(
+                ref=ref,
+                batch_size=int(raw["batch_size"]),
+                created_ms=int(raw["created_ms"]),
+                deadline_ms=int(raw["deadline_ms"]),
+                retention_ms=int(raw["retention_ms"]),
+                model=str(raw["model"]),
+                custom_id=raw.get("custom_id"),
+            )
+            if TaskRef.parse(ref.tenant, ref.task_id) != ref:
+                raise MessageUnreadable
+            messages = raw["messages"]
+            if not isinstance(messages, list) or not messages:
+                raise MessageUnreadable
+            return cls(task, messages, dict(raw.get("params") or {}), raw.get("expected_tokens"))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # `from None`: the JSON error's text quotes the body, and the body is the prompt.
+            raise MessageUnreadable from None

@@ -1,0 +1,263 @@
+"""Define a task: its identity, its states and the transitions between them.
+
+Standard library only: every function imports this module at its cold start.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+MAX_BATCH_SIZE: Final = 10_000
+"""Tasks in one batch, at most: the index of a task id has four digits."""
+
+_BIRTH_BYTES: Final = 6
+"""A batch id opens with its birth, as in UUIDv7: milliseconds since 1970 in 48 bits."""
+
+_RANDOM_BYTES: Final = 16
+"""And ends with 128 random bits, so that no id can be guessed."""
+
+_BATCH_ID: Final = re.compile(r"[0-9a-v]{36}")
+_TASK_ID: Final = re.compile(r"([0-9a-v]{36})-(0|[1-9][0-9]{0,3})")
+
+
+class TaskStatus(StrEnum):
+    """Name the states of a task's record."""
+
+    QUEUED = "queued"
+    """Accepted; its message waits in the queue, or waits out a back-off there."""
+    PROCESSING = "processing"
+    """A worker holds the lease and asks the model."""
+    COMPLETED = "completed"
+    """The model answered; the result is in the record."""
+    FAILED = "failed"
+    """It will not be tried again; the record says why in `code`."""
+    CANCELLED = "cancelled"
+    """Its owner took it back before it ended."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the state never changes again."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
+    # A repeat of `processing` is a claim after a lease has run out. `queued` may end without a claim: at its deadline,
+    # in the dead-letter queue, or with an answer that arrives after Redis has lost the claim.
+    TaskStatus.QUEUED: frozenset(
+        {TaskStatus.PROCESSING, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED},
+    ),
+    TaskStatus.PROCESSING: frozenset(
+        {TaskStatus.PROCESSING, TaskStatus.QUEUED, TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED},
+    ),
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.FAILED: frozenset(),
+    TaskStatus.CANCELLED: frozenset(),
+}
+"""Say which state may follow which; the Lua scripts of common.store are tested against this table."""
+
+
+class FailureCode(StrEnum):
+    """Name why a try, or a whole task, failed. The values are part of the API and never change."""
+
+    RATE_LIMITED = "rate_limited"
+    """The model asked to slow down; waiting costs no attempt."""
+    PAUSED = "paused"
+    """The model is paused for all workers after a 429; waiting costs no attempt."""
+    TIMEOUT = "timeout"
+    """The model did not finish its answer in the time of one call."""
+    CONNECTION = "connection"
+    """The model could not be reached, or the connection broke."""
+    SERVER_ERROR = "server_error"
+    """The model answered 408, 409 or 5xx, or reported an error inside the stream."""
+    STREAM_CUT = "stream_cut"
+    """The answer ended without a finish reason."""
+    UNREADABLE_ANSWER = "unreadable_answer"
+    """The model's answer was not what its protocol says."""
+    WORKER_STOPPED = "worker_stopped"
+    """The worker's time ran out while the answer was under way."""
+
+    BAD_REQUEST = "bad_request"
+    """The model refused the request as malformed (400 or 422)."""
+    UNAUTHORIZED = "unauthorized"
+    """The model refused the service's key (401)."""
+    FORBIDDEN = "forbidden"
+    """The service's key may not use this model (403)."""
+    MODEL_NOT_FOUND = "model_not_found"
+    """The model does not exist at the provider (404)."""
+    REQUEST_TOO_LARGE = "request_too_large"
+    """The provider does not take a request of this size (413)."""
+    CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+    """Prompt and answer together do not fit the model's context."""
+    CONTENT_POLICY = "content_policy"
+    """The provider's content policy, or the model itself, refused the prompt or its answer."""
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    """The provider's account has no money or quota left: no wait cures it."""
+
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    """Every allowed attempt failed; `last_code` says how the last one did."""
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    """The deadline passed before an answer was there."""
+    DEAD_LETTER = "dead_letter"
+    """The queue gave its message up after too many receives."""
+    NOT_ACCEPTED = "not_accepted"
+    """The call that brought it was not answered with 202."""
+
+
+class WaitingOn(StrEnum):
+    """Name what a queued task waits for."""
+
+    CAPACITY = "capacity"
+    """A free slot in a worker."""
+    RATE_LIMIT = "rate_limit"
+    """Our own or the provider's limit of requests or tokens."""
+    PROVIDER = "provider"
+    """The provider's recovery from an error: a back-off between two attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """Address one task: whose, in which batch, at which place.
+
+    `tenant` comes from the authorizer only, so a foreign id addresses nothing.
+    """
+
+    tenant: str
+    batch_id: str
+    index: int
+
+    @property
+    def task_id(self) -> str:
+        """Return the id that the caller sees."""
+        return f"{self.batch_id}-{self.index}"
+
+    @classmethod
+    def parse(cls, tenant: str, task_id: str) -> "TaskRef | None":
+        """Read a caller's task id; None if no task can have it."""
+        match = _TASK_ID.fullmatch(task_id)
+        return cls(tenant, match[1], int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """State what never changes about a task; the queue's message carries it, so a lost record can be rebuilt.
+
+    Times are milliseconds since 1970 by the store's clock; `retention_ms` is how long the ended task can be read.
+    """
+
+    ref: TaskRef
+    batch_size: int
+    created_ms: int
+    deadline_ms: int
+    retention_ms: int
+    model: str
+    custom_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Count the tokens that the provider says it billed for one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold a finished answer of the model. `finish_reason` is `length` where the model cut it at its token limit."""
+
+    text: str
+    finish_reason: str
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """Show a task as the store holds it at one moment.
+
+    `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` counts the tries that may
+    have cost money. Times are milliseconds since 1970; `expires_ms` is when the record will be dropped.
+    """
+
+    ref: TaskRef
+    status: TaskStatus
+    progress: int
+    attempts: int
+    created_ms: int
+    deadline_ms: int
+    expires_ms: int
+    model: str
+    custom_id: str | None = None
+    started_ms: int | None = None
+    updated_ms: int | None = None
+    ended_ms: int | None = None
+    partial: str | None = None
+    answer: Answer | None = None
+    code: FailureCode | None = None
+    last_code: FailureCode | None = None
+    waiting_on: WaitingOn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`."""
+
+    tenant: str
+    batch_id: str
+    size: int
+    created_ms: int
+    deadline_ms: int
+    expires_ms: int
+
+    def refs(self) -> list[TaskRef]:
+        """Address every task of the batch, in the order it was sent."""
+        return [TaskRef(self.tenant, self.batch_id, index) for index in range(self.size)]
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """Ask the store to record a batch of queued tasks.
+
+    `digest` is the SHA-256 of the request when it came with an Idempotency-Key, else None. Durations are milliseconds.
+    """
+
+    tenant: str
+    batch_id: str
+    model_of: tuple[str, ...]
+    custom_id_of: tuple[str | None, ...]
+    deadline_in_ms: int
+    retention_ms: int
+    digest: str | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """Count its tasks."""
+        return len(self.model_of)
+
+
+def new_batch_id(now_ms: int, random: bytes) -> str:
+    """Make a batch id from its birth (milliseconds since 1970) and 16 random bytes."""
+    if len(random) != _RANDOM_BYTES:
+        message = f"a batch id takes {_RANDOM_BYTES} random bytes, not {len(random)}"
+        raise ValueError(message)
+    return _text_of(now_ms.to_bytes(_BIRTH_BYTES) + random)
+
+
+def batch_id_of_key(tenant: str, idempotency_key: str) -> str:
+    """Derive the batch id that a tenant's Idempotency-Key always gives; it tells neither of the two."""
+    digest = hashlib.sha256(f"{len(tenant)}:{tenant}:{idempotency_key}".encode()).digest()
+    return _text_of(digest[: _BIRTH_BYTES + _RANDOM_BYTES])
+
+
+def is_batch_id(text: str) -> bool:
+    """Tell whether a batch can have this id."""
+    return _BATCH_ID.fullmatch(text) is not None
+
+
+def _text_of(raw: bytes) -> str:
+    # base32hex keeps the order of the bytes, so ids sort by birth.
+    return base64.b32hexencode(raw).decode().rstrip("=").lower()
