@@ -248,9 +248,12 @@ def new_batch_id(now_ms: int, random: bytes) -> str:
 
 
 def batch_id_of_key(tenant: str, idempotency_key: str) -> str:
-    """Derive the batch id that a tenant's Idempotency-Key always gives; it tells neither of the two."""
+    """Derive the batch id that a tenant's Idempotency-Key always gives; it tells neither of the two.
+
+    It opens with a `v`, which a birth will do only after the year 10,000: such an id has no birth.
+    """
     digest = hashlib.sha256(f"{len(tenant)}:{tenant}:{idempotency_key}".encode()).digest()
-    return _text_of(digest[: _BIRTH_BYTES + _RANDOM_BYTES])
+    return "v" + _text_of(digest[: _BIRTH_BYTES + _RANDOM_BYTES])[1:]
 
 
 def is_batch_id(text: str) -> bool:

@@ -1,0 +1,103 @@
+"""Say what each transition of a record asks for and answers. Standard library only.
+
+Every transition is one Lua script in common/store; the in-memory fake in tests/fakes.py keeps the same contract.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from common.tasks import FailureCode, Task, TaskRef
+
+
+class CreateOutcome(StrEnum):
+    """Tell what became of a new batch."""
+
+    CREATED = "created"
+    """Recorded now: send its messages."""
+    UNSENT = "unsent"
+    """Recorded earlier under the same Idempotency-Key, but its sending failed or died: send its messages again."""
+    SENDING = "sending"
+    """The same request is being accepted at this moment by another call."""
+    ACCEPTED = "accepted"
+    """The same request was answered with 202 before."""
+    CONFLICT = "conflict"
+    """The Idempotency-Key was used for another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Answer a create: the batch's times by the store's clock, the first call's times for a repeat."""
+
+    outcome: CreateOutcome
+    created_ms: int
+    deadline_ms: int
+
+
+class ClaimOutcome(StrEnum):
+    """Tell a worker what to do with a message."""
+
+    CLAIMED = "claimed"
+    """The caller holds the lease: ask the model."""
+    BUSY = "busy"
+    """Another owner may be alive: put the message back for `wait_ms`, never acknowledge it."""
+    ENDED = "ended"
+    """The task is in a terminal state, or was put into one now: acknowledge the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Answer a claim. `code` is set when this claim ended the task: its deadline or its attempts had run out."""
+
+    outcome: ClaimOutcome
+    attempt: int = 0
+    now_ms: int = 0
+    wait_ms: int = 0
+    code: FailureCode | None = None
+
+
+class ReleaseOutcome(StrEnum):
+    """Tell a worker whether the task will be tried again."""
+
+    RELEASED = "released"
+    """Queued again: put the message back."""
+    EXHAUSTED = "exhausted"
+    """That was the last attempt; the task has failed: acknowledge the message."""
+    LOST = "lost"
+    """The caller no longer owned the task: put the message back, the next claim decides."""
+
+
+class EndOutcome(StrEnum):
+    """Tell whether complete, fail or cancel ended the task."""
+
+    ENDED = "ended"
+    """This call, or a repeat of it by the same owner, wrote the terminal state."""
+    ALREADY = "already"
+    """Another terminal state was there first; it stays."""
+    LOST = "lost"
+    """The caller does not own the task, and somebody who may be alive does."""
+    MISSING = "missing"
+    """There is no such record (cancel only: the others rebuild it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressNote:
+    """Report how far an answer is: 0 to 99 percent, with the text so far."""
+
+    ref: TaskRef
+    owner: str
+    percent: int
+    partial: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Ask for, or stand for, the right to work on a task.
+
+    `owner` is random for each claim: it is the fence. `lease_ms` runs from the claim to the invocation's hard end plus
+    a grace, so an unexpired lease means a possibly live worker.
+    """
+
+    task: Task
+    owner: str
+    lease_ms: int
+    max_attempts: int
