@@ -1,0 +1,140 @@
+# Sluice: everything there is to run. `make` alone lists it.
+#
+# Environments and builds are made when something needs them, and made again only when what they come from changed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup demo local test check build lock clean
+
+# ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
+
+PORT ?= 8000#            port of the local API, on loopback
+CONCURRENCY ?= 3#        model calls at a time, for each worker
+WORKERS ?= 2#            workers at a time (MaximumConcurrency), at least 2
+WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
+ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
+BUILD_DIR ?= .aws-sam/build#  where it builds
+PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
+# OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a
+# stand-in answers for the model.
+
+# ---- The targets -----------------------------------------------------------------------------------------------------
+
+help: ## List the targets and the settings
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@printf '\nSettings, as in `make demo CONCURRENCY=4`:\n'
+	@awk '/^[A-Z_]+ \?=.*#/ { name = $$1; value = $$0; sub(/^[^=]*= */, "", value); sub(/#.*/, "", value); \
+		text = $$0; sub(/^[^#]*# */, "", text); printf "  %-15s %-16s %s\n", name, value, text }' Makefile
+	@printf '  %-32s %s\n' 'OPENAI_API_KEY, OPENAI_BASE_URL' 'the real model for demo and local, instead of the stand-in' \
+		'MODELS' 'comma list of the models that may be asked for'
+
+setup: .venv/.made .venv-sam/.made .venv-ministack/.made ## Make the three Python environments
+	@:
+
+demo: setup ## Start the stack, send four prompts, watch them, stop
+	@exec .venv/bin/python -m local demo
+
+local: setup ## Run the whole stack on this machine until Ctrl-C
+	@exec .venv/bin/python -m local up
+
+demo local: export PORT := $(PORT)
+demo local: export CONCURRENCY := $(CONCURRENCY)
+demo local: export WORKERS := $(WORKERS)
+demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
+
+test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
+	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+
+# Nested stacks stand in infra/; `sam validate` sees only the root template.
+TEMPLATES = template.yaml $(wildcard infra/*.yaml)
+
+check: .venv/.made .venv-sam/.made ## Lint, types, import rules and templates
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/cfn-lint $(TEMPLATES)
+	$(SAM) validate --lint
+
+build: $(BUILD_DIR)/.built-$(ARCH) ## Build what deploys, with bytecode (ARCH, BUILD_DIR)
+
+lock: .venv/.made ## Take the newest versions that the .in files allow
+	$(call compile,uv,--universal)
+	$(call compile,dev,--universal)
+	$(call compile,sam,--universal)
+	$(call compile,ministack,--universal)
+	$(call compile_shipped,common)
+	$(call compile_shipped,functions/submit)
+	$(call compile_shipped,functions/worker)
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv-sam .venv-ministack .aws-sam .build .local .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find common functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ---- Environments ----------------------------------------------------------------------------------------------------
+
+# Made from nothing each time, so that what a lock no longer names is gone. pip brings in uv, which fills an environment
+# about ten times as fast; pip does it all where uv can't (it does not read pip's configuration, such as a mirror).
+# $(call fill,<environment>,<lock>)
+define fill
+	@{ .venv/bin/uv pip install --system-certs --require-hashes --python $(1)/bin/python -r $(2) || \
+		.venv/bin/python -m pip --python $(1)/bin/python install --disable-pip-version-check --require-hashes -r $(2); \
+		} >$(1)/install.log 2>&1 || { tail -n 20 $(1)/install.log >&2; exit 1; }
+	@touch $@
+endef
+
+.venv/.made: requirements/uv.txt requirements/dev.txt
+	@echo 'Setting up .venv: the product, its tests and checks …'
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo 'Sluice needs Python 3.13 and found none on the PATH. Install it, or name it: make PYTHON=/path/to/python3.13' >&2; \
+		exit 1; \
+	fi; \
+	"$$python" -m venv --clear .venv
+	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/uv.txt \
+		>.venv/install.log 2>&1 || { tail -n 20 .venv/install.log >&2; exit 1; }
+	$(call fill,.venv,requirements/dev.txt)
+
+.venv-sam/.made: requirements/sam.txt | .venv/.made
+	@echo 'Setting up .venv-sam: the SAM CLI …'
+	@.venv/bin/python -m venv --clear --without-pip .venv-sam
+	$(call fill,.venv-sam,requirements/sam.txt)
+
+.venv-ministack/.made: requirements/ministack.txt | .venv/.made
+	@echo 'Setting up .venv-ministack: AWS on this machine …'
+	@.venv/bin/python -m venv --clear --without-pip .venv-ministack
+	$(call fill,.venv-ministack,requirements/ministack.txt)
+
+# The first Python 3.13 there is, by its own path: pyenv's python3.13 is a shim that follows the folder it is called in,
+# and fails where no 3.13 is chosen, while one may well be installed.
+PYTHON ?=
+FIND_PYTHON = for python in "$(PYTHON)" python3.13 python3 python "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
+	[ -n "$$python" ] && "$$python" -c 'import ensurepip, os, sys; \
+sys.version_info[:2] == (3, 13) and sys.exit(print(os.path.realpath(sys._base_executable)))' 2>/dev/null && \
+	break; done
+
+# ---- Locks -----------------------------------------------------------------------------------------------------------
+
+COMPILE = .venv/bin/uv pip compile --quiet --system-certs --upgrade --generate-hashes --no-header --python-version 3.13
+# $(call compile,<name>,<options>)
+compile = $(COMPILE) $(2) requirements/$(1).in --output-file requirements/$(1).txt
+# What ships takes its versions from dev.txt, so that what is tested is what ships. It is resolved for Lambda's own system
+# and not for all: markers such as sys_platform would be judged on the machine that builds.
+compile_shipped = $(COMPILE) --python-platform aarch64-manylinux_2_34 --constraints requirements/dev.txt \
+	$(1)/requirements.in --output-file $(1)/requirements.txt
+
+# ---- Build -----------------------------------------------------------------------------------------------------------
+
+# Python 3.13 comes first on the PATH: the builder looks there for the runtime's interpreter.
+SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+SOURCES = template.yaml $(wildcard infra/*.yaml) $(shell find common functions -type f ! -path '*/__pycache__/*')
+
+# `sam build` ships no bytecode, and without it a cold start takes three times as long. unchecked-hash: the files get new
+# times on the way to Lambda, which must not make the bytecode stale.
+$(BUILD_DIR)/.built-$(ARCH): $(SOURCES) | .venv/.made .venv-sam/.made
+	@echo 'Building for $(ARCH) in $(BUILD_DIR) …'
+	@$(SAM) build --build-dir $(BUILD_DIR) --parameter-overrides Architecture=$(ARCH)
+	@.venv/bin/python -m compileall -q -j0 --invalidation-mode unchecked-hash -s $(BUILD_DIR) $(BUILD_DIR)
+	@touch $@
