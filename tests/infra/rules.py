@@ -1,0 +1,204 @@
+"""State the rules that cfn-lint is silent on. A rule takes a stack and yields a complaint for each breach.
+
+The rules of the queues and their functions are in this module, those of permissions and secrets in `rules_of_access`.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+from tests.infra.stack import Properties, Stack, target
+
+type Complaints = Iterator[str]
+
+LEASE_MARGIN_SECONDS = 5
+"""A lease ends this long after the worker's hard end (docs/architecture.md)."""
+
+GATEWAY_TIMEOUT_SECONDS = 29
+"""API Gateway waits no longer for a function."""
+
+GATEWAY_ANSWERS = {"UNAUTHORIZED", "ACCESS_DENIED", "THROTTLED", "DEFAULT_4XX", "DEFAULT_5XX"}
+
+
+def sources(stack: Stack) -> Iterator[tuple[str, Properties, str, str]]:
+    """Yield each event source mapping's name and properties, its queue and its function."""
+    for name, source in stack.of_type("Lambda::EventSourceMapping"):
+        yield name, source, target(source["EventSourceArn"]), target(source["FunctionName"])
+
+
+def visibility_is_six_times_the_functions_timeout(stack: Stack) -> Complaints:
+    for _, _, queue, function in sources(stack):
+        timeout = int(stack.properties(function)["Timeout"])
+        if int(stack.properties(queue).get("VisibilityTimeout", 30)) < 6 * timeout:
+            yield f"{queue}: VisibilityTimeout is less than 6 x the {timeout} s of {function}"
+
+
+def a_source_queue_hands_over_after_twenty_receives(stack: Stack) -> Complaints:
+    dead_letters = {target(queue.get("RedrivePolicy", {}).get("deadLetterTargetArn")) for _, queue in queues(stack)}
+    for name, queue in queues(stack):
+        if name not in dead_letters and queue.get("RedrivePolicy", {}).get("maxReceiveCount") != 20:
+            yield f"{name}: maxReceiveCount is not 20"
+
+
+def queues(stack: Stack) -> Iterator[tuple[str, Properties]]:
+    """Yield the name and the properties of each queue."""
+    return stack.of_type("SQS::Queue")
+
+
+def dead_letters_outlive_the_queue_they_come_from(stack: Stack) -> Complaints:
+    four_days = 345_600  # what SQS takes where nothing is said
+    for name, queue in queues(stack):
+        dead_letters = target(queue.get("RedrivePolicy", {}).get("deadLetterTargetArn"))
+        if not dead_letters:
+            continue
+        retention = int(queue.get("MessageRetentionPeriod", four_days))
+        if int(stack.properties(dead_letters).get("MessageRetentionPeriod", four_days)) <= retention:
+            yield f"{dead_letters}: keeps messages no longer than {name}"
+
+
+def queues_encrypt_what_they_hold(stack: Stack) -> Complaints:
+    for name, queue in queues(stack):
+        if queue.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in queue:
+            yield f"{name}: no server-side encryption"
+
+
+def only_failed_messages_come_back(stack: Stack) -> Complaints:
+    for name, source, _, _ in sources(stack):
+        if "ReportBatchItemFailures" not in source.get("FunctionResponseTypes", []):
+            yield f"{name}: no ReportBatchItemFailures"
+
+
+def concurrency_is_bounded_at_the_event_source(stack: Stack) -> Complaints:
+    for name, source, _, function in sources(stack):
+        if int(source.get("ScalingConfig", {}).get("MaximumConcurrency", 0)) < 2:
+            yield f"{name}: no MaximumConcurrency of at least 2"
+        if "ReservedConcurrentExecutions" in stack.properties(function):
+            yield f"{function}: reserved concurrency sends throttled messages to the dead-letter queue"
+
+
+def each_time_is_shorter_than_the_next(stack: Stack) -> Complaints:
+    worker = stack.variables("WorkerFunction")
+    submit = stack.variables("SubmitFunction")
+    timeout = int(stack.properties("WorkerFunction")["Timeout"])
+    queue = stack.properties("TaskQueue")
+    times = [
+        ("the model's timeout", int(worker["MODEL_TIMEOUT_SECONDS"])),
+        ("the worker's timeout", timeout),
+        ("the lease", timeout + LEASE_MARGIN_SECONDS),
+        ("the visibility timeout", int(queue["VisibilityTimeout"])),
+        ("the deadline", int(submit["DEADLINE_SECONDS"])),
+        (
+            "the record's and the queue's retention",
+            min(int(submit["RETENTION_SECONDS"]), queue["MessageRetentionPeriod"]),
+        ),
+    ]
+    for (shorter, seconds), (longer, more) in itertools.pairwise(times):
+        if seconds >= more:
+            yield f"{shorter} ({seconds} s) is not shorter than {longer} ({more} s)"
+    if int(worker["WORKER_TIMEOUT_SECONDS"]) != timeout:
+        yield "WORKER_TIMEOUT_SECONDS is not the worker's timeout"
+
+
+def every_function_has_a_log_group_that_ends(stack: Stack) -> Complaints:
+    taken: set[str] = set()
+    for name, function in stack.of_type("Lambda::Function"):
+        group = target(function.get("LoggingConfig", {}).get("LogGroup"))
+        if not group or group in taken:
+            yield f"{name}: no log group of its own"
+        elif "RetentionInDays" not in stack.properties(group):
+            yield f"{group}: kept for ever"
+        taken.add(group)
+
+
+def functions_are_packaged_under_their_own_path(stack: Stack) -> Complaints:
+    """What SAM builds has to import as it does here: functions.<name>, common, and nothing else on the path."""
+    architecture = {"Ref": "Architecture"}
+    for name, resource in stack.source["Resources"].items():
+        properties = resource.get("Properties", {})
+        build = resource.get("Metadata", {}).get("BuildProperties", {})
+        if resource["Type"] == "AWS::Serverless::Function":
+            folder = properties["CodeUri"].rstrip("/")
+            package = folder.replace("/", ".")
+            if build != {"ParentPackageMode": "explicit", "ParentPackages": package}:
+                yield f"{name}: not built as the package {package}"
+            if properties["Handler"] != f"{package}.handler.lambda_handler":
+                yield f"{name}: its handler is not in {folder}"
+        elif resource["Type"] == "AWS::Serverless::LayerVersion":
+            if build != {"ParentPackageMode": "explicit", "ParentPackages": properties["ContentUri"].rstrip("/")}:
+                yield f"{name}: not built as a package"
+            if resource["Metadata"].get("BuildArchitecture") != architecture:
+                yield f"{name}: not built for the functions' architecture"
+    if stack.source["Globals"]["Function"].get("Architectures") != [architecture]:
+        yield "Globals: the functions' architecture is not the parameter"
+
+
+def every_method_asks_the_authorizer(stack: Stack) -> Complaints:
+    for name, api in stack.of_type("ApiGateway::RestApi"):
+        schemes = api["Body"].get("components", {}).get("securitySchemes", {})
+        custom = {scheme for scheme, body in schemes.items() if body.get("x-amazon-apigateway-authtype") == "custom"}
+        for path, methods in api["Body"]["paths"].items():
+            for method, body in methods.items():
+                asked = {scheme for choice in body.get("security", []) for scheme in choice}
+                if not asked or not asked <= custom:
+                    yield f"{name}: {method.upper()} {path} has no authorizer"
+
+
+def functions_answer_before_the_gateway_gives_up(stack: Stack) -> Complaints:
+    for name, resource in stack.source["Resources"].items():
+        events = resource.get("Properties", {}).get("Events", {}).values()
+        if any(event["Type"] == "Api" for event in events):
+            timeout = int(stack.properties(name).get("Timeout", 3))
+            if timeout >= GATEWAY_TIMEOUT_SECONDS:
+                yield f"{name}: runs {timeout} s, and API Gateway waits for {GATEWAY_TIMEOUT_SECONDS}"
+
+
+def the_gateways_own_errors_are_problems_with_a_code(stack: Stack) -> Complaints:
+    for name, api in stack.of_type("ApiGateway::RestApi"):
+        answers = api["Body"].get("x-amazon-apigateway-gateway-responses", {})
+        for missing in sorted(GATEWAY_ANSWERS - answers.keys()):
+            yield f"{name}: {missing} answers as API Gateway pleases"
+        for kind, answer in answers.items():
+            if answer["responseParameters"].get("gatewayresponse.header.Content-Type") != "'application/problem+json'":
+                yield f"{name}: {kind} is not application/problem+json"
+            # The one variable there is stands for a string with its quotes.
+            text = answer["responseTemplates"]["application/json"].replace("$context.error.messageString", '"why"')
+            body = json.loads(text)
+            if not body.keys() >= {"type", "title", "detail", "code"}:
+                yield f"{name}: {kind} lacks a member of a problem"
+            if str(body.get("status", "")) != answer.get("statusCode", ""):
+                yield f"{name}: {kind} says another status than it has"
+
+
+def every_function_is_traced(stack: Stack) -> Complaints:
+    for name, function in stack.of_type("Lambda::Function"):
+        if function.get("TracingConfig") != {"Mode": "Active"}:
+            yield f"{name}: not traced"
+
+
+def a_queues_address_is_given_to_its_functions(stack: Stack) -> Complaints:
+    expected = [
+        ("SubmitFunction", "QUEUE_URL", "TaskQueue"),
+        ("WorkerFunction", "QUEUE_URL", "TaskQueue"),
+        ("DeadLetterFunction", "DEAD_LETTER_QUEUE_URL", "DeadLetterQueue"),
+    ]
+    for function, variable, queue in expected:
+        if target(stack.variables(function).get(variable)) != queue:
+            yield f"{function}: {variable} is not {queue}"
+
+
+RULES = [
+    visibility_is_six_times_the_functions_timeout,
+    a_source_queue_hands_over_after_twenty_receives,
+    dead_letters_outlive_the_queue_they_come_from,
+    queues_encrypt_what_they_hold,
+    only_failed_messages_come_back,
+    concurrency_is_bounded_at_the_event_source,
+    each_time_is_shorter_than_the_next,
+    every_function_has_a_log_group_that_ends,
+    functions_are_packaged_under_their_own_path,
+    every_method_asks_the_authorizer,
+    functions_answer_before_the_gateway_gives_up,
+    the_gateways_own_errors_are_problems_with_a_code,
+    every_function_is_traced,
+    a_queues_address_is_given_to_its_functions,
+]

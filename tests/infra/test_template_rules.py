@@ -1,0 +1,62 @@
+"""Hold template.yaml, translated as SAM translates it, against the rules; and the rules against planted faults."""
+
+import pytest
+
+from tests.infra import rules, rules_of_access
+from tests.infra.faults import FAULTS, Fault, Rule
+from tests.infra.stack import Stack, read_template
+
+RULES = [*rules.RULES, *rules_of_access.RULES]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    return Stack.of(read_template())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_template_keeps_the_rule(rule: Rule, stack: Stack) -> None:
+    assert list(rule(stack)) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_planted_fault_wakes_its_rule(fault: Fault) -> None:
+    # GIVEN a template that breaks one rule
+    stack = Stack.of(fault.plant(read_template()))
+
+    # WHEN that rule looks at it
+    complaints = list(fault.rule(stack))
+
+    # THEN it complains, and of the right place
+    assert any(fault.culprit in complaint for complaint in complaints), complaints
+
+
+def test_no_rule_is_without_a_fault() -> None:
+    assert {rule.__name__ for rule in RULES} == {fault.rule.__name__ for fault in FAULTS}
+
+
+def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
+    functions = {name for name, _ in stack.of_type("Lambda::Function")}
+    routes = {
+        (method.upper(), path)
+        for path, methods in stack.properties("Api")["Body"]["paths"].items()
+        for method in methods
+    }
+
+    assert functions == {
+        "AuthorizerFunction",
+        "DeadLetterFunction",
+        "StatusFunction",
+        "SubmitFunction",
+        "WorkerFunction",
+    }
+    assert routes == {
+        ("POST", "/tasks"),
+        ("GET", "/tasks"),
+        ("GET", "/tasks/{task_id}"),
+        ("GET", "/batches/{batch_id}"),
+    }
+    assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
+        ("TaskQueue", "WorkerFunction"),
+        ("DeadLetterQueue", "DeadLetterFunction"),
+    }
