@@ -43,7 +43,7 @@ class Stack:
                     resource["Properties"][name] = "s3://bucket/key"
         translated = transform(packaged, {}, None)
         defaults = {name: body["Default"] for name, body in source["Parameters"].items() if "Default" in body}
-        return cls(source, _resolve(translated["Resources"], defaults))
+        return cls(source, {name: _resolve(body, defaults) for name, body in translated["Resources"].items()})
 
     def of_type(self, kind: str) -> Iterator[tuple[str, Properties]]:
         """Yield the name and the properties of each resource of a type, such as `SQS::Queue`."""
@@ -85,7 +85,7 @@ def listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _resolve(value: Any, defaults: Mapping[str, Any]) -> Any:
+def _resolve(value: object, defaults: Mapping[str, object]) -> object:
     if isinstance(value, dict):
         if value.keys() == {"Ref"} and value["Ref"] in defaults:
             return defaults[value["Ref"]]
