@@ -1,0 +1,15 @@
+-- Write the answer: the first result wins, whoever brings it.
+-- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?.  Answers the outcome.
+local by = 'complete:' .. ARGV[7]
+
+local record = load_or_rebuild()
+if not record then return 'already' end
+if record.ended_by == by then return 'ended' end
+if is_terminal(record) then return 'already' end
+
+finish(KEYS[1], record, 'completed', now, by, {
+  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), progress = 100,
+  -- An answer has cost an attempt, also where Redis has lost the count.
+  attempt = math.max(record.attempt, 1),
+})
+return 'ended'

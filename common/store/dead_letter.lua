@@ -1,0 +1,13 @@
+-- Fail a task whose message the queue has given up, unless a worker may be alive.
+-- KEYS: task, batch.  ARGV: the message's six, code.  Answers the outcome.
+local by = 'dead_letter'
+
+local record = load_or_rebuild()
+if not record then return 'already' end
+apply_deadline(KEYS[1], record, 'deadline')
+if record.ended_by == by then return 'ended' end
+if is_terminal(record) then return 'already' end
+if is_live(record) then return 'lost' end
+
+finish(KEYS[1], record, 'failed', now, by, { code = ARGV[7] })
+return 'ended'

@@ -1,0 +1,85 @@
+-- Shared by all scripts. Times are milliseconds since 1970; an argument that may be absent is '' or '=' and its value.
+
+local function optional(argument)
+  if argument == '' then return nil end
+  return string.sub(argument, 2)
+end
+
+-- Write fields of a hash; those that are nil are left alone.
+local function set(key, fields)
+  local flat = {}
+  for name, value in pairs(fields) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', key, unpack(flat))
+end
+
+-- Return what decides over a task, or nil where there is no record.
+local function load(key)
+  local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
+    'past_owner', 'ended_by', 'progress', 'code')
+  if not value[1] then return nil end
+  return {
+    status = value[1], attempt = tonumber(value[2]), owner = value[3], lease = tonumber(value[4]),
+    deadline = tonumber(value[5]), retention = tonumber(value[6]), past_owner = value[7], ended_by = value[8],
+    progress = tonumber(value[9]), code = value[10],
+  }
+end
+
+local function is_terminal(record)
+  return record.status ~= 'queued' and record.status ~= 'processing'
+end
+
+local function is_live(record)
+  return record.status == 'processing' and now < record.lease
+end
+
+-- End a task. `ended_by` names the call that did it, so that its repeat gets the same answer.
+local function finish(key, record, status, at, by, fields)
+  fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
+  redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')
+  set(key, fields)
+  redis.call('PEXPIREAT', key, at + record.retention)
+  record.status, record.ended_by, record.code = status, by, fields.code
+end
+
+-- A task that has not ended by its deadline fails then, whenever that is noticed.
+local function apply_deadline(key, record, by)
+  if not is_terminal(record) and now >= record.deadline then
+    finish(key, record, 'failed', record.deadline, by, { code = 'deadline_exceeded' })
+  end
+end
+
+local function write_queued(key, task)
+  set(key, {
+    status = 'queued', attempt = 0, progress = 0, waiting_on = 'capacity', updated = now,
+    created = task.created, deadline = task.deadline, retention = task.retention,
+    model = task.model, custom_id = task.custom_id,
+  })
+  redis.call('PEXPIREAT', key, task.deadline + task.retention)
+end
+
+local function write_batch(key, batch)
+  set(key, batch)
+  redis.call('PEXPIREAT', key, batch.deadline + batch.retention)
+end
+
+-- Return the record at KEYS[1] and whether it was rebuilt: Redis had lost it, and ARGV[1] to ARGV[6] are what the
+-- message says of the task. The batch at KEYS[2] is rebuilt likewise. Return nil where the record has had its time.
+local function load_or_rebuild()
+  local task = {
+    size = ARGV[1], created = tonumber(ARGV[2]), deadline = tonumber(ARGV[3]), retention = tonumber(ARGV[4]),
+    model = ARGV[5], custom_id = optional(ARGV[6]),
+  }
+  local record = load(KEYS[1])
+  if not record and now >= task.deadline + task.retention then return nil, false end
+  if redis.call('EXISTS', KEYS[2]) == 0 then
+    write_batch(KEYS[2],
+      { size = task.size, created = task.created, deadline = task.deadline, retention = task.retention })
+  end
+  if record then return record, false end
+  write_queued(KEYS[1], task)
+  return load(KEYS[1]), true
+end
+

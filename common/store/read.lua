@@ -1,0 +1,15 @@
+-- Read records, failing those that are past their deadline.  KEYS: tasks.  ARGV: the names of the fields.
+-- Answers for each key {fields…, expiry} or nil.
+local records = {}
+for place, key in ipairs(KEYS) do
+  local record = load(key)
+  if record then
+    apply_deadline(key, record, 'deadline')
+    local values = redis.call('HMGET', key, unpack(ARGV))
+    values[#ARGV + 1] = redis.call('PEXPIRETIME', key)
+    records[place] = values
+  else
+    records[place] = false
+  end
+end
+return records

@@ -1,0 +1,5 @@
+-- Read a batch.  KEYS: batch.  Answers {size, created, deadline, expiry} or nil.
+local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline')
+if not values[1] then return false end
+values[4] = redis.call('PEXPIRETIME', KEYS[1])
+return values

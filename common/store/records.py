@@ -1,0 +1,115 @@
+"""Write values as Redis keeps them, and read them back equal.
+
+A broken model may send any text that JSON can hold, lone surrogates and NUL included: it is kept as it came.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from common.store.scripts import Argument
+from common.tasks import Answer, BatchRecord, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
+
+type Value = bytes | int | None
+
+_SHORT_FIELDS: Final = (
+    "status",
+    "progress",
+    "attempt",
+    "created",
+    "deadline",
+    "model",
+    "custom_id",
+    "started",
+    "updated",
+    "ended",
+    "code",
+    "last_code",
+    "waiting_on",
+)
+_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage")
+_EXPIRY: Final = "expires"
+
+
+def field_names(*, with_text: bool) -> tuple[str, ...]:
+    """Name the fields of a record to read, in the order in which `read_record` takes their values."""
+    return _SHORT_FIELDS + _TEXT_FIELDS if with_text else _SHORT_FIELDS
+
+
+def write_text(text: str) -> bytes:
+    """Encode any text; UTF-8 proper has no lone surrogates, so they pass through."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def read_text(value: Value) -> str:
+    """Decode what `write_text` wrote."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else str(value)
+
+
+def write_optional(text: str | None) -> bytes:
+    """Encode a script's argument that may be absent: empty, or `=` and the text."""
+    return b"" if text is None else b"=" + write_text(text)
+
+
+def write_task(task: Task) -> list[Argument]:
+    """List what the message says of a task, as the scripts that may rebuild its record take it."""
+    return [
+        task.batch_size,
+        task.created_ms,
+        task.deadline_ms,
+        task.retention_ms,
+        write_text(task.model),
+        write_optional(task.custom_id),
+    ]
+
+
+def write_usage(usage: Usage | None) -> bytes:
+    """Encode a usage as an optional argument."""
+    if usage is None:
+        return write_optional(None)
+    return write_optional(json.dumps([usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]))
+
+
+def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
+    """Make a task's record of the values of `field_names` and its expiry."""
+    names = field_names(with_text=len(values) > len(_SHORT_FIELDS) + 1)
+    fields = {name: value for name, value in zip((*names, _EXPIRY), values, strict=True) if value is not None}
+
+    def text(name: str) -> str | None:
+        return read_text(fields[name]) if name in fields else None
+
+    def number(name: str) -> int | None:
+        return int(fields[name]) if name in fields else None
+
+    code, last_code, waiting_on = text("code"), text("last_code"), text("waiting_on")
+    return TaskRecord(
+        ref=ref,
+        status=TaskStatus(read_text(fields["status"])),
+        progress=int(fields["progress"]),
+        attempts=int(fields["attempt"]),
+        created_ms=int(fields["created"]),
+        deadline_ms=int(fields["deadline"]),
+        expires_ms=int(fields[_EXPIRY]),
+        model=read_text(fields["model"]),
+        custom_id=text("custom_id"),
+        started_ms=number("started"),
+        updated_ms=number("updated"),
+        ended_ms=number("ended"),
+        partial=text("partial"),
+        answer=_read_answer(text("result"), text("finish_reason"), text("usage")),
+        code=FailureCode(code) if code else None,
+        last_code=FailureCode(last_code) if last_code else None,
+        waiting_on=WaitingOn(waiting_on) if waiting_on else None,
+    )
+
+
+def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
+    """Make a batch's record of its size, its creation, its deadline and its expiry."""
+    size, created_ms, deadline_ms, expires_ms = (int(value or 0) for value in values)
+    return BatchRecord(tenant, batch_id, size, created_ms, deadline_ms, expires_ms)
+
+
+def _read_answer(text: str | None, finish_reason: str | None, usage: str | None) -> Answer | None:
+    if text is None or finish_reason is None:
+        return None
+    return Answer(text, finish_reason, Usage(*json.loads(usage)) if usage else None)

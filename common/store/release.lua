@@ -1,0 +1,24 @@
+-- Give a task back to the queue, or fail it where that was its last attempt.
+-- KEYS: task.  ARGV: owner, refund, code?, waiting_on, max attempts.  Answers the outcome.
+local owner, refund, code, waiting_on, max_attempts = ARGV[1], ARGV[2] == '1', optional(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local by = 'release:' .. owner
+
+local record = load(KEYS[1])
+if not record then return 'lost' end
+if record.ended_by == by then return 'exhausted' end
+if record.past_owner == owner then return 'released' end
+if record.status ~= 'processing' or record.owner ~= owner then return 'lost' end
+
+if not refund and record.attempt >= max_attempts then
+  finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted', last_code = code })
+  return 'exhausted'
+end
+
+-- The claim has counted this attempt, so taking it back never goes below zero.
+local attempt = refund and record.attempt - 1 or record.attempt
+redis.call('HDEL', KEYS[1], 'owner', 'lease', 'partial')
+set(KEYS[1], {
+  status = 'queued', attempt = attempt, progress = 0, past_owner = owner, waiting_on = waiting_on, last_code = code,
+  updated = now,
+})
+return 'released'

@@ -1,0 +1,80 @@
+"""Load the Lua scripts and run them by their digest, on a single server as on a cluster."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+from common.store.connection import Client
+
+type Argument = str | bytes | int
+
+_FOLDER: Final = Path(__file__).parent
+_SHARED: Final = ("clock", "prelude")
+"""Stand in front of every script, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Name one run of a script: its keys share one slot."""
+
+    script: str
+    keys: Sequence[str]
+    args: Sequence[Argument]
+
+
+def read_sources() -> dict[str, str]:
+    """Read the .lua files of this package: their names without the suffix, and their text."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.lua"))}
+
+
+class Scripts:
+    """Run scripts by SHA-1, and by their text where the server has forgotten them: after a restart or a failover."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        """Take the sources as `read_sources` gives them; tests hand in a clock of their own."""
+        shared = "".join(sources[name] for name in _SHARED)
+        self._text = {name: shared + text for name, text in sources.items() if name not in _SHARED}
+        # Redis names a script by its SHA-1; nothing secret hangs on it.
+        self._sha = {
+            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._text.items()
+        }
+
+    async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  what a script answers is its own affair
+        """Run one script and return what it answers."""
+        try:
+            return await client.execute_command(*self._by_sha(call))
+        except NoScriptError:
+            return await client.execute_command(*self._by_text(call))
+
+    async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one round trip per node, not as a transaction, and return the answers in order."""
+        answers = await _pipeline(client, [self._by_sha(call) for call in calls])
+        forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        repeated = await _pipeline(client, [self._by_text(calls[place]) for place in forgotten])
+        for place, answer in zip(forgotten, repeated, strict=True):
+            answers[place] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _by_sha(self, call: Call) -> list[Argument]:
+        return ["EVALSHA", self._sha[call.script], len(call.keys), *call.keys, *call.args]
+
+    def _by_text(self, call: Call) -> list[Argument]:
+        return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.args]
+
+
+async def _pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
+    if not commands:
+        return []
+    async with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            # A cluster's pipeline refuses the method `evalsha` but routes the command by its keys.
+            pipe.execute_command(*command)
+        # `raise_on_error` would put the arguments, and so answer text, into the error's message.
+        return list(await pipe.execute(raise_on_error=False))

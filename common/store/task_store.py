@@ -1,0 +1,193 @@
+"""Hold the tasks' records in Redis; what each transition means is said in the scripts and in tests/fakes.py."""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import batched
+from typing import Any
+
+from common.store import keys, records
+from common.store.connection import Client, redis_errors
+from common.store.scripts import Argument, Call, Scripts, read_sources
+from common.tasks import Answer, BatchRecord, FailureCode, NewBatch, Task, TaskRecord, TaskRef, WaitingOn
+from common.transitions import (
+    Claim,
+    ClaimOutcome,
+    Created,
+    CreateOutcome,
+    EndOutcome,
+    Lease,
+    ProgressNote,
+    ReleaseOutcome,
+)
+
+
+class TaskStore:
+    """Keep one record per task, one script per transition, timed by the server's clock.
+
+    Every method raises StoreUnavailable when Redis does not answer or refuses; whether the call was applied is then
+    not known. Each is safe to repeat.
+    """
+
+    def __init__(self, client: Client, scripts: Scripts | None = None) -> None:
+        """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
+        self._client = client
+        self._scripts = scripts or Scripts(read_sources())
+
+    async def create(self, batch: NewBatch) -> Created:
+        """Record a batch and its queued tasks in one round trip, all or nothing."""
+        refs = [TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size)]
+        # redis-py may send a call twice: the nonce tells its repeat from another request under the same key.
+        nonce = secrets.token_hex(16)
+        call = Call(
+            "create",
+            [keys.batch_key(batch.tenant, batch.batch_id), *map(keys.task_key, refs)],
+            [
+                records.write_optional(batch.digest),
+                nonce,
+                batch.deadline_in_ms,
+                batch.retention_ms,
+                keys.SENDING_LEASE_MS,
+                *_names(batch),
+            ],
+        )
+        with redis_errors():
+            outcome, created_ms, deadline_ms = await self._scripts.run(self._client, call)
+        return Created(CreateOutcome(records.read_text(outcome)), created_ms, deadline_ms)
+
+    async def accept(self, tenant: str, batch_id: str) -> None:
+        """Note that a batch was answered with 202; an unknown batch stays unknown."""
+        with redis_errors():
+            await self._scripts.run(self._client, Call("accept", [keys.batch_key(tenant, batch_id)], []))
+
+    async def unsent(self, tenant: str, batch_id: str) -> None:
+        """Note that sending a batch has failed, so that a repeat of its request sends it at once."""
+        with redis_errors():
+            await self._scripts.run(self._client, Call("unsent", [keys.batch_key(tenant, batch_id)], []))
+
+    async def claim(self, lease: Lease) -> Claim:
+        """Take the lease of a task; a record that Redis has lost is rebuilt first."""
+        call = Call(
+            "claim",
+            _rebuilding(lease.task),
+            [
+                *records.write_task(lease.task),
+                lease.owner,
+                lease.lease_ms,
+                lease.max_attempts,
+                keys.LATE_CLAIM_WAIT_MS,
+            ],
+        )
+        with redis_errors():
+            outcome, attempt, now_ms, wait_ms, code = await self._scripts.run(self._client, call)
+        return Claim(
+            ClaimOutcome(records.read_text(outcome)),
+            attempt,
+            now_ms,
+            wait_ms,
+            FailureCode(records.read_text(code)) if code else None,
+        )
+
+    async def release(
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+    ) -> ReleaseOutcome:
+        """Give a task back to the queue; with a refund the attempt is not counted."""
+        call = Call(
+            "release",
+            [keys.task_key(lease.task.ref)],
+            [lease.owner, int(refund), records.write_optional(code), waiting_on, lease.max_attempts],
+        )
+        with redis_errors():
+            return ReleaseOutcome(records.read_text(await self._scripts.run(self._client, call)))
+
+    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+        """Write the answer; the first result wins, also when its lease is over or its record was lost."""
+        args: list[Argument] = [
+            lease.owner,
+            records.write_text(answer.text),
+            records.write_text(answer.finish_reason),
+            records.write_usage(answer.usage),
+        ]
+        return await self._end("complete", lease.task, args)
+
+    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+        """Fail a task for good; only its owner may, or anybody whose record was lost."""
+        return await self._end("fail", lease.task, [lease.owner, code, records.write_optional(last_code)])
+
+    async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
+        """Fail a task that the queue has given up, unless its lease is live."""
+        return await self._end("dead_letter", task, [code])
+
+    async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
+        """Write how far answers are, in one pipeline; False means that somebody else ended or took the task.
+
+        A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
+        """
+        calls = [
+            Call("progress", [keys.task_key(note.ref)], [note.owner, note.percent, records.write_text(note.partial)])
+            for note in notes
+        ]
+        with redis_errors():
+            return [answer == 1 for answer in await self._scripts.run_many(self._client, calls)]
+
+    async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
+        """Cancel tasks that have not ended; the outcomes come in the order of the refs."""
+        outcomes = await self._run_on_tasks("cancel", refs, [records.write_optional(code)], keys.CANCEL_CHUNK)
+        return [EndOutcome(records.read_text(outcome)) for outcome in outcomes]
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read records of any batches in the order asked, None for an unknown one; a task past its deadline fails now.
+
+        Without text the records come with neither answer nor partial text: enough to count.
+        """
+        names = records.field_names(with_text=with_text)
+        answers = await self._run_on_tasks("read", refs, names, keys.READ_CHUNK)
+        return [
+            None if values is None else records.read_record(ref, values)
+            for ref, values in zip(refs, answers, strict=True)
+        ]
+
+    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
+        """Read a batch's record, None for an unknown one."""
+        with redis_errors():
+            values = await self._scripts.run(self._client, Call("read_batch", [keys.batch_key(tenant, batch_id)], []))
+        return None if values is None else records.read_batch(tenant, batch_id, values)
+
+    async def _end(self, script: str, task: Task, args: Sequence[Argument]) -> EndOutcome:
+        call = Call(script, _rebuilding(task), [*records.write_task(task), *args])
+        with redis_errors():
+            return EndOutcome(records.read_text(await self._scripts.run(self._client, call)))
+
+    async def _run_on_tasks(
+        self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
+    ) -> list[Any]:
+        """Run a script over tasks of any batches in one pipeline, and return its answers in the order of the refs."""
+        chunks = list(_by_batch(refs, chunk))
+        calls = [Call(script, [keys.task_key(refs[place]) for place in places], args) for places in chunks]
+        with redis_errors():
+            answers = await self._scripts.run_many(self._client, calls)
+        found = {
+            place: answer
+            for places, part in zip(chunks, answers, strict=True)
+            for place, answer in zip(places, part, strict=True)
+        }
+        return [found[place] for place in range(len(refs))]
+
+
+def _names(batch: NewBatch) -> Iterator[bytes]:
+    for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True):
+        yield records.write_text(model)
+        yield records.write_optional(custom_id)
+
+
+def _rebuilding(task: Task) -> list[str]:
+    return [keys.task_key(task.ref), keys.batch_key(task.ref.tenant, task.ref.batch_id)]
+
+
+def _by_batch(refs: Sequence[TaskRef], chunk: int) -> Iterator[tuple[int, ...]]:
+    """Group the places of the refs by slot, and cut the groups to what one script call may hold."""
+    places_of: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, ref in enumerate(refs):
+        places_of[ref.tenant, ref.batch_id].append(place)
+    for places in places_of.values():
+        yield from batched(places, chunk, strict=False)
