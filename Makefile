@@ -145,8 +145,10 @@ GONE = $(filter-out $(SOURCES),$(shell cat $(BUILT) 2>/dev/null))
 #   the way to Lambda, which must not make the bytecode stale.
 $(BUILT): $(SOURCES) $(if $(GONE),again) | .venv/.made .venv-sam/.made
 	@echo 'Building for $(ARCH) in $(BUILD_DIR) …'
+	@mkdir -p $(BUILD_DIR)
 	@$(SAM) build --cached --parallel --cache-dir $(BUILD_DIR)/../cache --build-dir $(BUILD_DIR) \
-		--parameter-overrides Architecture=$(ARCH)
+		--parameter-overrides Architecture=$(ARCH) >$(BUILD_DIR)/../build.log 2>&1 || \
+		{ cat $(BUILD_DIR)/../build.log >&2; exit 1; }
 	@rm -rf $(BUILD_DIR)/CommonLayer/python/botocore $(BUILD_DIR)/CommonLayer/python/botocore-*
 	@.venv/bin/python -m compileall -q -j0 --invalidation-mode unchecked-hash -s $(BUILD_DIR) $(BUILD_DIR)
 	@echo $(SOURCES) >$@
