@@ -1,0 +1,348 @@
+"""Stand in for what Sluice talks to, in memory and with the same contract.
+
+FakeStore is the record in plain Python: read it to learn what the Lua scripts of common/store do. The contract suite in
+tests/integration/store runs against both.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
+from common.tasks import (
+    Answer,
+    BatchRecord,
+    FailureCode,
+    NewBatch,
+    Task,
+    TaskRecord,
+    TaskRef,
+    TaskStatus,
+    WaitingOn,
+)
+from common.transitions import (
+    Claim,
+    ClaimOutcome,
+    Created,
+    CreateOutcome,
+    EndOutcome,
+    Lease,
+    ProgressNote,
+    ReleaseOutcome,
+)
+
+
+@dataclass(slots=True)
+class _Record:
+    task: Task
+    expires_ms: int
+    updated_ms: int
+    status: TaskStatus = TaskStatus.QUEUED
+    progress: int = 0
+    attempt: int = 0
+    owner: str | None = None
+    lease_end_ms: int = 0
+    past_owner: str | None = None  # the last to have released it
+    ended_by: str | None = None  # which call ended it, so that its repeat gets the same answer
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    partial: str | None = None
+    answer: Answer | None = None
+    code: FailureCode | None = None
+    last_code: FailureCode | None = None
+    waiting_on: WaitingOn | None = WaitingOn.CAPACITY
+
+
+@dataclass(slots=True)
+class _Batch:
+    size: int
+    created_ms: int
+    deadline_ms: int
+    expires_ms: int
+    digest: str | None = None
+    accepted: bool = False
+    sending_until_ms: int = 0
+
+
+class FakeStore:
+    """Keep records in a dict; `now_ms` is the clock, in milliseconds since 1970."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._records: dict[TaskRef, _Record] = {}
+        self._batches: dict[tuple[str, str], _Batch] = {}
+
+    def lose(self, ref: TaskRef) -> None:
+        """Forget a task's record, as Redis may in a failover."""
+        self._records.pop(ref, None)
+
+    def lose_batch(self, tenant: str, batch_id: str) -> None:
+        """Forget a batch's record, as Redis may in a failover."""
+        self._batches.pop((tenant, batch_id), None)
+
+    # ─── A batch's acceptance ─────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, batch: NewBatch) -> Created:
+        now = self._now_ms()
+        known = self._find_batch(batch.tenant, batch.batch_id)
+        if known is None:
+            known = _Batch(
+                size=batch.size,
+                created_ms=now,
+                deadline_ms=now + batch.deadline_in_ms,
+                expires_ms=now + batch.deadline_in_ms + batch.retention_ms,
+                digest=batch.digest,
+                sending_until_ms=now + SENDING_LEASE_MS,
+            )
+            self._batches[batch.tenant, batch.batch_id] = known
+            self._write_tasks(batch, known)
+            outcome = CreateOutcome.CREATED
+        elif known.size != batch.size or known.digest not in {None, batch.digest}:
+            outcome = CreateOutcome.CONFLICT
+        elif batch.digest is None:
+            # Its id is random: only the same call can come with it again.
+            outcome = CreateOutcome.CREATED
+        elif known.accepted:
+            outcome = CreateOutcome.ACCEPTED
+        elif now < known.sending_until_ms:
+            outcome = CreateOutcome.SENDING
+        else:
+            # A batch that was rebuilt from a message has no digest, and takes that of the first request with its key.
+            known.digest = batch.digest
+            known.sending_until_ms = now + SENDING_LEASE_MS
+            self._write_tasks(batch, known)
+            outcome = CreateOutcome.UNSENT
+        return Created(outcome, known.created_ms, known.deadline_ms)
+
+    async def accept(self, tenant: str, batch_id: str) -> None:
+        if batch := self._find_batch(tenant, batch_id):
+            batch.accepted = True
+
+    async def unsent(self, tenant: str, batch_id: str) -> None:
+        if batch := self._find_batch(tenant, batch_id):
+            batch.sending_until_ms = 0
+
+    # ─── A task's work ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def claim(self, lease: Lease) -> Claim:  # noqa: PLR0911  one return for each answer reads best
+        now = self._now_ms()
+        ended_by = f"claim:{lease.owner}"
+        record = self._find_or_rebuild(lease.task)
+        if record is None:
+            return Claim(ClaimOutcome.ENDED, now_ms=now)
+
+        self._apply_deadline(record, ended_by)
+        if record.status.is_terminal:
+            code = record.code if record.ended_by == ended_by else None
+            return Claim(ClaimOutcome.ENDED, record.attempt, now, code=code)
+
+        if self._is_live(record):
+            if record.owner == lease.owner:
+                return Claim(ClaimOutcome.CLAIMED, record.attempt, now)
+            return Claim(ClaimOutcome.BUSY, record.attempt, now, wait_ms=record.lease_end_ms - now)
+
+        if lease.owner in {record.owner, record.past_owner}:
+            # An owner is random for each claim: this is a copy of an old call, late on the wire.
+            return Claim(ClaimOutcome.BUSY, record.attempt, now, wait_ms=LATE_CLAIM_WAIT_MS)
+
+        if record.attempt >= lease.max_attempts:
+            self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
+            return Claim(ClaimOutcome.ENDED, record.attempt, now, code=record.code)
+
+        record.status = TaskStatus.PROCESSING
+        record.owner, record.lease_end_ms = lease.owner, now + lease.lease_ms
+        record.attempt += 1
+        record.started_ms = record.started_ms or now
+        record.progress, record.partial, record.waiting_on = 0, None, None
+        record.updated_ms = now
+        return Claim(ClaimOutcome.CLAIMED, record.attempt, now)
+
+    async def release(
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+    ) -> ReleaseOutcome:
+        now = self._now_ms()
+        ended_by = f"release:{lease.owner}"
+        record = self._find(lease.task.ref)
+        if record is None:
+            return ReleaseOutcome.LOST
+        if record.ended_by == ended_by:
+            return ReleaseOutcome.EXHAUSTED
+        if record.past_owner == lease.owner:
+            return ReleaseOutcome.RELEASED
+        if record.status is not TaskStatus.PROCESSING or record.owner != lease.owner:
+            return ReleaseOutcome.LOST
+
+        record.last_code = code or record.last_code
+        if not refund and record.attempt >= lease.max_attempts:
+            self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
+            return ReleaseOutcome.EXHAUSTED
+
+        record.status = TaskStatus.QUEUED
+        record.owner, record.past_owner = None, lease.owner
+        record.attempt -= 1 if refund else 0
+        record.progress, record.partial, record.waiting_on = 0, None, waiting_on
+        record.updated_ms = now
+        return ReleaseOutcome.RELEASED
+
+    async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
+        return [self._note(note) for note in notes]
+
+    def _note(self, note: ProgressNote) -> bool:
+        record = self._find(note.ref)
+        if record is None:
+            return True  # nobody took it: the answer will rebuild it
+        if record.status is not TaskStatus.PROCESSING or record.owner != note.owner:
+            return False
+        record.progress = max(record.progress, min(note.percent, 99))
+        record.partial = note.partial
+        record.updated_ms = self._now_ms()
+        return True
+
+    # ─── A task's end ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+        ended_by = f"complete:{lease.owner}"
+        record = self._find_or_rebuild(lease.task)
+        if record is None:
+            return EndOutcome.ALREADY
+        if record.ended_by == ended_by:
+            return EndOutcome.ENDED
+        if record.status.is_terminal:
+            return EndOutcome.ALREADY
+
+        self._finish(record, TaskStatus.COMPLETED, self._now_ms(), ended_by)
+        record.answer, record.progress = answer, 100
+        record.attempt = max(record.attempt, 1)  # an answer has cost an attempt, also where the count was lost
+        return EndOutcome.ENDED
+
+    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+        ended_by = f"fail:{lease.owner}"
+        was_lost = self._find(lease.task.ref) is None
+        record = self._find_or_rebuild(lease.task)
+        if record is None:
+            return EndOutcome.ALREADY
+        if record.ended_by == ended_by:
+            return EndOutcome.ENDED
+        if record.status.is_terminal:
+            return EndOutcome.ALREADY
+        if not was_lost and (record.status is not TaskStatus.PROCESSING or record.owner != lease.owner):
+            return EndOutcome.LOST
+
+        record.last_code = last_code or record.last_code
+        self._finish(record, TaskStatus.FAILED, self._now_ms(), ended_by, code=code)
+        return EndOutcome.ENDED
+
+    async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
+        record = self._find_or_rebuild(task)
+        if record is None:
+            return EndOutcome.ALREADY
+        self._apply_deadline(record, "deadline")
+        if record.ended_by == "dead_letter":
+            return EndOutcome.ENDED
+        if record.status.is_terminal:
+            return EndOutcome.ALREADY
+        if self._is_live(record):
+            return EndOutcome.LOST
+
+        self._finish(record, TaskStatus.FAILED, self._now_ms(), "dead_letter", code=code)
+        return EndOutcome.ENDED
+
+    async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
+        return [self._cancel(ref, code) for ref in refs]
+
+    def _cancel(self, ref: TaskRef, code: FailureCode | None) -> EndOutcome:
+        record = self._find(ref)
+        if record is None:
+            return EndOutcome.MISSING
+        self._apply_deadline(record, "deadline")
+        if record.status is TaskStatus.CANCELLED:
+            return EndOutcome.ENDED
+        if record.status.is_terminal:
+            return EndOutcome.ALREADY
+        self._finish(record, TaskStatus.CANCELLED, self._now_ms(), "cancel", code=code)
+        return EndOutcome.ENDED
+
+    # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        return [self._read(ref, with_text=with_text) for ref in refs]
+
+    def _read(self, ref: TaskRef, *, with_text: bool) -> TaskRecord | None:
+        record = self._find(ref)
+        if record is None:
+            return None
+        self._apply_deadline(record, "deadline")
+        return TaskRecord(
+            ref=ref,
+            status=record.status,
+            progress=record.progress,
+            attempts=record.attempt,
+            created_ms=record.task.created_ms,
+            deadline_ms=record.task.deadline_ms,
+            expires_ms=record.expires_ms,
+            model=record.task.model,
+            custom_id=record.task.custom_id,
+            started_ms=record.started_ms,
+            updated_ms=record.updated_ms,
+            ended_ms=record.ended_ms,
+            partial=record.partial if with_text else None,
+            answer=record.answer if with_text else None,
+            code=record.code,
+            last_code=record.last_code,
+            waiting_on=record.waiting_on,
+        )
+
+    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
+        batch = self._find_batch(tenant, batch_id)
+        if batch is None:
+            return None
+        return BatchRecord(tenant, batch_id, batch.size, batch.created_ms, batch.deadline_ms, batch.expires_ms)
+
+    # ─── What the transitions share ───────────────────────────────────────────────────────────────────────────────────
+
+    def _find(self, ref: TaskRef) -> _Record | None:
+        record = self._records.get(ref)
+        return record if record and self._now_ms() < record.expires_ms else None
+
+    def _find_batch(self, tenant: str, batch_id: str) -> _Batch | None:
+        batch = self._batches.get((tenant, batch_id))
+        return batch if batch and self._now_ms() < batch.expires_ms else None
+
+    def _find_or_rebuild(self, task: Task) -> _Record | None:
+        """Rebuild a lost record, and its batch's, from the message; None where it has had its time."""
+        now, gone_ms = self._now_ms(), task.deadline_ms + task.retention_ms
+        record = self._find(task.ref)
+        if record is None and now >= gone_ms:
+            return None
+        if self._find_batch(task.ref.tenant, task.ref.batch_id) is None:
+            batch = _Batch(task.batch_size, task.created_ms, task.deadline_ms, gone_ms)
+            self._batches[task.ref.tenant, task.ref.batch_id] = batch
+        if record is None:
+            record = self._records[task.ref] = _Record(task, expires_ms=gone_ms, updated_ms=now)
+        return record
+
+    def _write_tasks(self, batch: NewBatch, known: _Batch) -> None:
+        """Write those records of a batch that are not there."""
+        for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True)):
+            ref = TaskRef(batch.tenant, batch.batch_id, index)
+            if self._find(ref) is None:
+                task = Task(ref, batch.size, known.created_ms, known.deadline_ms, batch.retention_ms, model, custom_id)
+                self._records[ref] = _Record(
+                    task, expires_ms=task.deadline_ms + task.retention_ms, updated_ms=self._now_ms()
+                )
+
+    def _is_live(self, record: _Record) -> bool:
+        return record.status is TaskStatus.PROCESSING and self._now_ms() < record.lease_end_ms
+
+    def _apply_deadline(self, record: _Record, ended_by: str) -> None:
+        """Fail a task that has not ended by its deadline, as of then."""
+        at = record.task.deadline_ms
+        if not record.status.is_terminal and self._now_ms() >= at:
+            self._finish(record, TaskStatus.FAILED, at, ended_by, code=FailureCode.DEADLINE_EXCEEDED)
+
+    def _finish(
+        self, record: _Record, status: TaskStatus, at_ms: int, ended_by: str, code: FailureCode | None = None
+    ) -> None:
+        record.status, record.code, record.ended_by = status, code, ended_by
+        record.ended_ms = record.updated_ms = at_ms
+        record.expires_ms = at_ms + record.task.retention_ms
+        record.owner = record.partial = record.waiting_on = None
