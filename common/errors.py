@@ -3,6 +3,7 @@
 SluiceError
 ├── CallerError              the caller: a 4xx with a stable code
 │   ├── InvalidRequest       400, names the item and the rule
+│   ├── InvalidItems         400 or 413, several of these at once
 │   ├── RequestTooLarge      413
 │   ├── NotFound             404
 │   └── Conflict             409
@@ -22,6 +23,8 @@ No exception carries prompt or answer text, and nobody decides by an exception's
 Standard library only.
 """
 
+from collections.abc import Sequence
+
 from common.tasks import FailureCode
 
 
@@ -34,6 +37,8 @@ class CallerError(SluiceError):
 
     status = 400
     code = "invalid_request"
+    retry_after: int | None = None
+    """Seconds after which the same request may succeed; None where it never will."""
 
     def __init__(self, detail: str, *, pointer: str | None = None, code: str | None = None) -> None:
         """Take the rule that was broken, without the offending text."""
@@ -52,6 +57,20 @@ class RequestTooLarge(CallerError):
 
     status = 413
     code = "request_too_large"
+
+
+class InvalidItems(CallerError):
+    """Refuse a request of many items and say what is wrong with each of them, as far as was looked."""
+
+    def __init__(self, errors: Sequence[CallerError]) -> None:
+        """Take two errors or more; status and code are theirs where they agree."""
+        first = errors[0]
+        text = f"{len(errors)} items break a rule; the first is {first.pointer}: {first.detail}"
+        codes = {error.code for error in errors}
+        super().__init__(text, code=first.code if len(codes) == 1 else None)
+        self.errors = tuple(errors)
+        if len({error.status for error in errors}) == 1:
+            self.status = first.status
 
 
 class NotFound(CallerError):

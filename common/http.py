@@ -1,0 +1,120 @@
+"""Answer HTTP: the resolver that every function behind the API shares, and how an error becomes a response.
+
+Every error is `application/problem+json` (RFC 9457) with a stable `code`. The text of an unexpected exception is neither
+sent nor logged: it may quote what the caller sent.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
+
+from common.errors import CallerError, InvalidItems, SluiceError, Unavailable
+from common.tenants import is_tenant
+
+JSON: Final = "application/json"
+PROBLEM_JSON: Final = "application/problem+json"
+
+
+class NoTenant(SluiceError):
+    """The request came without a tenant: this API was deployed without its authorizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Say what went wrong; `errors` names each item at fault, `retry_after` is in seconds."""
+
+    status: int
+    code: str
+    detail: str
+    errors: Sequence[Mapping[str, str]] = ()
+    retry_after: int | None = None
+
+    def response(self, request_id: str) -> Response[str]:
+        """Write it as RFC 9457 asks."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        return answer(self.status, json.dumps(body), retry_after=self.retry_after, content_type=PROBLEM_JSON)
+
+
+def resolver(logger: Logger) -> APIGatewayRestResolver:
+    """Make a resolver without routes that answers every error with a problem."""
+    # Powertools' debug mode prints events, and events carry prompts: not even POWERTOOLS_DEV turns it on.
+    app = APIGatewayRestResolver(debug=False)
+
+    def no_route(_: Exception) -> Problem:
+        return Problem(404, "not_found", "There is no such path, or not with this method.")
+
+    def unavailable(error: Unavailable) -> Problem:
+        logger.warning("Something we need does not answer", extra={"code": error.code})
+        text = "A part of Sluice does not answer. The same request may succeed later."
+        return Problem(503, error.code, text, retry_after=error.retry_after)
+
+    def unexpected(error: Exception) -> Problem:
+        logger.error("Unexpected error", exc_info=error)
+        return Problem(500, "internal_error", "The fault is ours; `request_id` finds it in our log.")
+
+    def as_response(shown: Callable[[Any], Problem]) -> Callable[[Any], Response[str]]:
+        return lambda error: shown(error).response(app.lambda_context.aws_request_id)
+
+    # Powertools looks a handler up by the error's own class first, then by its bases.
+    app.exception_handler(NotFoundError)(as_response(no_route))
+    app.exception_handler(CallerError)(as_response(refused))
+    app.exception_handler(Unavailable)(as_response(unavailable))
+    app.exception_handler(Exception)(as_response(unexpected))
+    return app
+
+
+def refused(error: CallerError) -> Problem:
+    """Tell the caller each item at fault and the rule it breaks."""
+    faults = error.errors if isinstance(error, InvalidItems) else (error,)
+    items = [
+        {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail}
+        for fault in faults
+        if fault.pointer is not None
+    ]
+    detail = error.detail if error.pointer is None else f"{error.pointer}: {error.detail}"
+    return Problem(error.status, error.code, detail, items, error.retry_after)
+
+
+def answer(
+    status: int,
+    body: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    retry_after: int | None = None,
+    content_type: str = JSON,
+) -> Response[str]:
+    """Answer with JSON that nobody may keep: the same question has another answer soon."""
+    fields = {"Cache-Control": "no-store", **(headers or {})}
+    if retry_after is not None:
+        fields["Retry-After"] = str(retry_after)
+    return Response(status_code=status, content_type=content_type, body=body, headers=fields)
+
+
+def tenant_of(event: APIGatewayProxyEvent) -> str:
+    """Return whose request this is. The authorizer alone says so, never the request itself.
+
+    Raises:
+        NoTenant: no authorizer has seen this request.
+
+    """
+    authorizer = event["requestContext"].get("authorizer") or {}
+    tenant = authorizer.get("tenant")
+    if not is_tenant(tenant):
+        raise NoTenant
+    return str(tenant)

@@ -1,0 +1,92 @@
+"""Send task messages to SQS: as few calls as its limits allow, several at once, and what it refuses once more."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import QueueUnavailable
+from common.messages import TaskMessage
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef as Entry
+
+MOST_ENTRIES: Final = 10
+"""Messages in one SendMessageBatch."""
+
+MOST_BYTES: Final = 1_048_576 - 16_384
+"""Bytes of all messages in one SendMessageBatch: its 1 MiB, less what the attributes of ten messages may take."""
+
+THREADS: Final = 10
+"""Calls at once: a thousand messages are a hundred calls of about 20 ms. The client needs as many connections."""
+
+PAUSES: Final = (0.1, 0.4)
+"""Seconds before what SQS has refused inside a batch is sent again."""
+
+MOST_SECONDS: Final = 15
+"""For all of it; the caller's connection is cut after 29 s, and a failure has to be recorded before."""
+
+
+class SqsTaskQueue:
+    """Send to one queue. Fair queues share it out by `MessageGroupId`: no tenant's backlog delays another's tasks."""
+
+    def __init__(self, client: "SQSClient", url: str, *, pauses: Sequence[float] = PAUSES) -> None:
+        """Take a boto3 client, which threads may share; tests take no pauses."""
+        self._client = client
+        self._url = url
+        self._pauses = pauses
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="sqs")
+
+    async def send(self, messages: Sequence[TaskMessage]) -> None:
+        """Send all messages, in any order.
+
+        Raises:
+            QueueUnavailable: SQS did not answer or went on refusing; any of the messages may have been sent.
+
+        """
+        left: list[Entry] = [
+            {"Id": str(place), "MessageBody": message.encode(), "MessageGroupId": message.task.ref.tenant}
+            for place, message in enumerate(messages)
+        ]
+        try:
+            async with asyncio.timeout(MOST_SECONDS):
+                left = await self._send_once(left)
+                for pause in self._pauses:
+                    if not left:
+                        break
+                    await asyncio.sleep(pause)
+                    left = await self._send_once(left)
+        except (BotoCoreError, ClientError, TimeoutError) as error:
+            raise QueueUnavailable(type(error).__name__) from error
+        if left:
+            raise QueueUnavailable("SendMessageBatch went on refusing")
+
+    async def _send_once(self, entries: "list[Entry]") -> "list[Entry]":
+        """Return the entries that SQS has refused."""
+        loop = asyncio.get_running_loop()
+        sends = (loop.run_in_executor(self._threads, self._send_pack, pack) for pack in packs(entries))
+        return [entry for refused in await asyncio.gather(*sends) for entry in refused]
+
+    def _send_pack(self, pack: "list[Entry]") -> "list[Entry]":
+        answer = self._client.send_message_batch(QueueUrl=self._url, Entries=pack)
+        # The answer is 200 even if every single message was refused.
+        refused = {failure["Id"] for failure in answer.get("Failed", [])}
+        return [entry for entry in pack if entry["Id"] in refused]
+
+
+def packs(entries: "Sequence[Entry]") -> "Iterator[list[Entry]]":
+    """Cut entries, in their order, into lists that SendMessageBatch takes. Bodies are ASCII: a character is a byte."""
+    pack: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = len(entry["MessageBody"])
+        if pack and (len(pack) == MOST_ENTRIES or size + length > MOST_BYTES):
+            yield pack
+            pack, size = [], 0
+        pack.append(entry)
+        size += length
+    if pack:
+        yield pack

@@ -1,0 +1,124 @@
+"""The bodies of POST /tasks: what may be sent, field by field, and what is answered.
+
+msgspec checks types and ranges; the rules that need more than one field are in validation.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from common.tasks import TaskStatus
+from functions.submit.service import Accepted, Prompt
+
+MOST_LINKED: Final = 50
+"""Tasks in one link: 2,000 characters, which every client and proxy takes."""
+
+type Text = Annotated[str, Meta(min_length=1)]
+type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+type Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class PromptBody(Struct, frozen=True, kw_only=True):
+    """One prompt of a call; a plain string is short for `{"prompt": …}`."""
+
+    prompt: str | None = None
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)] | None = None
+    custom_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    model: Text | None = None
+    system: str | None = None
+    params: dict[str, Any] | None = None
+    expected_tokens: Count | None = None
+
+
+class CallBody(Struct, frozen=True, kw_only=True):
+    """The whole body; what stands beside `prompts` holds for each of them that says nothing else."""
+
+    prompts: list[Any]
+    model: Text | None = None
+    system: str | None = None
+    params: dict[str, Any] | None = None
+    deadline_seconds: Annotated[int, Meta(ge=1)] | None = None
+
+
+class KnownParams(Struct, frozen=True, kw_only=True):
+    """The params whose type or range is known; every other one is the model's to judge.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create
+    """
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    seed: int | None = None
+    user: str | None = None
+    reasoning_effort: str | None = None
+    response_format: dict[str, Any] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+
+
+_OURS: Final = "is set by Sluice itself"
+_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text"
+_SDK: Final = "is no parameter of the model"
+
+RESERVED_PARAMS: Final[Mapping[str, str]] = {
+    "model": "belongs beside `params`, not in it",
+    "messages": "belongs beside `params`, not in it",
+    "stream": _OURS,
+    "stream_options": _OURS,
+    "n": _TEXT_ONLY,
+    "logprobs": _TEXT_ONLY,
+    "top_logprobs": _TEXT_ONLY,
+    "modalities": _TEXT_ONLY,
+    "audio": _TEXT_ONLY,
+    "tools": _TEXT_ONLY,
+    "tool_choice": _TEXT_ONLY,
+    "parallel_tool_calls": _TEXT_ONLY,
+    "functions": _TEXT_ONLY,
+    "function_call": _TEXT_ONLY,
+    # The model's client would take these for itself: a header of the caller's could replace our key.
+    "extra_headers": _SDK,
+    "extra_query": _SDK,
+    "extra_body": _SDK,
+    "timeout": _SDK,
+}
+"""The params that a caller may not set, and why."""
+
+
+class AcceptedTask(Struct, frozen=True):
+    """One line of the answer; a task starts as queued."""
+
+    task_id: str
+    custom_id: str | None
+    status: str = TaskStatus.QUEUED.value
+
+
+class AcceptedBody(Struct, frozen=True):
+    """The answer 202. `links` are relative to the URL of the call, so they hold behind any stage, proxy or domain."""
+
+    batch_id: str
+    task_ids: list[str]
+    tasks: list[AcceptedTask]
+    links: dict[str, str]
+    status: str = TaskStatus.QUEUED.value
+
+    @classmethod
+    def of(cls, accepted: Accepted, prompts: Sequence[Prompt]) -> "AcceptedBody":
+        """Show an accepted call."""
+        task_ids = [ref.task_id for ref in accepted.refs]
+        links = {"batch": f"batches/{accepted.batch_id}"}
+        if len(task_ids) <= MOST_LINKED:
+            links["tasks"] = f"tasks?task_ids={','.join(task_ids)}"
+        tasks = [
+            AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
+        ]
+        return cls(accepted.batch_id, task_ids, tasks, links)
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return msgspec.json.encode(self).decode()

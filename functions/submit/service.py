@@ -1,0 +1,180 @@
+"""Accept a call: record its tasks as queued, put them on the queue, and only then say so.
+
+The order decides what a crash leaves behind. Before the record: nothing. Between record and message: a record that
+expires unseen, for nobody was given its id. After the message: a task that runs.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.errors import Conflict, QueueUnavailable, StoreUnavailable
+from common.messages import TaskMessage
+from common.tasks import FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
+from common.transitions import Created, CreateOutcome, EndOutcome
+
+
+class BatchWriter(Protocol):
+    """Record batches. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def create(self, batch: NewBatch) -> Created:
+        """Record a batch of queued tasks, or find the one of the same Idempotency-Key."""
+
+    async def accept(self, tenant: str, batch_id: str) -> None:
+        """Note that the batch was answered with 202."""
+
+    async def unsent(self, tenant: str, batch_id: str) -> None:
+        """Note that a repeat of the request has to send the batch again."""
+
+    async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
+        """End tasks that have not ended, so that they are not paid for."""
+
+
+class PromptQueue(Protocol):
+    """Put tasks before the workers."""
+
+    async def send(self, messages: Sequence[TaskMessage]) -> None:
+        """Send all messages, or raise QueueUnavailable; some may have been sent even so."""
+
+
+class KeyInUse(Conflict):
+    """The same request with the same Idempotency-Key is being accepted by another call."""
+
+    code = "idempotency_key_in_use"
+    retry_after = 2
+
+
+class KeyReused(Conflict):
+    """The Idempotency-Key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Say what to ask the model; `messages` and `params` are as the chat completions API takes them."""
+
+    model: str
+    messages: list[dict[str, Any]] = field(repr=False)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
+    custom_id: str | None = None
+    expected_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeatable:
+    """Make a request safe to repeat: the caller's key, and the SHA-256 of what came with it."""
+
+    key: str = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Hold the ids of an accepted call, in the order of its prompts; `replayed` if an earlier call had accepted it."""
+
+    batch_id: str
+    refs: tuple[TaskRef, ...]
+    replayed: bool
+
+
+class Submission:
+    """Accept calls for any tenant."""
+
+    def __init__(
+        self,
+        store: BatchWriter,
+        queue: PromptQueue,
+        *,
+        retention_seconds: int,
+        warn: Callable[[str], object],
+    ) -> None:
+        """Take where batches are recorded and tasks are sent, how long an ended task can be read, and who is told."""
+        self._warn = warn
+        self._store = store
+        self._queue = queue
+        self._retention_ms = retention_seconds * 1000
+
+    async def accept(
+        self,
+        tenant: str,
+        prompts: Sequence[Prompt],
+        deadline_seconds: int,
+        repeatable: Repeatable | None = None,
+    ) -> Accepted:
+        """Record and send one task for each prompt.
+
+        Raises:
+            KeyInUse, KeyReused: the Idempotency-Key belongs to another request.
+            StoreUnavailable, QueueUnavailable: it was not accepted; with an Idempotency-Key it is safe to repeat.
+
+        """
+        batch = NewBatch(
+            tenant=tenant,
+            batch_id=batch_id_of_key(tenant, repeatable.key) if repeatable else _random_batch_id(),
+            model_of=tuple(prompt.model for prompt in prompts),
+            custom_id_of=tuple(prompt.custom_id for prompt in prompts),
+            deadline_in_ms=deadline_seconds * 1000,
+            retention_ms=self._retention_ms,
+            digest=repeatable.digest if repeatable else None,
+        )
+        refs = tuple(TaskRef(tenant, batch.batch_id, index) for index in range(batch.size))
+
+        created = await self._store.create(batch)
+        match created.outcome:
+            case CreateOutcome.ACCEPTED:
+                return Accepted(batch.batch_id, refs, replayed=True)
+            case CreateOutcome.SENDING:
+                raise KeyInUse("this request is being accepted by another call with its Idempotency-Key at this moment")
+            case CreateOutcome.CONFLICT:
+                raise KeyReused("this Idempotency-Key came with another request before; take a new one")
+            case CreateOutcome.CREATED | CreateOutcome.UNSENT:
+                await self._send(batch, refs, prompts, created)
+        return Accepted(batch.batch_id, refs, replayed=False)
+
+    async def _send(
+        self,
+        batch: NewBatch,
+        refs: Sequence[TaskRef],
+        prompts: Sequence[Prompt],
+        created: Created,
+    ) -> None:
+        messages = [self._message(batch, ref, prompt, created) for ref, prompt in zip(refs, prompts, strict=True)]
+        try:
+            await self._queue.send(messages)
+        except QueueUnavailable:
+            await self._take_back(batch, refs)
+            raise
+        try:
+            await self._store.accept(batch.tenant, batch.batch_id)
+        except StoreUnavailable:
+            # The tasks are on their way, so 202 is the truth. A repeat will send them twice, and each runs once.
+            self._warn("A batch was sent but could not be marked as accepted")
+
+    async def _take_back(self, batch: NewBatch, refs: Sequence[TaskRef]) -> None:
+        # Some messages may be on the queue. A repeat with the key finishes the work; without one nobody has the ids.
+        try:
+            if batch.digest is None:
+                await self._store.cancel(refs, FailureCode.NOT_ACCEPTED)
+            else:
+                await self._store.unsent(batch.tenant, batch.batch_id)
+        except StoreUnavailable:
+            self._warn("A batch that was not accepted could not be taken back")
+
+    def _message(self, batch: NewBatch, ref: TaskRef, prompt: Prompt, created: Created) -> TaskMessage:
+        task = Task(
+            ref=ref,
+            batch_size=batch.size,
+            created_ms=created.created_ms,
+            deadline_ms=created.deadline_ms,
+            retention_ms=batch.retention_ms,
+            model=prompt.model,
+            custom_id=prompt.custom_id,
+        )
+        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens)
+
+
+def _random_batch_id() -> str:
+    return new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))

@@ -1,0 +1,204 @@
+"""Turn the JSON of a call into what shall be asked of the model, or say which item breaks which rule.
+
+`model` and `system` of a prompt replace those of the call; `params` are merged key by key. `system` becomes the first
+message, but `messages` that have a system or developer message of their own keep that one instead.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from common.errors import CallerError, InvalidRequest, RequestTooLarge
+from functions.submit.body import MAX_ERRORS, pointer_to, refuse_all
+from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody
+from functions.submit.service import Prompt, Repeatable
+
+ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+_INSTRUCTIONS: Final = ("system", "developer")
+_KEY: Final = re.compile(r"[ -~]{1,255}")
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued."""
+
+    models: tuple[str, ...]
+    most_prompts: int
+    most_prompt_bytes: int
+    deadline_seconds: int
+    most_deadline_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Hold a valid call: at least one prompt, and the seconds until the deadline."""
+
+    prompts: tuple[Prompt, ...]
+    deadline_seconds: int
+
+
+def read_call(document: object, limits: Limits) -> Call:
+    """Check a call as a whole and then each of its prompts.
+
+    Raises:
+        CallerError: the first fault of the call, or the first fault of each prompt, up to MAX_ERRORS of them.
+
+    """
+    if not isinstance(document, dict):
+        raise InvalidRequest("the body must be a JSON object with `prompts`", code="invalid_value")
+    body = _shaped(document, CallBody, "")
+    if not body.prompts:
+        raise InvalidRequest("must have at least one prompt", pointer="/prompts", code="no_prompts")
+    if len(body.prompts) > limits.most_prompts:
+        raise RequestTooLarge(
+            f"has {len(body.prompts)} prompts; a call takes at most {limits.most_prompts}",
+            pointer="/prompts",
+            code="too_many_prompts",
+        )
+    deadline = limits.deadline_seconds if body.deadline_seconds is None else body.deadline_seconds
+    if deadline > limits.most_deadline_seconds:
+        raise InvalidRequest(
+            f"must be at most {limits.most_deadline_seconds}", pointer="/deadline_seconds", code="invalid_value"
+        )
+    _check_common(body, "", limits)
+    return Call(tuple(_prompts(body, limits)), deadline)
+
+
+def read_repeatable(key: str | None, document: object) -> Repeatable | None:
+    """Return what makes the request safe to repeat; None without an Idempotency-Key.
+
+    Two bodies are the same request if they are the same JSON, however it is spaced and its fields are ordered.
+    """
+    if key is None:
+        return None
+    if _KEY.fullmatch(key) is None:
+        raise InvalidRequest(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters", code="invalid_idempotency_key"
+        )
+    return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+
+
+def _prompts(call: CallBody, limits: Limits) -> Iterator[Prompt]:
+    faults: list[CallerError] = []
+    places: dict[str, str] = {}
+    for index, item in enumerate(call.prompts):
+        place = f"/prompts/{index}"
+        try:
+            prompt = _prompt(item, call, place, limits)
+            if prompt.custom_id is not None and places.setdefault(prompt.custom_id, place) != place:
+                raise InvalidRequest(
+                    f"is already the custom_id of {places[prompt.custom_id]}",
+                    pointer=f"{place}/custom_id",
+                    code="duplicate_custom_id",
+                )
+        except CallerError as fault:
+            faults.append(fault)
+            if len(faults) == MAX_ERRORS:
+                break
+        else:
+            yield prompt
+    refuse_all(faults)
+
+
+def _prompt(item: object, call: CallBody, place: str, limits: Limits) -> Prompt:
+    if isinstance(item, str):
+        body = PromptBody(prompt=item)
+    elif isinstance(item, dict):
+        body = _shaped(item, PromptBody, place)
+    else:
+        raise InvalidRequest("must be a string or an object", pointer=place, code="invalid_value")
+    _check_common(body, place, limits)
+    prompt = Prompt(
+        model=body.model or call.model or limits.models[0],
+        messages=_messages(body, call.system, place),
+        params={**(call.params or {}), **(body.params or {})},
+        custom_id=body.custom_id,
+        expected_tokens=body.expected_tokens,
+    )
+    size = len(json.dumps([prompt.messages, prompt.params]))
+    if size > limits.most_prompt_bytes:
+        raise RequestTooLarge(
+            f"takes {size} bytes in the queue, with its params; a prompt may take {limits.most_prompt_bytes}",
+            pointer=place,
+            code="prompt_too_large",
+        )
+    return prompt
+
+
+def _check_common(body: CallBody | PromptBody, place: str, limits: Limits) -> None:
+    if body.model is not None and body.model not in limits.models:
+        raise InvalidRequest(
+            f"must be one of {', '.join(limits.models)}", pointer=f"{place}/model", code="model_not_allowed"
+        )
+    if body.system is not None and not body.system.strip():
+        raise InvalidRequest("must not be blank", pointer=f"{place}/system", code="blank_text")
+    if body.params is not None:
+        for name, reason in RESERVED_PARAMS.items():
+            if name in body.params:
+                raise InvalidRequest(reason, pointer=f"{place}/params/{name}", code="reserved_param")
+        _converted(body.params, KnownParams, f"{place}/params")
+
+
+def _messages(body: PromptBody, system_of_call: str | None, place: str) -> list[dict[str, Any]]:
+    if (body.prompt is None) == (body.messages is None):
+        raise InvalidRequest("must have either `prompt` or `messages`", pointer=place, code="invalid_value")
+    if body.messages is None:
+        if not (body.prompt or "").strip():
+            raise InvalidRequest("must not be blank", pointer=f"{place}/prompt", code="blank_text")
+        messages: list[dict[str, Any]] = [{"role": "user", "content": body.prompt}]
+    else:
+        messages = body.messages
+        for index, message in enumerate(messages):
+            _check_message(message, f"{place}/messages/{index}")
+    has_instructions = any(message["role"] in _INSTRUCTIONS for message in messages)
+    if body.system is not None and has_instructions:
+        raise InvalidRequest(
+            "must not stand beside `messages` that have a system or developer message",
+            pointer=f"{place}/system",
+            code="invalid_value",
+        )
+    system = None if has_instructions else body.system or system_of_call
+    return messages if system is None else [{"role": "system", "content": system}, *messages]
+
+
+def _check_message(message: dict[str, Any], place: str) -> None:
+    if message.get("role") not in ROLES:
+        raise InvalidRequest(f"must be one of {', '.join(ROLES)}", pointer=f"{place}/role", code="invalid_value")
+    content = message.get("content")
+    if content is None and message["role"] == "assistant":
+        return  # an answer that only called tools
+    is_text = isinstance(content, str) and bool(content.strip())
+    is_parts = isinstance(content, list) and bool(content) and all(isinstance(part, dict) for part in content)
+    if not is_text and not is_parts:
+        raise InvalidRequest(
+            "must be text that is not blank, or a list of content parts",
+            pointer=f"{place}/content",
+            code="blank_text" if content == "" else "invalid_value",
+        )
+
+
+def _shaped[Body: (CallBody, PromptBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    for name in value:
+        if name not in kind.__struct_fields__:
+            raise InvalidRequest(
+                f"is not a field here; there are {', '.join(kind.__struct_fields__)}",
+                pointer=pointer_to(place, name),
+                code="unknown_field",
+            )
+    return _converted(value, kind, place)
+
+
+def _converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        # "Expected `int` >= 1 - at `$.params.seed`": the rule and the place, and nothing of the value.
+        rule, _, path = str(error).partition(" - at `$")
+        steps = "".join(f"/{name or index}" for name, index in _STEP.findall(path))
+        raise InvalidRequest(rule, pointer=place + steps, code="invalid_value") from None
