@@ -1,0 +1,147 @@
+"""What the stack asks of MiniStack, through the same API as AWS has."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+REGION = "us-east-1"
+BUCKET = "sluice-artefacts"
+STACK = "sluice"
+# The key that callers of the local stack send, and the tenant they are.
+API_KEY, TENANT = "local", "local"
+API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
+OPENAI_KEY_SECRET = "sluice/openai-api-key"  # noqa: S105 - a name
+FUNCTIONS = ("SubmitFunction", "WorkerFunction", "StatusFunction", "DeadLetterFunction", "AuthorizerFunction")
+_POLL_SECONDS = 0.05
+_DEPLOY_SECONDS = 60
+
+
+class DeployError(RuntimeError):
+    """MiniStack refused the template; the text has its reasons."""
+
+
+def credentials(endpoint: str) -> dict[str, str]:
+    """Give the environment that sends every AWS client to MiniStack and to nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        # A user's own profile must not get a say.
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+class Aws:
+    """MiniStack's control plane; every method blocks."""
+
+    def __init__(self, endpoint: str) -> None:
+        """Make no connection yet."""
+        self.endpoint = endpoint
+        session = boto3.Session("test", "test", region_name=REGION)
+        config = Config(
+            connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
+        )
+
+        # Any: three of the five have no stubs here.
+        def client(name: str) -> Any:  # noqa: ANN401
+            return session.client(name, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
+
+        self._s3 = client("s3")
+        self._cloudformation = client("cloudformation")
+        self._secrets = client("secretsmanager")
+        self._api_gateway = client("apigateway")
+        self._lambda = client("lambda")
+
+    def create_bucket(self) -> None:
+        """Make the bucket for the artefacts."""
+        self._s3.create_bucket(Bucket=BUCKET)
+
+    def upload_all(self, folder: Path) -> None:
+        """Put every file of a folder into the bucket, by its name."""
+        for path in folder.iterdir():
+            self._s3.put_object(Bucket=BUCKET, Key=path.name, Body=path.read_bytes())
+
+    def download_all(self, folder: Path) -> None:
+        """Save every object of the bucket in a folder."""
+        for item in self._s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+            body = self._s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+            (folder / item["Key"]).write_bytes(body)
+
+    def put_secrets(self, openai_api_key: str) -> None:
+        """Store the model's key, and the callers' keys as the authorizer reads them."""
+        keys = {hashlib.sha256(API_KEY.encode()).hexdigest(): {"tenant": TENANT}}
+        self._secrets.create_secret(Name=API_KEYS_SECRET, SecretString=json.dumps(keys))
+        self._secrets.create_secret(Name=OPENAI_KEY_SECRET, SecretString=openai_api_key)
+
+    def create_stack(self, template: str, parameters: Mapping[str, str]) -> None:
+        """Create the stack and wait until it stands; raises DeployError with the reasons."""
+        self._cloudformation.create_stack(
+            StackName=STACK,
+            TemplateBody=template,
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        )
+        end = time.monotonic() + _DEPLOY_SECONDS
+        while time.monotonic() < end:
+            status = self._cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"]
+            if status == "CREATE_COMPLETE":
+                return
+            if not status.endswith("_IN_PROGRESS"):
+                raise DeployError(f"The stack became {status}.\n" + "\n".join(self._reasons()))
+            time.sleep(_POLL_SECONDS)
+        raise DeployError(f"The stack was not created within {_DEPLOY_SECONDS} s.")
+
+    def map_root(self, host: str, stage: str) -> None:
+        """Serve the API's stage at the root of a host, as a custom domain name does on AWS."""
+        self._api_gateway.create_domain_name(domainName=host)
+        self._api_gateway.create_base_path_mapping(domainName=host, restApiId=self._physical_id("Api"), stage=stage)
+
+    def set_maximum_concurrency(self, workers: int) -> None:
+        """Say MaximumConcurrency as a number.
+
+        MiniStack 1.5.33 keeps what a parameter gives as text, and its poller then fails on the comparison.
+        """
+        mapping = self._task_mapping()
+        self._lambda.update_event_source_mapping(UUID=mapping, ScalingConfig={"MaximumConcurrency": workers})
+
+    def set_deliveries(self, *, enabled: bool) -> None:
+        """Let the queue deliver to the workers, or keep what comes."""
+        self._lambda.update_event_source_mapping(UUID=self._task_mapping(), Enabled=enabled)
+
+    def function_variables(self) -> dict[str, dict[str, str]]:
+        """Give each function's environment variables by its logical id."""
+        return {name: self._variables(name) for name in FUNCTIONS}
+
+    def _variables(self, logical_id: str) -> dict[str, str]:
+        configuration = self._lambda.get_function_configuration(FunctionName=self._physical_id(logical_id))
+        variables: dict[str, str] = configuration["Environment"]["Variables"]
+        return variables
+
+    def _task_mapping(self) -> str:
+        worker = self._physical_id("WorkerFunction")
+        mappings = self._lambda.list_event_source_mappings(FunctionName=worker)["EventSourceMappings"]
+        uuid: str = mappings[0]["UUID"]
+        return uuid
+
+    def _physical_id(self, logical_id: str) -> str:
+        detail = self._cloudformation.describe_stack_resource(StackName=STACK, LogicalResourceId=logical_id)
+        name: str = detail["StackResourceDetail"]["PhysicalResourceId"]
+        return name
+
+    def _reasons(self) -> list[str]:
+        events = self._cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+        return [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in reversed(events)
+            if event["ResourceStatus"].endswith("FAILED") and event.get("ResourceStatusReason")
+        ]

@@ -1,0 +1,130 @@
+"""The demo: four prompts in one call, a bar for each, and the answers."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any, Self
+
+import httpx
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from local.settings import Settings
+from local.stack import AUTHORIZATION, Stack, running_stack
+
+TOPICS = ("the economy", "animals", "plants", "food")
+PROMPT = "Tell me one short joke about {topic}, in two or three sentences."
+# For the bars: the jokes of the stand-in are 40 to 60 words, and so is what a model makes of that prompt.
+EXPECTED_TOKENS = 55
+# Slow enough that a bar can be watched, on the stand-in: about five seconds for a joke.
+CHUNK_DELAY = 0.1
+POLL_SECONDS = 0.15
+PATIENCE_SECONDS = 600
+COLOURS = {"queued": "yellow", "processing": "cyan", "completed": "green"}
+ENDED = ("completed", "failed", "cancelled")
+
+type Task = dict[str, Any]
+
+
+class DemoError(RuntimeError):
+    """The API did not do what the demo shows."""
+
+
+async def run_demo(settings: Settings, console: Console) -> int:
+    """Start the stack, show it four prompts and stop it; return 0 when every task completed and 1 otherwise."""
+    # Any port will do, so that the demo can't fail because of one.
+    settings = replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
+    async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}")) as stack:
+        console.print(
+            f"\nFour prompts in one call. Each worker asks the model {settings.concurrency} at a time"
+            f"{'' if settings.concurrency >= len(TOPICS) else ', so the rest wait their turn'}.\n"
+        )
+        tasks = await _show(stack, console)
+    for topic, task in zip(TOPICS, tasks, strict=True):
+        console.print(_answer(topic, task))
+    return 0 if all(task["status"] == "completed" for task in tasks) else 1
+
+
+async def _show(stack: Stack, console: Console) -> list[Task]:
+    async with (
+        httpx.AsyncClient(base_url=stack.url, headers=AUTHORIZATION, timeout=60, trust_env=False) as api,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        # The four go to one worker, in one batch. MiniStack hands out what is there at the moment it looks, so now and
+        # then one worker would get the first message and another the rest: nothing would ever wait.
+        await stack.hold_deliveries()
+        answer = await api.post(
+            "/tasks",
+            json={
+                "prompts": [
+                    {"prompt": PROMPT.format(topic=topic), "expected_tokens": EXPECTED_TOKENS} for topic in TOPICS
+                ]
+            },
+        )
+        accepted = _body(answer, 202)
+        await stack.deliver()
+        with Bars(console, accepted["task_ids"]) as bars:
+            while True:
+                found = _body(await api.get("/tasks", params={"task_ids": ",".join(accepted["task_ids"])}), 200)
+                tasks: list[Task] = found["tasks"]
+                bars.show(tasks)
+                if all(task["status"] in ENDED for task in tasks):
+                    return tasks
+                await asyncio.sleep(POLL_SECONDS)
+
+
+def _body(answer: httpx.Response, status: int) -> dict[str, Any]:
+    if answer.status_code != status:
+        raise DemoError(f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {answer.text}")
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def _answer(topic: str, task: Task) -> Panel:
+    if task["status"] == "completed":
+        return Panel(Text(str(task["result"])), title=f"A joke about {topic}", title_align="left", border_style="green")
+    reason = (task.get("error") or {}).get("code", "no reason given")
+    return Panel(f"{task['status']}: {reason}", title=topic, title_align="left", border_style="red")
+
+
+class Bars:
+    """A bar for each task on a terminal; elsewhere a line for each change of state."""
+
+    def __init__(self, console: Console, task_ids: list[str]) -> None:
+        """Give each task its row, in the order of the topics."""
+        self._console = console
+        self._seen: dict[str, str] = {}
+        self._progress = Progress(
+            TextColumn("{task.description:<12}"),
+            TextColumn("{task.fields[word]}"),
+            BarColumn(bar_width=40, complete_style="cyan", finished_style="green"),
+            TextColumn("{task.percentage:>3.0f}%"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._rows: dict[str, tuple[str, TaskID]] = {
+            task_id: (topic, self._progress.add_task(topic, total=100, word=""))
+            for task_id, topic in zip(task_ids, TOPICS, strict=True)
+        }
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last picture standing."""
+        self._progress.stop()
+
+    def show(self, tasks: list[Task]) -> None:
+        """Draw how the tasks stand."""
+        for task in tasks:
+            topic, row = self._rows[task["task_id"]]
+            status, percent = task["status"], task["progress"]
+            colour = COLOURS.get(status, "red")
+            self._progress.update(row, completed=percent, word=f"[{colour}]{status:<10}[/]")
+            if not self._console.is_terminal and self._seen.get(topic) != status:
+                self._console.print(f"{topic:<12} {status:<10} {percent:>3}%")
+                self._seen[topic] = status
+        self._progress.refresh()

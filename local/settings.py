@@ -1,0 +1,125 @@
+"""The settings of the stack, read once from the environment."""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# As template.yaml: a worker is given at most 10 messages, 2 is AWS's least, and Lambda ends all after 15 minutes.
+MAX_CONCURRENCY = 10
+MIN_WORKERS, MAX_WORKERS = 2, 1000
+MAX_WORKER_TIMEOUT = 900
+MAX_MODEL_TIMEOUT = 120
+# A call gets less than its worker, so that the worker can still record how it ended.
+MODEL_SHARE_OF_WORKER = 0.8
+VISIBILITY_FACTOR = 6
+DEFAULT_PORT = 8000
+# The default of AllowedModels in template.yaml; the stand-in answers to these names too.
+DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano"
+
+
+class SettingError(ValueError):
+    """A setting has a value that can't work; the text is one line and starts with the setting's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user can choose; times in seconds."""
+
+    port: int
+    concurrency: int
+    workers: int
+    worker_timeout: int
+    models: tuple[str, ...]
+    openai_base_url: str
+    openai_api_key: str
+    model_latency: float
+    model_chunk_delay: float
+    state: Path
+    build: Path
+
+    @property
+    def model_timeout(self) -> int:
+        """Give the seconds that one model call may take."""
+        return max(1, min(MAX_MODEL_TIMEOUT, int(self.worker_timeout * MODEL_SHARE_OF_WORKER)))
+
+    @property
+    def visibility_timeout(self) -> int:
+        """Give the seconds before an unacknowledged message comes back."""
+        return VISIBILITY_FACTOR * self.worker_timeout
+
+    @property
+    def uses_stand_in(self) -> bool:
+        """Tell whether the stand-in answers for the model."""
+        return not (self.openai_base_url or self.openai_api_key)
+
+    @property
+    def architecture(self) -> str:
+        """Name this machine's processor as Lambda does."""
+        return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings, where absent and empty mean the default.
+
+    Raises SettingError for the first value that can't work.
+    """
+    models = tuple(name.strip() for name in (environ.get("MODELS") or DEFAULT_MODELS).split(","))
+    if not all(models):
+        raise SettingError(f"MODELS must be names separated by commas, not {environ['MODELS']!r}")
+    state = Path(environ.get("SLUICE_LOCAL_STATE") or ROOT / ".local").absolute()
+    return Settings(
+        port=_whole(environ, "PORT", DEFAULT_PORT, 0, 65535),
+        concurrency=_whole(environ, "CONCURRENCY", 3, 1, MAX_CONCURRENCY),
+        workers=_whole(environ, "WORKERS", 2, MIN_WORKERS, MAX_WORKERS),
+        worker_timeout=_whole(environ, "WORKER_TIMEOUT", 300, 1, MAX_WORKER_TIMEOUT),
+        models=models,
+        openai_base_url=_url(environ, "OPENAI_BASE_URL"),
+        openai_api_key=environ.get("OPENAI_API_KEY", "").strip(),
+        model_latency=_seconds(environ, "MODEL_LATENCY", 0.2),
+        model_chunk_delay=_seconds(environ, "MODEL_CHUNK_DELAY", 0.03),
+        state=state,
+        build=Path(environ.get("SLUICE_LOCAL_BUILD") or ROOT / ".local" / "build").absolute(),
+    )
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    # isdecimal alone takes other scripts' digits, and int() takes 5,000 of them badly.
+    value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004
+    if value is None or not least <= value <= most:
+        raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
+    return value
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_WORKER_TIMEOUT:
+        raise SettingError(f"{name} must be seconds from 0 to {MAX_WORKER_TIMEOUT}, not {text!r}")
+    return value
+
+
+def _url(environ: Mapping[str, str], name: str) -> str:
+    text = environ.get(name, "").strip()
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingError(f"{name} must be an address such as http://127.0.0.1:11434/v1, not {text!r}")
+    return text

@@ -1,0 +1,191 @@
+"""The whole stack: start it, keep an eye on it, end it."""
+
+import asyncio
+import fcntl
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, Aws, DeployError
+from local.build import Build
+from local.model import StandIn
+from local.processes import Child, ChildEndedError
+from local.servers import LOOPBACK, free_port, require_free, start_ministack, start_valkey
+from local.settings import Settings
+
+STAGE = "local"
+AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
+_FIRST_ANSWER_SECONDS = 60
+
+type Say = Callable[[str], None]
+
+
+class NotReadyError(RuntimeError):
+    """The API was deployed but does not answer as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack."""
+
+    url: str
+    model_url: str
+    run: Path
+    aws: Aws
+    children: tuple[Child, ...]
+
+    async def wait_for_a_death(self) -> None:
+        """Wait until a process of the stack ends, which none should; raises ChildEndedError."""
+        waiting = {asyncio.ensure_future(child.ended()): child for child in self.children}
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            ended = done.pop()
+            raise waiting[ended].died(ended.result())
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    async def hold_deliveries(self) -> None:
+        """Keep what is accepted in the queue."""
+        await asyncio.to_thread(self.aws.set_deliveries, enabled=False)
+
+    async def deliver(self) -> None:
+        """Let the workers have what is in the queue."""
+        await asyncio.to_thread(self.aws.set_deliveries, enabled=True)
+
+
+@asynccontextmanager
+async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
+    """Start the stack, telling each step, and end every process of it on the way out, whatever the way is.
+
+    Raises PortTakenError, ChildEndedError, DeployError or NotReadyError.
+    """
+    if settings.port:
+        require_free(settings.port)
+    async with AsyncExitStack() as ends:
+        run = ends.enter_context(_run_folder(settings.state))
+        model_url = await ends.enter_async_context(_model(settings, say))
+        valkey, cache_port = await start_valkey(run)
+        ends.push_async_callback(valkey.stop)
+        say(f"Valkey keeps the tasks on port {cache_port}, in memory")
+        port = settings.port or free_port()
+        ministack, endpoint = await start_ministack(run, port)
+        ends.push_async_callback(ministack.stop)
+        say(f"MiniStack is AWS on {endpoint}")
+        ends.callback((settings.state / "env.json").unlink, missing_ok=True)
+        aws = Aws(endpoint)
+        stack = Stack(f"http://{LOOPBACK}:{port}", model_url, run, aws, (valkey, ministack))
+        starting = asyncio.ensure_future(_deploy(settings, stack, cache_port, say))
+        dying = asyncio.ensure_future(stack.wait_for_a_death())
+        try:
+            # A server that dies meanwhile is a better reason than the errors it causes.
+            await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
+            if dying.done():
+                dying.result()
+            await starting
+        finally:
+            for task in (starting, dying):
+                task.cancel()
+            await asyncio.gather(starting, dying, return_exceptions=True)
+        yield stack
+
+
+@asynccontextmanager
+async def _model(settings: Settings, say: Say) -> AsyncIterator[str]:
+    if not settings.uses_stand_in:
+        say(f"The model is {settings.openai_base_url or 'OpenAI'}")
+        yield settings.openai_base_url
+        return
+    stand_in = StandIn(settings.models, latency=settings.model_latency, chunk_delay=settings.model_chunk_delay)
+    async with stand_in.serve() as url:
+        say(f"A stand-in answers for the model at {url}")
+        yield url
+
+
+async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -> None:
+    aws, build = stack.aws, Build(settings)
+    await asyncio.to_thread(aws.create_bucket)
+    async with build.lock():
+        if await asyncio.to_thread(build.is_fresh):
+            await build.upload(aws)
+            say("The build is that of the last start: no source has changed")
+        else:
+            say("Building the functions (sam build) …")
+            await build.build(stack.run)
+            await build.package(stack.run, aws)
+            say("The functions are built")
+        template = build.template()
+    await asyncio.to_thread(aws.put_secrets, settings.openai_api_key or API_KEY)
+    parameters = {
+        "Architecture": settings.architecture,
+        "StageName": STAGE,
+        "Concurrency": str(settings.concurrency),
+        "MaxWorkers": str(settings.workers),
+        "WorkerTimeout": str(settings.worker_timeout),
+        "VisibilityTimeout": str(settings.visibility_timeout),
+        "ModelTimeout": str(settings.model_timeout),
+        "AllowedModels": ",".join(settings.models),
+        "OpenAIBaseUrl": stack.model_url,
+        "OpenAIApiKeySecret": OPENAI_KEY_SECRET,
+        "ApiKeysSecret": API_KEYS_SECRET,
+        "CacheHost": LOOPBACK,
+        "CachePort": str(cache_port),
+        "CacheTls": "false",
+        "CacheCluster": "false",
+    }
+    await asyncio.to_thread(aws.create_stack, template, parameters)
+    await asyncio.to_thread(aws.set_maximum_concurrency, settings.workers)
+    await asyncio.to_thread(aws.map_root, LOOPBACK, STAGE)
+    say("template.yaml is deployed")
+    variables = await asyncio.to_thread(aws.function_variables)
+    # For `sam local invoke --env-vars`; there are names of secrets in it, no secrets.
+    with_endpoint = {name: {**values, "AWS_ENDPOINT_URL": aws.endpoint} for name, values in variables.items()}
+    (settings.state / "env.json").write_text(json.dumps(with_endpoint, indent=2) + "\n")
+    await _first_answer(stack.url)
+
+
+async def _first_answer(url: str) -> None:
+    """Ask for a task that does not exist: gateway, authorizer, status function and Valkey all have to work for that."""
+    timeout = aiohttp.ClientTimeout(total=_FIRST_ANSWER_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"{url}/tasks", params={"task_ids": f"{'0' * 36}-0"}, headers=AUTHORIZATION) as response,
+    ):
+        if response.status != 200:  # noqa: PLR2004
+            raise NotReadyError(f"The API answered {response.status}: {(await response.text())[:500]}")
+
+
+@contextmanager
+def _run_folder(state: Path) -> Iterator[Path]:
+    """Make the folder of this run; it is kept when the run fails, until the next start finds its owner gone."""
+    state.mkdir(parents=True, exist_ok=True)
+    for old in state.glob("run-*"):
+        _remove_unless_owned(old)
+    run = Path(tempfile.mkdtemp(prefix="run-", dir=state))
+    with (run / "owner").open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield run
+        except (ChildEndedError, DeployError, NotReadyError) as error:
+            error.add_note(f"The logs are in {run}")
+            raise
+        except BaseException:
+            shutil.rmtree(run, ignore_errors=True)
+            raise
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def _remove_unless_owned(run: Path) -> None:
+    try:
+        with (run / "owner").open("r") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(run, ignore_errors=True)
+    except OSError:
+        # Its owner runs, or another start was quicker.
+        return
