@@ -26,7 +26,7 @@ BUILT = $(BUILD_DIR)/.built-$(ARCH)
 help: ## List the targets and the settings
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 	@printf '\nSettings, as in `make demo CONCURRENCY=4`:\n'
-	@awk '/^[A-Z_]+ \?=.*#/ { name = $$1; value = $$0; sub(/^[^=]*= */, "", value); sub(/#.*/, "", value); \
+	@awk '/^[A-Z_]+ [?]=.*#/ { name = $$1; value = $$0; sub(/^[^=]*= */, "", value); sub(/#.*/, "", value); \
 		text = $$0; sub(/^[^#]*# */, "", text); printf "  %-15s %-16s %s\n", name, value, text }' Makefile
 	@printf '  %-32s %s\n' 'OPENAI_API_KEY, OPENAI_BASE_URL' 'the real model for demo and local, instead of the stand-in' \
 		'MODELS' 'comma list of the models that may be asked for'
@@ -92,7 +92,7 @@ endef
 	@echo 'Setting up .venv: the product, its tests and checks …'
 	@python=$$($(FIND_PYTHON)); \
 	if [ -z "$$python" ]; then \
-		echo 'Sluice needs Python 3.13 and found none on the PATH. Install it, or name it: make PYTHON=/path/to/python3.13' >&2; \
+		echo 'Sluice needs Python 3.13 with venv, and none is on the PATH. Install it, or name it: make PYTHON=/path/to/python3.13' >&2; \
 		exit 1; \
 	fi; \
 	"$$python" -m venv --clear .venv
