@@ -82,7 +82,7 @@ class Telemetry:
         """Add one measured time to a metric."""
         self.metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=seconds)
 
-    def annotate(self, key: str, value: str | bool) -> None:
+    def annotate(self, key: str, value: str) -> None:
         """Make the running invocation's trace findable by this key; do nothing where there is no trace."""
         if self.tracer is not None:
             self.tracer.put_annotation(key, value)

@@ -1,0 +1,250 @@
+"""Work on one delivery: claim the task, ask the model, record what came of it."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from common.errors import (
+    MessageTooNew,
+    MessageUnreadable,
+    ModelBusy,
+    ModelFailed,
+    ModelRefused,
+    StoreUnavailable,
+    Unavailable,
+)
+from common.messages import TaskMessage
+from common.tasks import Answer, FailureCode, WaitingOn
+from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
+from functions.worker.backoff import LOST_SECONDS, Backoff
+from functions.worker.delivery import Delivery, Ending, EndingKind
+from functions.worker.progress import ProgressBoard
+from functions.worker.window import Pace, Window
+
+WRITE_PAUSE_SECONDS: Final = 0.5
+"""Between two tries of a write that the store did not take, stretched at random up to its double."""
+
+
+class TaskClaims(Protocol):
+    """Hold the records: every method is one transition, safe to repeat, and may raise StoreUnavailable."""
+
+    async def claim(self, lease: Lease) -> Claim:
+        """Take the lease."""
+
+    async def release(
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+    ) -> ReleaseOutcome:
+        """Give the task back; with a refund the attempt is not counted."""
+
+    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+        """Record the answer."""
+
+    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+        """Record that there will be none."""
+
+
+class Model(Protocol):
+    """Answer prompts."""
+
+    async def prepare(self) -> None:
+        """Make sure that a call can be made, or raise Unavailable."""
+
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+        """Answer one message, handing over each piece as it comes; raise ModelError."""
+
+
+class Cut(Enum):
+    """Name what can end a call from our side."""
+
+    STOP = auto()
+    """The soft stop of the invocation."""
+    TIMEOUT = auto()
+    """The time of one call."""
+    DEADLINE = auto()
+    """The task's deadline."""
+    LOST = auto()
+    """The lease: another worker holds it, or the task was cancelled."""
+
+
+class CallCut(Exception):
+    """Say that we ended the call, and why."""
+
+    def __init__(self, cut: Cut) -> None:
+        super().__init__(cut.name)
+        self.cut = cut
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Hold what an attempt knows once it has the lease."""
+
+    delivery: Delivery
+    message: TaskMessage
+    lease: Lease
+    claim: Claim
+    window: Window
+
+    def ending(self, kind: EndingKind, visible_in: float | None, code: FailureCode | None = None) -> Ending:
+        """Describe how it ends."""
+        return Ending(kind, visible_in, self.lease.task.ref.task_id, self.claim.attempt, code)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Make attempts; the collaborators live as long as the environment, so nothing here belongs to one task."""
+
+    claims: TaskClaims
+    model: Model
+    board: ProgressBoard
+    pace: Pace
+    backoff: Backoff
+    random: Callable[[], float]
+    max_attempts: int
+    model_timeout_seconds: float
+
+    async def make(self, delivery: Delivery, window: Window) -> Ending:
+        """Work on one delivery to its end; every wait in here ends within the window."""
+        growing = self.backoff.after_receive(delivery.receives)
+        try:
+            message = TaskMessage.decode(delivery.body)
+        except MessageTooNew:
+            return Ending(EndingKind.TOO_NEW, growing)
+        except MessageUnreadable:
+            return Ending(EndingKind.UNREADABLE, growing)
+        # Random for each claim: the fence that keeps a worker which lost its lease from writing.
+        lease = Lease(message.task, secrets.token_hex(16), window.lease_ms, self.max_attempts)
+        task_id = message.task.ref.task_id
+        try:
+            claim = await self.claims.claim(lease)
+        except StoreUnavailable:
+            return Ending(EndingKind.UNAVAILABLE, growing, task_id)
+        if claim.outcome is ClaimOutcome.BUSY:
+            return Ending(EndingKind.BUSY, claim.wait_ms / 1000, task_id)
+        if claim.outcome is ClaimOutcome.ENDED:
+            kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
+            return Ending(kind, None, task_id, code=claim.code)
+        return await self._work(Held(delivery, message, lease, claim, window))
+
+    async def _work(self, held: Held) -> Ending:
+        started = _now()
+        try:
+            ending = await self._ask_and_record(held, started)
+        except StoreUnavailable:
+            # Whatever was to be recorded, the lease runs on: sooner than its end the message would only be busy.
+            ending = held.ending(EndingKind.UNRECORDED, held.window.lease_seconds)
+        except Exception as error:  # noqa: BLE001  # one task's fault must not reach its neighbours
+            ending = replace(held.ending(EndingKind.CRASHED, held.window.lease_seconds), error=error)
+        return replace(ending, call_seconds=ending.call_seconds or _now() - started)
+
+    async def _ask_and_record(self, held: Held, started: float) -> Ending:
+        try:
+            answer = await self._ask(held, started)
+        except CallCut as cut:
+            return await self._record_cut(held, cut.cut)
+        except (ModelBusy, Unavailable) as unbilled:
+            return await self._refund(held, unbilled)
+        except ModelFailed as failed:
+            return await self._retry(held, failed.code, failed.retry_after)
+        except ModelRefused as refused:
+            return await self._fail(held, refused.code)
+        call_seconds = _now() - started
+        outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
+        if outcome is EndOutcome.LOST:
+            return held.ending(EndingKind.LOST, LOST_SECONDS)
+        kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE
+        return replace(held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage)
+
+    async def _ask(self, held: Held, started: float) -> Answer:
+        """Call the model, for no longer than the shortest of the call's, the task's and the invocation's time."""
+        to_deadline = (held.lease.task.deadline_ms - held.claim.now_ms) / 1000
+        ends = {
+            Cut.STOP: held.window.stop_at,
+            Cut.TIMEOUT: started + self.model_timeout_seconds,
+            Cut.DEADLINE: started + to_deadline,
+        }
+        cut = min(ends, key=ends.__getitem__)
+        timer = asyncio.timeout_at(ends[cut])
+        with self.board.follow(held.lease, held.message, lambda: _expire(timer)) as meter:
+            try:
+                async with timer:
+                    return await self.model.ask(held.message, meter.add)
+            except TimeoutError:
+                if not timer.expired():
+                    raise
+                raise CallCut(Cut.LOST if meter.lost else cut) from None
+            finally:
+                self.pace.add(_now() - started)
+
+    async def _record_cut(self, held: Held, cut: Cut) -> Ending:
+        match cut:
+            case Cut.LOST:
+                return held.ending(EndingKind.LOST, LOST_SECONDS)
+            case Cut.TIMEOUT:
+                return await self._retry(held, FailureCode.TIMEOUT, None)
+            case Cut.DEADLINE:
+                return await self._fail(held, FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
+            case Cut.STOP:
+                # At once: the next invocation has all its time, and nobody asked us to wait.
+                stopped = held.ending(EndingKind.STOPPED, 0.0, FailureCode.WORKER_STOPPED)
+                return await self._release(held, stopped, WaitingOn.CAPACITY, refund=False)
+
+    async def _refund(self, held: Held, error: ModelBusy | Unavailable) -> Ending:
+        receives = held.delivery.receives
+        if isinstance(error, ModelBusy):
+            wait = self.backoff.after_receive(receives, error.retry_after)
+            limited = held.ending(EndingKind.RATE_LIMITED, wait, error.code)
+            return await self._release(held, limited, WaitingOn.RATE_LIMIT, refund=True)
+        # The key was there when the invocation began, and could not be read again for this call.
+        unavailable = held.ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(receives))
+        return await self._release(held, unavailable, WaitingOn.PROVIDER, refund=True)
+
+    async def _retry(self, held: Held, code: FailureCode, asked: float | None) -> Ending:
+        wait = self.backoff.after_attempt(held.claim.attempt, asked)
+        return await self._release(held, held.ending(EndingKind.RETRIED, wait, code), WaitingOn.PROVIDER, refund=False)
+
+    async def _release(self, held: Held, back: Ending, waiting_on: WaitingOn, *, refund: bool) -> Ending:
+        outcome = await self._written(
+            held,
+            lambda: self.claims.release(held.lease, refund=refund, code=back.code, waiting_on=waiting_on),
+        )
+        match outcome:
+            case ReleaseOutcome.RELEASED:
+                return back
+            case ReleaseOutcome.EXHAUSTED:
+                return held.ending(EndingKind.FAILED, None, FailureCode.ATTEMPTS_EXHAUSTED)
+            case ReleaseOutcome.LOST:
+                return held.ending(EndingKind.LOST, LOST_SECONDS)
+
+    async def _fail(self, held: Held, code: FailureCode, last_code: FailureCode | None = None) -> Ending:
+        outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code))
+        match outcome:
+            case EndOutcome.ENDED:
+                return held.ending(EndingKind.FAILED, None, code)
+            case EndOutcome.ALREADY:
+                return held.ending(EndingKind.DUPLICATE, None)
+            case _:
+                return held.ending(EndingKind.LOST, LOST_SECONDS)
+
+    async def _written[Outcome](self, held: Held, write: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Write until the store takes it or the time for writes is over; raise StoreUnavailable then."""
+        while True:
+            try:
+                async with asyncio.timeout_at(held.window.writes_end):
+                    return await write()
+            except (StoreUnavailable, TimeoutError):
+                pause = WRITE_PAUSE_SECONDS * (1 + self.random())
+                if _now() + pause >= held.window.writes_end:
+                    raise StoreUnavailable from None
+            await asyncio.sleep(pause)
+
+
+def _expire(timer: asyncio.Timeout) -> None:
+    if not timer.expired():
+        timer.reschedule(_now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,83 @@
+"""Describe one delivery of a queue message, and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from common.tasks import FailureCode, Usage
+
+SUSPECT_RECEIVES: Final = 3
+"""From this receive on a message may be what kills its workers: it runs alone, after the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Hold a message as Lambda hands it over; the body carries the prompt and stays out of the repr."""
+
+    message_id: str
+    receipt_handle: str
+    receives: int
+    body: str = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Delivery":
+        """Read one entry of an SQS event's `Records`."""
+        receives = int(record["attributes"]["ApproximateReceiveCount"])
+        return cls(record["messageId"], record["receiptHandle"], receives, record["body"])
+
+    @property
+    def is_suspect(self) -> bool:
+        """Tell whether it has been received suspiciously often."""
+        return self.receives >= SUSPECT_RECEIVES
+
+
+class EndingKind(StrEnum):
+    """Name how a delivery can end."""
+
+    COMPLETED = "completed"
+    """The answer is recorded."""
+    FAILED = "failed"
+    """The task is recorded as failed, for good."""
+    DUPLICATE = "duplicate"
+    """The task had ended before, with an answer or without."""
+
+    RETRIED = "retried"
+    """The call failed; another attempt may not."""
+    RATE_LIMITED = "rate_limited"
+    """The provider wants us to wait; the attempt is refunded."""
+    STOPPED = "stopped"
+    """The invocation's time ran out while the answer was under way."""
+    UNSTARTED = "unstarted"
+    """No slot was free in time, or no call would have ended in time; nothing was claimed."""
+    BUSY = "busy"
+    """Another worker may be at it."""
+    LOST = "lost"
+    """The lease is another's by now, or the task was cancelled."""
+    UNRECORDED = "unrecorded"
+    """The store did not take the outcome; an answer in hand is lost, and the next delivery asks again."""
+    UNAVAILABLE = "unavailable"
+    """The store, or the key's keeper, did not answer: the model was not called."""
+    UNREADABLE = "unreadable"
+    """The body is not a task message."""
+    TOO_NEW = "too_new"
+    """A later version of Sluice wrote it."""
+    CRASHED = "crashed"
+    """A fault of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Say how a delivery ended: `visible_in` seconds it comes back, or None when it is done with.
+
+    `attempt` is set once a lease was held, `call_seconds` once the model was called.
+    """
+
+    kind: EndingKind
+    visible_in: float | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    code: FailureCode | None = None
+    call_seconds: float | None = None
+    usage: Usage | None = None
+    error: Exception | None = None

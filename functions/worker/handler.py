@@ -1,0 +1,62 @@
+"""Start the worker: SQS batch in, the messages that have to come back out.
+
+service.py shares the time of an invocation among its messages, attempt.py is one message's way, llm.py speaks to the
+model, queue.py puts messages back. This module only puts them together, once for each Lambda environment.
+"""
+
+import asyncio
+import os
+from random import SystemRandom
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from common.store.connection import connect
+from common.store.task_store import TaskStore
+from common.telemetry import Telemetry
+from functions.worker.attempt import Attempts
+from functions.worker.backoff import Backoff
+from functions.worker.delivery import Delivery
+from functions.worker.journal import WorkerJournal
+from functions.worker.llm import ChatModel, secret_key
+from functions.worker.progress import ProgressBoard
+from functions.worker.queue import RedeliveryQueue
+from functions.worker.service import Worker
+from functions.worker.settings import WorkerSettings
+from functions.worker.window import Pace
+
+SETTINGS = WorkerSettings.from_env(os.environ)
+TELEMETRY = Telemetry.from_env(os.environ)
+JOURNAL = WorkerJournal(TELEMETRY)
+RANDOM = SystemRandom().random
+
+REDIS = connect(SETTINGS.redis)
+STORE = TaskStore(REDIS)
+MODEL = ChatModel(
+    key=secret_key(SETTINGS.openai_api_key_secret),
+    base_url=SETTINGS.openai_base_url,
+    timeout_seconds=SETTINGS.model_timeout_seconds,
+)
+QUEUE = RedeliveryQueue(SETTINGS.queue_url, JOURNAL.queue_failed)
+ATTEMPTS = Attempts(
+    claims=STORE,
+    model=MODEL,
+    board=ProgressBoard(STORE, JOURNAL.fault),
+    pace=Pace(),
+    backoff=Backoff(RANDOM),
+    random=RANDOM,
+    max_attempts=SETTINGS.max_attempts,
+    model_timeout_seconds=SETTINGS.model_timeout_seconds,
+)
+WORKER = Worker(ATTEMPTS, QUEUE, JOURNAL, concurrency=SETTINGS.concurrency, margin_seconds=SETTINGS.margin_seconds)
+
+# One loop for the environment's life: the clients above keep connections, and those belong to the loop that made them.
+RUNNER = asyncio.Runner()
+
+
+@TELEMETRY.observe
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work on a batch of messages; what is not reported as failed, the poller deletes."""
+    deliveries = [Delivery.of(record) for record in event["Records"]]
+    back = RUNNER.run(WORKER.work(deliveries, context.get_remaining_time_in_millis() / 1000))
+    return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}

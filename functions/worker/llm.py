@@ -1,0 +1,131 @@
+"""Ask an OpenAI-compatible model; every way in which that can fail becomes a ModelError."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+import httpx2
+from openai import APIConnectionError, APIStatusError, AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+
+from common.errors import ModelFailed, ModelRefused, Unavailable
+from common.messages import TaskMessage
+from common.tasks import Answer, FailureCode
+from functions.worker.stream import AnswerParts, events_of, whole_of
+from functions.worker.verdicts import codes_of, judge
+
+CONNECT_SECONDS: Final = 10.0
+"""Seconds to reach the provider; reading has the whole time of the call."""
+
+KEY_SECONDS: Final = 60
+"""Seconds for which the API key is kept, at most: a rotated key is taken up within a minute."""
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+"""Where a call goes without a base URL of the operator's. Said here: the SDK would take an empty OPENAI_BASE_URL."""
+
+_OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
+"""Parameters of the request that a caller's params never override."""
+
+type KeySource = Callable[[], Awaitable[str]]
+
+
+class ChatModel:
+    """Speak chat completions, streamed. One for the life of the environment: it keeps its connections."""
+
+    def __init__(self, *, key: KeySource, base_url: str | None, timeout_seconds: float) -> None:
+        """Take where the key comes from; nothing is connected or fetched before the first call."""
+        self._key = key
+        # No retries of the SDK's: it would send a 429 about an empty account three times. Ours is the one policy.
+        self._client = AsyncOpenAI(
+            api_key=key,
+            base_url=base_url or OPENAI_URL,
+            max_retries=0,
+            timeout=httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+            http_client=DefaultAioHttpClient(),
+        )
+
+    async def prepare(self) -> None:
+        """Make sure that a call can be made; raise Unavailable without its key."""
+        await self._key()
+
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+        """Stream the answer to one task, handing each piece of it to `on_text`.
+
+        The caller bounds the time: a timeout of the HTTP client is per read, and a slow drip outlives it.
+
+        Raises:
+            ModelError: by class, see common.errors.
+
+        """
+        parts = AnswerParts()
+        with model_errors():
+            async with self._client.chat.completions.with_streaming_response.create(
+                model=message.task.model,
+                messages=cast("Any", message.messages),  # passed on as the caller wrote them
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_body={name: value for name, value in message.params.items() if name not in _OURS},
+            ) as response:
+                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+                async with aclosing(_bytes_of(response)) as chunks:
+                    if kind == "application/json":  # a server that does not stream
+                        on_text(parts.add(await whole_of(chunks), message_key="message"))
+                    elif kind == "text/event-stream":
+                        async with aclosing(events_of(chunks)) as events:
+                            async for event in events:
+                                if text := parts.add(event):
+                                    on_text(text)
+                    else:
+                        raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
+        return parts.finish()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+async def _bytes_of(response: AsyncAPIResponse[Any]) -> AsyncGenerator[bytes]:
+    async for chunk in response.iter_bytes():
+        yield chunk
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Turn what the SDK and its HTTP client raise into a ModelError, without their texts and without them as cause."""
+    try:
+        yield
+    except APIStatusError as error:
+        raise judge(error.status_code, error.response.headers, codes_of(error.body), datetime.now(UTC)) from None
+    except APIConnectionError as error:  # also the base of the SDK's timeout
+        raise ModelFailed(_connection_code(error.__cause__)) from None
+    except httpx2.HTTPError as error:  # while the answer is read, the SDK does not wrap its client's errors
+        raise ModelFailed(_connection_code(error)) from None
+    except UnicodeEncodeError:  # a prompt that no HTTP body can carry
+        raise ModelRefused(FailureCode.BAD_REQUEST) from None
+    except (OpenAIError, httpx2.StreamError):
+        raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
+
+
+def _connection_code(error: BaseException | None) -> FailureCode:
+    # aiohttp's "the server hung up" reaches us as httpx2.ConnectTimeout, so only the read's timeout is one of the call.
+    return FailureCode.TIMEOUT if isinstance(error, httpx2.ReadTimeout) else FailureCode.CONNECTION
+
+
+def secret_key(name: str) -> KeySource:
+    """Read the API key from Secrets Manager, by the secret's name or ARN, when it is first asked for."""
+
+    async def key() -> str:
+        try:
+            return await asyncio.to_thread(_fetch, name)
+        except Exception as error:  # noqa: BLE001  # botocore and Powertools raise many kinds
+            raise Unavailable(type(error).__name__) from None
+
+    return key
+
+
+def _fetch(name: str) -> str:
+    # Imported here: boto3 costs a cold start what it does not need before the first record.
+    from aws_lambda_powertools.utilities.parameters import get_secret  # noqa: PLC0415
+
+    return str(get_secret(name, max_age=KEY_SECONDS)).strip()

@@ -1,0 +1,125 @@
+"""Report how far the running answers are: one pipeline a second for all of them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+from common.errors import StoreUnavailable
+from common.messages import TaskMessage
+from common.tasks import TaskRef
+from common.transitions import Lease, ProgressNote
+
+FLUSH_SECONDS: Final = 1.0
+"""Between two writes: a caller who looks once a second sees each step."""
+
+DEFAULT_TOKENS: Final = 256
+"""The length that is expected of an answer when nothing says how long it will be."""
+
+_MOST: Final = 99
+"""Only a completed task is at 100."""
+
+
+class ProgressWriter(Protocol):
+    """Take the notes of all running tasks; the store does."""
+
+    async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
+        """Write the notes, and answer for each whether its owner still holds the lease."""
+
+
+def expected_tokens(message: TaskMessage) -> int:
+    """Guess the length of an answer in tokens: the caller's own guess, cut to what the model is allowed."""
+    params = message.params
+    stated: tuple[Any, ...] = (message.expected_tokens, params.get("max_completion_tokens"), params.get("max_tokens"))
+    return min((count for count in stated if type(count) is int and count > 0), default=DEFAULT_TOKENS)
+
+
+class Meter:
+    """Measure one running answer. A piece of a stream is a token, near enough for a progress bar."""
+
+    def __init__(self, ref: TaskRef, owner: str, expected: int, abort: Callable[[], None]) -> None:
+        """Take whose answer it is, its expected length, and what ends the call when the lease is lost."""
+        self._ref = ref
+        self._owner = owner
+        self._expected = expected
+        self._abort = abort
+        self._texts: list[str] = []
+        self._tokens = 0
+        self._noted = 0
+        self.lost = False
+
+    def add(self, text: str) -> None:
+        """Take the next piece of the answer."""
+        self._texts.append(text)
+        self._tokens += 1
+
+    def note(self) -> ProgressNote | None:
+        """Say how far the answer is, if it has grown since the last note."""
+        if self._tokens == self._noted:
+            return None
+        self._noted = self._tokens
+        self._texts = ["".join(self._texts)]
+        percent = max(1, min(_MOST, 100 * self._tokens // self._expected))
+        return ProgressNote(self._ref, self._owner, percent, self._texts[0])
+
+    def lose(self) -> None:
+        """End the call: whatever it would answer is no longer ours to record."""
+        self.lost = True
+        self._abort()
+
+
+class ProgressBoard:
+    """Keep the meters of all running answers, and write what they show.
+
+    `on_fault` is told of errors that nobody foresaw: progress is a comfort, and its faults must not cost an answer.
+    """
+
+    def __init__(self, writer: ProgressWriter, on_fault: Callable[[Exception], None]) -> None:
+        self._writer = writer
+        self._on_fault = on_fault
+        self._meters: set[Meter] = set()
+
+    @contextlib.contextmanager
+    def follow(self, lease: Lease, message: TaskMessage, abort: Callable[[], None]) -> Iterator[Meter]:
+        """Show one answer on the board while it runs."""
+        meter = Meter(lease.task.ref, lease.owner, expected_tokens(message), abort)
+        self._meters.add(meter)
+        try:
+            yield meter
+        finally:
+            self._meters.discard(meter)
+
+    @contextlib.asynccontextmanager
+    async def running(self, until: float) -> AsyncIterator[None]:
+        """Flush once a second while the block lasts; a flush under way at its end is awaited, to this time at most."""
+        over = asyncio.Event()
+        flusher = asyncio.create_task(self._flush_until(over))
+        try:
+            yield
+        finally:
+            over.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await flusher
+
+    async def _flush_until(self, over: asyncio.Event) -> None:
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has changed. A store that does not answer is passed over: the next note says more anyway."""
+        pairs = [(meter, note) for meter in self._meters if (note := meter.note())]
+        if not pairs:
+            return
+        try:
+            held = await self._writer.progress([note for _, note in pairs])
+        except StoreUnavailable:
+            return
+        except Exception as error:  # noqa: BLE001  # told to on_fault
+            self._on_fault(error)
+            return
+        for (meter, _), is_held in zip(pairs, held, strict=True):
+            if not is_held and meter in self._meters:
+                meter.lose()

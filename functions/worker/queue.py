@@ -1,0 +1,79 @@
+"""Put messages back on the queue: visible again when their next try is due."""
+
+import asyncio
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from itertools import batched
+from typing import TYPE_CHECKING, Final
+
+from functions.worker.delivery import Delivery
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs.client import SQSClient
+
+BATCH_SIZE: Final = 10
+"""Messages in one ChangeMessageVisibilityBatch, at most."""
+
+MAX_VISIBILITY_SECONDS: Final = 12 * 3600 - 15 * 60
+"""SQS allows 12 hours from the receive; the invocation, 15 minutes at most, has used some of them."""
+
+
+class RedeliveryQueue:
+    """Change the visibility of received messages. One for the life of the environment.
+
+    Most invocations put nothing back, and aioboto3 takes a second of CPU to import: it is loaded, in a thread, when the
+    first message goes back, and its client is kept from then on.
+    """
+
+    def __init__(self, queue_url: str, on_failure: Callable[[str, int], None]) -> None:
+        """Take the queue's URL, and who is told an error's code and of how many messages it was."""
+        self._queue_url = queue_url
+        self._on_failure = on_failure
+        self._opened = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._client: SQSClient | None = None
+
+    async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+        """Make messages visible again in so many seconds, rounded up: a lease must be over, not nearly over.
+
+        Failures are told and not raised: the queue's own visibility timeout then decides.
+        """
+        async with asyncio.TaskGroup() as group:
+            for batch in batched(waits, BATCH_SIZE, strict=False):
+                group.create_task(self._change(batch))
+
+    async def _change(self, batch: Sequence[tuple[Delivery, float]]) -> None:
+        try:
+            client = await self._connected()
+            answer = await client.change_message_visibility_batch(
+                QueueUrl=self._queue_url,
+                Entries=[
+                    {
+                        "Id": str(place),
+                        "ReceiptHandle": delivery.receipt_handle,
+                        "VisibilityTimeout": min(math.ceil(seconds), MAX_VISIBILITY_SECONDS),
+                    }
+                    for place, (delivery, seconds) in enumerate(batch)
+                ],
+            )
+        except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
+            self._on_failure(type(error).__name__, len(batch))
+            return
+        for failure in answer.get("Failed", []):
+            self._on_failure(failure["Code"], 1)
+
+    async def _connected(self) -> "SQSClient":
+        async with self._opening:
+            if self._client is not None:
+                return self._client
+            aioboto3 = await asyncio.to_thread(importlib.import_module, "aioboto3")
+            client: SQSClient = await self._opened.enter_async_context(aioboto3.Session().client("sqs"))
+            self._client = client
+            return client
+
+    async def close(self) -> None:
+        """Close the client, if there is one."""
+        await self._opened.aclose()
+        self._client = None

@@ -1,0 +1,64 @@
+"""Read the worker's settings."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from common.errors import SettingError
+from common.settings import Environment, RedisSettings, number, optional_text, text
+from functions.worker.window import margin_of
+
+MOST_CONCURRENCY: Final = 500
+MOST_ATTEMPTS: Final = 10
+MOST_TIMEOUT_SECONDS: Final = 900
+"""Lambda's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Say how the worker works; times in seconds."""
+
+    queue_url: str
+    concurrency: int
+    max_attempts: int
+    worker_timeout_seconds: int
+    model_timeout_seconds: int
+    openai_base_url: str | None
+    openai_api_key_secret: str
+    redis: RedisSettings
+
+    @property
+    def margin_seconds(self) -> float:
+        """Return how long before the function's end calls stop."""
+        return margin_of(self.worker_timeout_seconds)
+
+    @classmethod
+    def from_env(cls, env: Environment) -> "WorkerSettings":
+        """Read the environment; raise SettingError with the name of what is missing or wrong."""
+        settings = cls(
+            queue_url=_url("QUEUE_URL", text(env, "QUEUE_URL")),
+            concurrency=number(env, "CONCURRENCY", least=1, most=MOST_CONCURRENCY),
+            max_attempts=number(env, "MAX_ATTEMPTS", least=1, most=MOST_ATTEMPTS, default=3),
+            worker_timeout_seconds=number(env, "WORKER_TIMEOUT_SECONDS", least=2, most=MOST_TIMEOUT_SECONDS),
+            model_timeout_seconds=number(env, "MODEL_TIMEOUT_SECONDS", least=1, most=MOST_TIMEOUT_SECONDS),
+            openai_base_url=_optional_url(env, "OPENAI_BASE_URL"),
+            openai_api_key_secret=text(env, "OPENAI_API_KEY_SECRET"),
+            redis=RedisSettings.from_env(env),
+        )
+        most = settings.worker_timeout_seconds - settings.margin_seconds
+        if settings.model_timeout_seconds > most:
+            # Or no call could ever be sure to end before the invocation does.
+            raise SettingError("MODEL_TIMEOUT_SECONDS", f"must be at most {most:g} with this WORKER_TIMEOUT_SECONDS")
+        return settings
+
+
+def _optional_url(env: Environment, name: str) -> str | None:
+    value = optional_text(env, name)
+    return None if value is None else _url(name, value)
+
+
+def _url(name: str, value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingError(name, "must be an http or https address")
+    return value

@@ -1,0 +1,144 @@
+"""Read a chat completion, streamed or whole, into an Answer. No network here.
+
+The SDK's typed stream builds an object for each chunk: 6.9 ms of CPU for an answer of 50 chunks, against 2.4 ms.
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final
+
+from common.errors import ModelFailed, ModelRefused
+from common.tasks import Answer, FailureCode, Usage
+from functions.worker.verdicts import judge_in_stream
+
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of one answer on the wire, at most: a model that never stops must not fill the memory of its neighbours."""
+
+_DONE: Final = b"[DONE]"
+
+
+async def events_of(chunks: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any]]:
+    """Yield the JSON objects of a stream of server-sent events, up to `[DONE]` or its end.
+
+    Raises:
+        ModelFailed: unreadable_answer, for anything else in the stream.
+
+    """
+    data: list[bytes] = []
+    async for line in _lines_of(chunks):
+        if line.startswith(b"data:"):
+            data.append(line[5:].strip())
+        elif not line and data:
+            event = b"\n".join(data)
+            data.clear()
+            if event == _DONE:
+                return
+            yield object_of(event)
+        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
+            raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
+    if data and data != [_DONE]:
+        yield object_of(b"\n".join(data))
+
+
+async def whole_of(chunks: AsyncIterator[bytes]) -> dict[str, Any]:
+    """Read a body that is one JSON object.
+
+    Raises:
+        ModelFailed: unreadable_answer.
+
+    """
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
+    return object_of(bytes(body))
+
+
+def object_of(text: bytes) -> dict[str, Any]:
+    """Parse one JSON object, or raise ModelFailed(unreadable_answer)."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        # Outside the except clause: the JSON error carries the text, and would ride along as the context.
+        raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
+    return value
+
+
+async def _lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # Not the SDK's iter_lines: it splits as str.splitlines does, also at U+2028, which JSON texts may contain.
+    rest: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
+        head, *tails = chunk.split(b"\n")
+        rest.append(head)
+        for tail in tails:
+            yield b"".join(rest).removesuffix(b"\r")
+            rest = [tail]
+    if last := b"".join(rest).removesuffix(b"\r"):
+        yield last
+
+
+class AnswerParts:
+    """Collect what the chunks of one answer add up to; joined once, at the end."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._refused = False
+
+    def add(self, event: dict[str, Any], *, message_key: str = "delta") -> str:
+        """Take one event and return the text that it adds; `message` is the key in an answer that is not streamed.
+
+        Raises:
+            ModelError: the event reports an error, or is not what the protocol says.
+
+        """
+        if error := event.get("error"):
+            raise judge_in_stream(error, begun=bool(self._texts))
+        try:
+            self._usage = _usage_of(event.get("usage")) or self._usage
+            choices = event["choices"] if self._usage is None else event.get("choices", [])
+            # One answer a task: of several choices only the first is kept.
+            return "".join([self._take(choice, message_key) for choice in choices if choice.get("index", 0) == 0])
+        except (KeyError, TypeError, AttributeError):
+            raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
+
+    def _take(self, choice: dict[str, Any], message_key: str) -> str:
+        message = choice.get(message_key) or {}
+        text = message.get("content") or ""
+        if not isinstance(text, str):
+            raise TypeError
+        if text:
+            self._texts.append(text)
+        self._refused = self._refused or bool(message.get("refusal"))
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        return text
+
+    def finish(self) -> Answer:
+        """Join the answer.
+
+        Raises:
+            ModelRefused: content_policy, where the provider or the model itself refused.
+            ModelFailed: stream_cut, where it ended without a finish reason.
+
+        """
+        if self._refused or self._finish_reason == "content_filter":
+            raise ModelRefused(FailureCode.CONTENT_POLICY)
+        if self._finish_reason is None:
+            raise ModelFailed(FailureCode.STREAM_CUT)
+        return Answer("".join(self._texts), str(self._finish_reason), self._usage)
+
+
+def _usage_of(raw: object) -> Usage | None:
+    if not isinstance(raw, dict):
+        return None
+    counts = [raw.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    whole = [count for count in counts if type(count) is int]
+    return Usage(*whole) if len(whole) == len(counts) else None

@@ -1,0 +1,131 @@
+"""Judge a provider's error: wait, try again, or give up. By status and error code, never by the error's text.
+
+status                          code                                           error
+any                             context_length_exceeded, content_filter, …     ModelRefused, its own code
+any                             insufficient_quota and its kin; 402            ModelRefused(quota_exhausted)
+429                                                                            ModelBusy(rate_limited)
+408, 409, 5xx, anything odd                                                    ModelFailed(server_error)
+400, 401, 403, 404, 413, 422, other 4xx                                        ModelRefused
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
+from common.tasks import FailureCode
+
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds that we wait at a provider's word, at most: a task has six hours by default."""
+
+_FINAL_CODES: Final[Mapping[str, FailureCode]] = {
+    "context_length_exceeded": FailureCode.CONTEXT_LENGTH_EXCEEDED,
+    "content_policy_violation": FailureCode.CONTENT_POLICY,
+    "content_filter": FailureCode.CONTENT_POLICY,
+    # The 429s that no wait cures: https://platform.openai.com/docs/guides/error-codes
+    "insufficient_quota": FailureCode.QUOTA_EXHAUSTED,
+    "credit_balance_exhausted": FailureCode.QUOTA_EXHAUSTED,
+    "organization_spend_limit_exceeded": FailureCode.QUOTA_EXHAUSTED,
+    "project_spend_limit_exceeded": FailureCode.QUOTA_EXHAUSTED,
+    "organization_usage_limit_exceeded": FailureCode.QUOTA_EXHAUSTED,
+}
+
+_FINAL_STATUSES: Final[Mapping[int, FailureCode]] = {
+    HTTPStatus.BAD_REQUEST: FailureCode.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED: FailureCode.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED: FailureCode.QUOTA_EXHAUSTED,
+    HTTPStatus.FORBIDDEN: FailureCode.FORBIDDEN,
+    HTTPStatus.NOT_FOUND: FailureCode.MODEL_NOT_FOUND,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: FailureCode.REQUEST_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY: FailureCode.BAD_REQUEST,
+}
+
+_STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
+    # An error inside a stream has no status of its own; these codes and types stand for one.
+    "rate_limit_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "invalid_request_error": HTTPStatus.BAD_REQUEST,
+    "authentication_error": HTTPStatus.UNAUTHORIZED,
+    "permission_error": HTTPStatus.FORBIDDEN,
+    "model_not_found": HTTPStatus.NOT_FOUND,
+}
+
+
+def judge(status: int, headers: Mapping[str, str], codes: tuple[str, ...], now: datetime) -> ModelError:
+    """Classify an error answer.
+
+    Args:
+        status: the HTTP status.
+        headers: the answer's headers, looked up in lower case.
+        codes: `code` and `type` of the body's error object, as far as there are any.
+        now: with its time zone, for a Retry-After that is a date.
+
+    """
+    for code in codes:
+        if code in _FINAL_CODES:
+            return ModelRefused(_FINAL_CODES[code])
+    wait = retry_after(headers, now)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ModelBusy(FailureCode.RATE_LIMITED, retry_after=wait)
+    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT}:
+        return ModelFailed(FailureCode.SERVER_ERROR, retry_after=wait)
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ModelRefused(_FINAL_STATUSES.get(status, FailureCode.BAD_REQUEST))
+    return ModelFailed(FailureCode.SERVER_ERROR, retry_after=wait)
+
+
+def judge_in_stream(error: object, *, begun: bool) -> ModelError:
+    """Classify an error that came with status 200; `begun` says that a part of the answer came before it.
+
+    What has begun is billed, so it never counts as merely busy: that would refund the attempt without end.
+    """
+    codes = codes_of(error)
+    status = next((_STATUS_OF_STREAM_CODE[code] for code in codes if code in _STATUS_OF_STREAM_CODE), None)
+    if status is None:  # some gateways put the status they got where the code belongs
+        numbers = (int(code) for code in codes if code.isdecimal())
+        status = next((number for number in numbers if number >= HTTPStatus.BAD_REQUEST), None)
+    verdict = judge(status or HTTPStatus.INTERNAL_SERVER_ERROR, {}, codes, datetime.now(UTC))
+    if begun and isinstance(verdict, ModelBusy):
+        return ModelFailed(verdict.code)
+    return verdict
+
+
+def codes_of(error: object) -> tuple[str, ...]:
+    """Read `code` and `type` of an error object, as texts; nothing else of it."""
+    if not isinstance(error, Mapping):
+        return ()
+    values: tuple[Any, ...] = (error.get("code"), error.get("type"))
+    return tuple(str(value) for value in values if isinstance(value, str | int))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Read the wait in seconds that the provider asks for, capped; None where it says nothing sensible.
+
+    `retry-after-ms` is OpenAI's own and the finer of the two; `retry-after` is seconds or a date (RFC 9110, 10.2.3).
+    """
+    seconds = _number(headers.get("retry-after-ms"), scale=0.001)
+    if seconds is None:
+        seconds = _number(headers.get("retry-after"), scale=1.0)
+    if seconds is None:
+        seconds = _seconds_until(headers.get("retry-after"), now)
+    return None if seconds is None or seconds < 0 else min(seconds, MAX_RETRY_AFTER)
+
+
+def _number(text: str | None, *, scale: float) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number * scale
+
+
+def _seconds_until(text: str | None, now: datetime) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # "-0000": UTC of unknown place
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - now).total_seconds()
