@@ -1,7 +1,7 @@
 """Answer HTTP: the resolver that every function behind the API shares, and how an error becomes a response.
 
-Every error is `application/problem+json` (RFC 9457) with a stable `code`. The text of an unexpected exception is neither
-sent nor logged: it may quote what the caller sent.
+Every error is `application/problem+json` (RFC 9457) with a stable `code`. The text of an unexpected exception is
+neither sent nor logged: it may quote the caller.
 """
 
 import json

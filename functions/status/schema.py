@@ -1,0 +1,122 @@
+"""Show records as the API does: a field appears as soon as it has a value, and keeps its name and type."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskStatus
+
+type Body = dict[str, Any]
+
+NOT_FOUND: Final = "not_found"
+"""The status of an id that the caller has no task of: never given, another tenant's, or past its time."""
+
+ENDED: Final = "ended"
+"""The status of a batch whose every task has ended; how, the counts say."""
+
+TRUNCATED: Final = "length"
+"""The finish reason of an answer that was cut at its token limit."""
+
+SENTENCES: Final[dict[FailureCode, str]] = {
+    FailureCode.RATE_LIMITED: "The model asked to slow down.",
+    FailureCode.PAUSED: "The model was paused after it had asked to slow down.",
+    FailureCode.TIMEOUT: "The model did not finish its answer in the time of one call.",
+    FailureCode.CONNECTION: "The model could not be reached, or the connection broke.",
+    FailureCode.SERVER_ERROR: "The model reported an error of its own.",
+    FailureCode.STREAM_CUT: "The model's answer stopped in the middle.",
+    FailureCode.UNREADABLE_ANSWER: "The model's answer was not what its protocol says.",
+    FailureCode.WORKER_STOPPED: "The worker's time ran out while the answer was under way.",
+    FailureCode.BAD_REQUEST: "The model refused the request as malformed; look at its messages and params.",
+    FailureCode.UNAUTHORIZED: "The model refused the service's key; tell whoever runs this service.",
+    FailureCode.FORBIDDEN: "The service's key may not use this model.",
+    FailureCode.MODEL_NOT_FOUND: "The provider has no such model.",
+    FailureCode.REQUEST_TOO_LARGE: "The provider does not take a request of this size.",
+    FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",
+    FailureCode.CONTENT_POLICY: "The provider's content policy, or the model itself, refused the prompt or its answer.",
+    FailureCode.QUOTA_EXHAUSTED: "The provider's account has no quota left; tell whoever runs this service.",
+    FailureCode.ATTEMPTS_EXHAUSTED: "Every allowed attempt failed; `last_code` says how the last one did.",
+    FailureCode.DEADLINE_EXCEEDED: "The deadline passed before an answer was there.",
+    FailureCode.DEAD_LETTER: "The queue gave the task up after too many deliveries.",
+    FailureCode.NOT_ACCEPTED: "The call that brought it was not answered with 202.",
+}
+"""What each code means, for a person."""
+
+
+def show_unknown(task_id: str) -> Body:
+    """Show an id that is no task's."""
+    return {"task_id": task_id, "status": NOT_FOUND}
+
+
+def show_task(record: TaskRecord) -> Body:
+    """Show one task with all that is known of it."""
+    answer = record.answer
+    body: Body = {
+        "task_id": record.ref.task_id,
+        "batch_id": record.ref.batch_id,
+        "custom_id": record.custom_id,
+        "status": record.status,
+        "progress": record.progress,
+        "model": record.model,
+        "attempts": record.attempts,
+        "waiting_on": record.waiting_on,
+        "result": answer.text if answer else None,
+        "finish_reason": answer.finish_reason if answer else None,
+        "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
+        "usage": asdict(answer.usage) if answer and answer.usage else None,
+        "partial_result": record.partial,
+        "error": _error(record),
+        "created_at": time_of(record.created_ms),
+        "started_at": time_of(record.started_ms),
+        "ended_at": time_of(record.ended_ms),
+        "deadline_at": time_of(record.deadline_ms),
+        "expires_at": time_of(record.expires_ms),
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms: int) -> Body:
+    """Show a whole batch from the records of all its tasks, without the tasks themselves.
+
+    `progress` is the mean over its tasks, of which an ended one counts 100 however it ended.
+    """
+    # A record that Redis has lost is rebuilt from its message, which after the deadline nobody will do any more.
+    over = [record.status.is_terminal if record else now_ms > batch.deadline_ms for record in records]
+    percents = [100 if ended else record.progress if record else 0 for record, ended in zip(records, over, strict=True)]
+    statuses = [record.status.value if record else NOT_FOUND for record in records]
+    if all(over):
+        status = ENDED
+    elif all(each == TaskStatus.QUEUED for each in statuses):
+        status = TaskStatus.QUEUED.value
+    else:
+        status = TaskStatus.PROCESSING.value
+    counts = Counter(statuses)
+    return {
+        "batch_id": batch.batch_id,
+        "status": status,
+        "progress": sum(percents) // batch.size,
+        "size": batch.size,
+        "counts": {name: counts[name] for name in (*TaskStatus, NOT_FOUND)},
+        "created_at": time_of(batch.created_ms),
+        "deadline_at": time_of(batch.deadline_ms),
+        "expires_at": time_of(batch.expires_ms),
+    }
+
+
+def time_of(milliseconds: int | None) -> str | None:
+    """Write a time as RFC 3339, in UTC, with milliseconds; None stays None."""
+    if milliseconds is None:
+        return None
+    # Not from a float: 1.001 s would come out as 1.000.
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _error(record: TaskRecord) -> Body | None:
+    if record.code is None:
+        return None
+    error: Body = {"code": record.code, "detail": SENTENCES[record.code]}
+    if record.last_code is not None:
+        error["last_code"] = record.last_code
+    return error

@@ -1,0 +1,118 @@
+"""Look tasks and batches up, and cut the answer to what Lambda can carry."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import Final, Protocol
+
+from common.errors import NotFound
+from common.tasks import BatchRecord, TaskRecord, TaskRef, TaskStatus, is_batch_id
+from functions.status.schema import Body, show_batch, show_task, show_unknown
+
+MOST_BYTES: Final = 5_500_000
+"""Of the 6 MB (6,291,556 bytes) that Lambda answers with, headers and the rest of the body included."""
+
+CHUNK: Final = 100
+"""Tasks read at once, results and all: a thousand long results together would not fit our memory."""
+
+RUNNING_RETRY_AFTER_SECONDS: Final = 1
+"""A worker writes progress once a second, so asking more often shows nothing new."""
+
+QUEUED_RETRY_AFTER_SECONDS: Final = 2
+"""Nothing asked about has started."""
+
+
+class TaskReader(Protocol):
+    """Read records. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+
+    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
+        """Read a batch, None for an unknown one."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Hold what to answer, and after how many seconds to ask again; None when nothing can change any more."""
+
+    body: Body
+    retry_after: int | None
+
+
+class Lookup:
+    """Answer the questions of any tenant; each sees only its own."""
+
+    def __init__(self, store: TaskReader, *, now_ms: Callable[[], int]) -> None:
+        """Take where records are read, and a clock in milliseconds since 1970."""
+        self._store = store
+        self._now_ms = now_ms
+
+    async def task(self, tenant: str, task_id: str) -> View:
+        """Show one task.
+
+        Raises:
+            NotFound: the tenant has no such task.
+
+        """
+        [record] = await self._read(tenant, [task_id])
+        if record is None:
+            raise NotFound("there is no such task, or its time is over")
+        return View(show_task(record), _retry_after([record]))
+
+    async def tasks(self, tenant: str, task_ids: Sequence[str]) -> View:
+        """Show tasks in the order asked; `next` asks for those that did not fit."""
+        shown: list[Body] = []
+        records: list[TaskRecord | None] = []
+        room = MOST_BYTES
+        for chunk in batched(task_ids, CHUNK, strict=False):
+            for task_id, record in zip(chunk, await self._read(tenant, chunk), strict=True):
+                body = show_task(record) if record else show_unknown(task_id)
+                room -= _size_of(body)
+                if room < 0 and shown:
+                    left = ",".join(task_ids[len(shown) :])
+                    return View({"tasks": shown, "next": f"?task_ids={left}"}, _retry_after(records))
+                shown.append(body)
+                records.append(record)
+        return View({"tasks": shown}, _retry_after(records))
+
+    async def batch(self, tenant: str, batch_id: str, start: int, limit: int) -> View:
+        """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
+
+        Raises:
+            NotFound: the tenant has no such batch.
+
+        """
+        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
+        if batch is None:
+            raise NotFound("there is no such batch, or its time is over")
+        refs = batch.refs()
+        records = await self._store.read(refs, with_text=False)
+        body = show_batch(batch, records, self._now_ms())
+        end = start + limit
+        body["tasks"] = [
+            show_task(record) if record else show_unknown(ref.task_id)
+            for ref, record in zip(refs[start:end], records[start:end], strict=True)
+        ]
+        if end < batch.size:
+            body["next"] = f"?cursor={end}&limit={limit}"
+        return View(body, _retry_after(records))
+
+    async def _read(self, tenant: str, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+        refs = {task_id: TaskRef.parse(tenant, task_id) for task_id in task_ids}
+        known = {task_id: ref for task_id, ref in refs.items() if ref is not None}
+        found = dict(zip(known, await self._store.read(list(known.values())), strict=True))
+        return [found.get(task_id) for task_id in task_ids]
+
+
+def _size_of(body: Body) -> int:
+    # Twice, as Lambda does: the body is a string inside the JSON of its answer, so that a quote becomes \" there.
+    return len(json.dumps(json.dumps(body)))
+
+
+def _retry_after(records: Sequence[TaskRecord | None]) -> int | None:
+    statuses = {record.status for record in records if record}
+    if TaskStatus.PROCESSING in statuses:
+        return RUNNING_RETRY_AFTER_SECONDS
+    return QUEUED_RETRY_AFTER_SECONDS if TaskStatus.QUEUED in statuses else None
