@@ -138,8 +138,8 @@ class StandIn:
             calls.in_flight -= 1
 
     def _understand(self, body: dict[str, Any], prompts: list[str], asked_by: str, times: int) -> Call:
-        directives = [filter(None, groups) for prompt in prompts for groups in _DIRECTIVE.findall(prompt)]
-        asked = dict(directives)
+        found = (match for prompt in prompts for match in _DIRECTIVE.finditer(prompt))
+        asked = dict[str, str](tuple(filter(None, match.groups()))[:2] for match in found)
         fault, _, first = asked.get("fault", "").partition("x")
         length = int(asked["tokens"]) if "tokens" in asked else None
         pieces = answer_words(_DIRECTIVE.sub("", asked_by), length)

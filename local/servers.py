@@ -93,7 +93,7 @@ async def start_ministack(run: Path, port: int) -> tuple[Child, str]:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
     )
-    command = [MINISTACK_PYTHON, "-m", "ministack"]
+    command: list[str | Path] = [MINISTACK_PYTHON, "-m", "ministack"]
     child = await Child.start("MiniStack", command, env=environment, log=run / "ministack.log", cwd=run)
     await _until_ready(child, _answers_http, port)
     return child, endpoint
