@@ -1,0 +1,152 @@
+"""Give the stores under test one face: a store, a clock to move, and a way to lose keys."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+from common.settings import RedisSettings
+from common.store import TaskStore, connect
+from common.store.connection import Client
+from common.store.keys import batch_key, task_key
+from common.store.scripts import Call, Scripts, read_sources
+from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.transitions import Created, Lease
+from tests.fakes import FakeStore
+
+START_MS: Final = 4_000_000_000_000
+"""Our time starts in 2096, so that the server's own clock expires no key of a test: `advance` does."""
+
+CLOCK_KEY: Final = "clock-of-the-test"
+CLOCK: Final = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
+"""Replaces clock.lua. A script without a shebang may read a key that it did not declare, if its node has it."""
+
+TENANT: Final = "acme"
+DEADLINE_IN_MS: Final = 6 * 3_600_000
+RETENTION_MS: Final = 24 * 3_600_000
+LEASE_MS: Final = 305_000
+MAX_ATTEMPTS: Final = 3
+
+
+class Harness(Protocol):
+    """Run a store on time that only the test moves."""
+
+    store: Any
+    now_ms: int
+
+    async def advance(self, ms: int) -> None: ...
+    async def lose(self, ref: TaskRef) -> None: ...
+    async def lose_batch(self, tenant: str, batch_id: str) -> None: ...
+
+
+class FakeHarness:
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+        self.store = FakeStore(lambda: self.now_ms)
+
+    async def advance(self, ms: int) -> None:
+        self.now_ms += ms
+
+    async def lose(self, ref: TaskRef) -> None:
+        self.store.lose(ref)
+
+    async def lose_batch(self, tenant: str, batch_id: str) -> None:
+        self.store.lose_batch(tenant, batch_id)
+
+
+class ValkeyHarness:
+    def __init__(self, client: Client, scripts: Scripts) -> None:
+        self.now_ms = START_MS
+        self.client = client
+        self.store = TaskStore(client, scripts)
+
+    async def advance(self, ms: int) -> None:
+        self.now_ms += ms
+        await self.client.set(CLOCK_KEY, self.now_ms)
+        async for key in self.client.scan_iter():
+            if 0 <= await self.client.pexpiretime(key) <= self.now_ms:
+                await self.client.delete(key)
+
+    async def lose(self, ref: TaskRef) -> None:
+        await self.client.delete(task_key(ref))
+
+    async def lose_batch(self, tenant: str, batch_id: str) -> None:
+        await self.client.delete(batch_key(tenant, batch_id))
+
+
+class TwiceScripts(Scripts):
+    """Apply every call twice and return the second answer, as redis-py does when it loses the first."""
+
+    async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  as in its base
+        await super().run(client, call)
+        return await super().run(client, call)
+
+    async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+        await super().run_many(client, calls)
+        return await super().run_many(client, calls)
+
+
+def scripts_on_test_time() -> dict[str, str]:
+    """Read the product's scripts and replace their clock."""
+    return read_sources() | {"clock": CLOCK}
+
+
+@asynccontextmanager
+async def valkey_harness(settings: RedisSettings, scripts: Scripts) -> AsyncIterator[ValkeyHarness]:
+    """Open an empty store; at the end no key may be left without a time to live."""
+    client = connect(settings)
+    try:
+        await client.flushall()
+        harness = ValkeyHarness(client, scripts)
+        await harness.advance(0)
+        yield harness
+        async for key in client.scan_iter():
+            assert key == CLOCK_KEY.encode() or await client.pttl(key) > 0, f"{key} never expires"
+    finally:
+        await client.aclose()
+
+
+def new_batch(
+    size: int = 2, *, digest: str | None = None, tenant: str = TENANT, batch_id: str | None = None
+) -> NewBatch:
+    return NewBatch(
+        tenant=tenant,
+        batch_id=batch_id or new_batch_id(START_MS, bytes(16)),
+        model_of=("gpt-test",) * size,
+        custom_id_of=tuple(f"item-{index}" if index % 2 else None for index in range(size)),
+        deadline_in_ms=DEADLINE_IN_MS,
+        retention_ms=RETENTION_MS,
+        digest=digest,
+    )
+
+
+def tasks_of(batch: NewBatch, created: Created) -> list[Task]:
+    """Make the tasks as the messages of a batch carry them."""
+    return [
+        Task(
+            ref=TaskRef(batch.tenant, batch.batch_id, index),
+            batch_size=batch.size,
+            created_ms=created.created_ms,
+            deadline_ms=created.deadline_ms,
+            retention_ms=batch.retention_ms,
+            model=model,
+            custom_id=custom_id,
+        )
+        for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True))
+    ]
+
+
+def lease_of(task: Task, owner: str = "owner-a", *, max_attempts: int = MAX_ATTEMPTS) -> Lease:
+    return Lease(task, owner, LEASE_MS, max_attempts)
+
+
+async def submitted(harness: Harness, size: int = 1) -> list[Task]:
+    """Record a batch and return its queued tasks."""
+    batch = new_batch(size)
+    return tasks_of(batch, await harness.store.create(batch))
+
+
+async def read_one(harness: Harness, ref: TaskRef) -> TaskRecord:
+    """Read a record that must be there."""
+    (record,) = await harness.store.read([ref])
+    assert isinstance(record, TaskRecord)
+    return record

@@ -1,0 +1,261 @@
+"""The contract of complete, fail, dead_letter and cancel."""
+
+import pytest
+
+from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
+from common.transitions import ClaimOutcome, EndOutcome, ProgressNote
+from tests.integration.store.harness import (
+    DEADLINE_IN_MS,
+    LEASE_MS,
+    RETENTION_MS,
+    START_MS,
+    TENANT,
+    Harness,
+    lease_of,
+    read_one,
+    submitted,
+)
+
+ANSWER = Answer("To reach the other bank.", "stop", Usage(11, 7, 18))
+OTHER = Answer("It was a recession.", "length")
+
+
+async def end(harness: Harness, task: Task, how: str) -> EndOutcome:
+    match how:
+        case "complete":
+            outcome = await harness.store.complete(lease_of(task), ANSWER)
+        case "fail":
+            outcome = await harness.store.fail(lease_of(task), FailureCode.CONTENT_POLICY)
+        case "dead_letter":
+            outcome = await harness.store.dead_letter(task)
+        case _:
+            (outcome,) = await harness.store.cancel([task.ref])
+    assert isinstance(outcome, EndOutcome)
+    return outcome
+
+
+async def processing(harness: Harness) -> Task:
+    (task,) = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, "To reach")])
+    await harness.advance(100)
+    return task
+
+
+async def test_a_completed_task_has_its_answer(harness: Harness) -> None:
+    task = await processing(harness)
+
+    assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
+
+    assert await read_one(harness, task.ref) == TaskRecord(
+        ref=task.ref,
+        status=TaskStatus.COMPLETED,
+        progress=100,
+        attempts=1,
+        created_ms=START_MS,
+        deadline_ms=task.deadline_ms,
+        expires_ms=START_MS + 100 + RETENTION_MS,
+        model="gpt-test",
+        started_ms=START_MS,
+        updated_ms=START_MS + 100,
+        ended_ms=START_MS + 100,
+        answer=ANSWER,
+    )
+
+
+async def test_a_failed_task_has_its_codes(harness: Harness) -> None:
+    task = await processing(harness)
+
+    outcome = await harness.store.fail(lease_of(task), FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.TIMEOUT)
+
+    assert outcome is EndOutcome.ENDED
+    record = await read_one(harness, task.ref)
+    assert (record.status, record.progress, record.partial) == (TaskStatus.FAILED, 60, None)
+    assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.TIMEOUT)
+    assert (record.ended_ms, record.expires_ms) == (START_MS + 100, START_MS + 100 + RETENTION_MS)
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "cancel"])
+async def test_an_end_repeated_by_the_same_owner_is_answered_the_same(harness: Harness, how: str) -> None:
+    task = await processing(harness)
+    assert await end(harness, task, how) is EndOutcome.ENDED
+    before = await read_one(harness, task.ref)
+    await harness.advance(LEASE_MS)
+
+    assert await end(harness, task, how) is EndOutcome.ENDED
+    assert await read_one(harness, task.ref) == before
+
+
+async def test_a_dead_letter_that_comes_again_is_answered_the_same(harness: Harness) -> None:
+    (task,) = await submitted(harness)
+    assert await end(harness, task, "dead_letter") is EndOutcome.ENDED
+    before = await read_one(harness, task.ref)
+    await harness.advance(DEADLINE_IN_MS)
+
+    assert await end(harness, task, "dead_letter") is EndOutcome.ENDED
+    assert await read_one(harness, task.ref) == before
+
+
+@pytest.mark.parametrize("second", ["complete", "fail", "dead_letter", "cancel"])
+@pytest.mark.parametrize("first", ["complete", "fail", "cancel"])
+async def test_a_terminal_state_never_changes(harness: Harness, first: str, second: str) -> None:
+    task = await processing(harness)
+    await end(harness, task, first)
+    before = await read_one(harness, task.ref)
+    await harness.advance(DEADLINE_IN_MS)
+
+    expected = EndOutcome.ENDED if first == second else EndOutcome.ALREADY
+    assert await end(harness, task, second) is expected
+    assert await harness.store.complete(lease_of(task, "owner-b"), OTHER) is EndOutcome.ALREADY
+    assert await harness.store.fail(lease_of(task, "owner-b"), FailureCode.TIMEOUT) is EndOutcome.ALREADY
+    assert (await harness.store.claim(lease_of(task, "owner-b"))).outcome is ClaimOutcome.ENDED
+    assert await read_one(harness, task.ref) == before
+
+
+async def test_the_first_result_wins_whoever_owns_the_task(harness: Harness) -> None:
+    # GIVEN a worker whose lease is over, and another that has taken the task
+    task = await processing(harness)
+    await harness.advance(LEASE_MS)
+    await harness.store.claim(lease_of(task, "owner-b"))
+
+    # WHEN both bring an answer THEN the first stays
+    assert await harness.store.complete(lease_of(task, "owner-a"), ANSWER) is EndOutcome.ENDED
+    assert await harness.store.complete(lease_of(task, "owner-b"), OTHER) is EndOutcome.ALREADY
+    assert (await read_one(harness, task.ref)).answer == ANSWER
+
+
+async def test_an_answer_is_taken_from_an_owner_that_has_released(harness: Harness) -> None:
+    task = await processing(harness)
+    await harness.store.release(lease_of(task), refund=True, code=None, waiting_on=WaitingOn.CAPACITY)
+
+    assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
+    record = await read_one(harness, task.ref)
+    assert (record.status, record.attempts, record.waiting_on) == (TaskStatus.COMPLETED, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ("complete", TaskStatus.COMPLETED),
+        ("fail", TaskStatus.FAILED),
+        ("dead_letter", TaskStatus.FAILED),
+    ],
+)
+async def test_an_end_rebuilds_a_lost_record_and_its_batch(harness: Harness, how: str, status: TaskStatus) -> None:
+    task = await processing(harness)
+    batch = await harness.store.read_batch(TENANT, task.ref.batch_id)
+    await harness.lose(task.ref)
+    await harness.lose_batch(TENANT, task.ref.batch_id)
+
+    assert await end(harness, task, how) is EndOutcome.ENDED
+
+    record = await read_one(harness, task.ref)
+    assert (record.status, record.created_ms, record.model) == (status, START_MS, "gpt-test")
+    assert (record.ended_ms, record.expires_ms) == (START_MS + 100, START_MS + 100 + RETENTION_MS)
+    assert record.attempts == (1 if how == "complete" else 0)
+    assert await harness.store.read_batch(TENANT, task.ref.batch_id) == batch
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "dead_letter"])
+async def test_nothing_is_rebuilt_of_a_task_that_has_had_its_time(harness: Harness, how: str) -> None:
+    task = await processing(harness)
+    await harness.advance(DEADLINE_IN_MS + RETENTION_MS)
+
+    assert await end(harness, task, how) is EndOutcome.ALREADY
+    assert await harness.store.read([task.ref]) == [None]
+
+
+async def test_a_cancel_rebuilds_nothing(harness: Harness) -> None:
+    (task,) = await submitted(harness)
+    await harness.lose(task.ref)
+
+    assert await end(harness, task, "cancel") is EndOutcome.MISSING
+    assert await harness.store.read([task.ref]) == [None]
+
+
+@pytest.mark.parametrize("lease_is_over", [False, True])
+async def test_only_the_owner_can_fail_a_task(harness: Harness, *, lease_is_over: bool) -> None:
+    task = await processing(harness)
+    await harness.advance(LEASE_MS if lease_is_over else 0)
+    before = await read_one(harness, task.ref)
+
+    assert await harness.store.fail(lease_of(task, "owner-b"), FailureCode.TIMEOUT) is EndOutcome.LOST
+    assert await read_one(harness, task.ref) == before
+    assert await harness.store.fail(lease_of(task, "owner-a"), FailureCode.TIMEOUT) is EndOutcome.ENDED
+
+
+async def test_an_owner_that_has_released_cannot_fail_the_task(harness: Harness) -> None:
+    task = await processing(harness)
+    await harness.store.release(lease_of(task), refund=False, code=None, waiting_on=WaitingOn.PROVIDER)
+
+    assert await harness.store.fail(lease_of(task), FailureCode.TIMEOUT) is EndOutcome.LOST
+    assert (await read_one(harness, task.ref)).status is TaskStatus.QUEUED
+
+
+async def test_a_dead_letter_ends_a_queued_task_with_the_code_it_is_given(harness: Harness) -> None:
+    tasks = await submitted(harness, 2)
+
+    assert await harness.store.dead_letter(tasks[0]) is EndOutcome.ENDED
+    assert await harness.store.dead_letter(tasks[1], FailureCode.NOT_ACCEPTED) is EndOutcome.ENDED
+
+    records = await harness.store.read([task.ref for task in tasks])
+    assert [record.status for record in records] == [TaskStatus.FAILED, TaskStatus.FAILED]
+    assert [record.code for record in records] == [FailureCode.DEAD_LETTER, FailureCode.NOT_ACCEPTED]
+
+
+async def test_a_dead_letter_waits_for_a_live_lease_and_ends_one_that_is_over(harness: Harness) -> None:
+    task = await processing(harness)
+    assert await harness.store.dead_letter(task) is EndOutcome.LOST
+    assert (await read_one(harness, task.ref)).status is TaskStatus.PROCESSING
+
+    await harness.advance(LEASE_MS)
+
+    assert await harness.store.dead_letter(task) is EndOutcome.ENDED
+    assert (await read_one(harness, task.ref)).code is FailureCode.DEAD_LETTER
+
+
+async def test_a_cancel_ends_queued_and_running_tasks_and_tells_of_each(harness: Harness) -> None:
+    queued, running, done = await submitted(harness, 3)
+    await harness.store.claim(lease_of(running))
+    await harness.store.complete(lease_of(done), ANSWER)
+    unknown = TaskRef(TENANT, queued.ref.batch_id, 9)
+
+    outcomes = await harness.store.cancel([done.ref, queued.ref, unknown, running.ref, queued.ref])
+
+    assert outcomes == [
+        EndOutcome.ALREADY,
+        EndOutcome.ENDED,
+        EndOutcome.MISSING,
+        EndOutcome.ENDED,
+        EndOutcome.ENDED,
+    ]
+    records = await harness.store.read([queued.ref, running.ref])
+    assert [record.status for record in records] == [TaskStatus.CANCELLED] * 2
+    assert [record.code for record in records] == [None, None]
+    assert [record.ended_ms for record in records] == [START_MS, START_MS]
+    assert await harness.store.progress([ProgressNote(running.ref, "owner-a", 50, "late")]) == [False]
+
+
+async def test_a_cancel_keeps_the_code_it_is_given(harness: Harness) -> None:
+    (task,) = await submitted(harness)
+
+    assert await harness.store.cancel([task.ref], FailureCode.NOT_ACCEPTED) == [EndOutcome.ENDED]
+    assert (await read_one(harness, task.ref)).code is FailureCode.NOT_ACCEPTED
+
+
+@pytest.mark.parametrize("how", ["cancel", "dead_letter"])
+async def test_past_the_deadline_a_task_has_failed_already(harness: Harness, how: str) -> None:
+    task = await processing(harness)
+    await harness.advance(DEADLINE_IN_MS)
+
+    assert await end(harness, task, how) is EndOutcome.ALREADY
+    record = await read_one(harness, task.ref)
+    assert (record.code, record.ended_ms) == (FailureCode.DEADLINE_EXCEEDED, task.deadline_ms)
+
+
+async def test_an_answer_just_after_the_deadline_is_still_the_first_result(harness: Harness) -> None:
+    task = await processing(harness)
+    await harness.advance(DEADLINE_IN_MS)
+
+    assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
+    assert (await read_one(harness, task.ref)).status is TaskStatus.COMPLETED
