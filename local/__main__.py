@@ -21,7 +21,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _PARENT_POLL_SECONDS = 0.5
 
 # Progress goes to standard error; standard output has the lines that another program may read.
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False)
 
 
 def main() -> int:
@@ -33,13 +33,13 @@ def main() -> int:
         settings = read_settings()
         return asyncio.run(_until_signal(up(settings) if command == "up" else run_demo(settings, console)))
     except SettingError as error:
-        console.print(f"Sluice can't start: {error}", style="red", markup=False)
+        console.print(f"Sluice can't start: {error}", style="red", markup=False, soft_wrap=True)
         return EXIT_USAGE
     except PortTakenError as error:
-        console.print(f"Sluice can't start: {error}", style="red", markup=False)
+        console.print(f"Sluice can't start: {error}", style="red", markup=False, soft_wrap=True)
     except (ChildEndedError, DeployError, NotReadyError, DemoError) as error:
         notes = getattr(error, "__notes__", ())
-        console.print("Sluice has stopped.", error, *notes, sep="\n", style="red", markup=False)
+        console.print("Sluice has stopped.", error, *notes, sep="\n", style="red", markup=False, soft_wrap=True)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return EXIT_FAILED
@@ -70,7 +70,7 @@ def curl_line(url: str) -> str:
 
 
 def _say(step: str) -> None:
-    console.print(f"[green]✓[/green] {step}")
+    console.print(f"[green]✓[/green] {step}", soft_wrap=True)
 
 
 async def _until_signal(work: Coroutine[Any, Any, int]) -> int:

@@ -21,6 +21,8 @@ EXPECTED_TOKENS = 55
 CHUNK_DELAY = 0.1
 POLL_SECONDS = 0.15
 PATIENCE_SECONDS = 600
+# Where no bar can be drawn, a line for each quarter and for each change of state.
+LINE_PERCENT = 25
 COLOURS = {"queued": "yellow", "processing": "cyan", "completed": "green"}
 ENDED = ("completed", "failed", "cancelled")
 
@@ -35,7 +37,7 @@ async def run_demo(settings: Settings, console: Console) -> int:
     """Start the stack, show it four prompts and stop it; return 0 when every task completed and 1 otherwise."""
     # Any port will do, so that the demo can't fail because of one.
     settings = replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
-    async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}")) as stack:
+    async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
         console.print(
             f"\nFour prompts in one call. Each worker asks the model {settings.concurrency} at a time"
             f"{'' if settings.concurrency >= len(TOPICS) else ', so the rest wait their turn'}.\n"
@@ -94,7 +96,7 @@ class Bars:
     def __init__(self, console: Console, task_ids: list[str]) -> None:
         """Give each task its row, in the order of the topics."""
         self._console = console
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
         self._progress = Progress(
             TextColumn("{task.description:<12}"),
             TextColumn("{task.fields[word]}"),
@@ -124,7 +126,8 @@ class Bars:
             status, percent = task["status"], task["progress"]
             colour = COLOURS.get(status, "red")
             self._progress.update(row, completed=percent, word=f"[{colour}]{status:<10}[/]")
-            if not self._console.is_terminal and self._seen.get(topic) != status:
+            news = (status, percent // LINE_PERCENT)
+            if not self._console.is_terminal and self._seen.get(topic) != news:
                 self._console.print(f"{topic:<12} {status:<10} {percent:>3}%")
-                self._seen[topic] = status
+                self._seen[topic] = news
         self._progress.refresh()
