@@ -17,7 +17,8 @@ from functions.status.settings import StatusSettings
 
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
-lookup = Lookup(TaskStore(connect(settings.redis)), now_ms=lambda: time.time_ns() // 1_000_000)
+redis = connect(settings.redis)
+lookup = Lookup(TaskStore(redis), now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry.logger)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 

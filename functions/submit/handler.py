@@ -28,9 +28,11 @@ SQS = Config(
 
 settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
+redis = connect(settings.redis)
+sqs = boto3.client("sqs", config=SQS)
 submission = Submission(
-    TaskStore(connect(settings.redis)),
-    SqsTaskQueue(boto3.client("sqs", config=SQS), settings.queue_url),
+    TaskStore(redis),
+    SqsTaskQueue(sqs, settings.queue_url),
     retention_seconds=settings.retention_seconds,
     warn=telemetry.logger.warning,
 )

@@ -1,0 +1,42 @@
+"""Answer API Gateway who a request is from, for all its methods, or that nobody knows."""
+
+import os
+import time
+from typing import Any
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from botocore.config import Config
+
+from common.telemetry import Telemetry
+from functions.authorizer.secret import SecretKeyList
+from functions.authorizer.service import Doorkeeper
+from functions.authorizer.settings import AuthorizerSettings
+
+# Within the ten seconds of the function, so that the log says what failed.
+SECRETS_MANAGER = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+
+settings = AuthorizerSettings.from_env(os.environ)
+telemetry = Telemetry.from_env(os.environ)
+doorkeeper = Doorkeeper(
+    SecretKeyList(SecretsProvider(boto_config=SECRETS_MANAGER), settings.keys_secret), clock=time.monotonic
+)
+
+
+class Unauthorized(Exception):  # API Gateway makes a 401 of an error whose text is this word
+    """Nobody has this key."""
+
+
+@telemetry.observe
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Allow the whole stage: API Gateway keeps this answer for the key, whichever method it asks for next."""
+    tenant = doorkeeper.tenant_of(event["authorizationToken"])
+    if tenant is None:
+        raise Unauthorized("Unauthorized")
+    # arn:aws:execute-api:eu-west-1:123456789012:abcdef/v1/GET/tasks
+    api, stage = event["methodArn"].split("/")[:2]
+    statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": f"{api}/{stage}/*"}
+    return {
+        "principalId": tenant,
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": {"tenant": tenant},
+    }

@@ -1,0 +1,70 @@
+"""Know a caller by the SHA-256 of its key; the keys themselves are stored nowhere."""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from common.errors import SluiceError
+from common.tenants import is_tenant
+
+REFETCH_SECONDS: Final = 10
+"""An unknown key may be new, so the list is fetched again, but no oftener: guessing keys must not cost us."""
+
+# RFC 6750: the scheme's name in any case, then one token.
+_BEARER: Final = re.compile(r"bearer +([!-~]{1,4096})", re.IGNORECASE)
+
+
+class KeysUnavailable(SluiceError):
+    """The list of keys cannot be read, or has an entry that is wrong: nobody can be let in, and nobody refused."""
+
+
+class KeyList(Protocol):
+    """Say which keys there are."""
+
+    def read(self, *, fresh: bool) -> Mapping[str, object]:
+        """Return `{"<sha256 hex of a key>": {"tenant": "acme"}}`, some minutes old unless it must be fresh.
+
+        Raises:
+            KeysUnavailable: it cannot be read.
+
+        """
+
+
+class Doorkeeper:
+    """Turn an Authorization header into a tenant."""
+
+    def __init__(self, keys: KeyList, *, clock: Callable[[], float]) -> None:
+        """Take the list of keys and a clock in seconds that never goes back."""
+        self._keys = keys
+        self._clock = clock
+        self._fetched: float | None = None
+
+    def tenant_of(self, authorization: str) -> str | None:
+        """Return whose key it is; None if it is nobody's.
+
+        Raises:
+            KeysUnavailable: that cannot be known now.
+
+        """
+        match = _BEARER.fullmatch(authorization.strip())
+        if match is None:
+            return None
+        # What is compared is the digest, so the time it takes tells nothing about any key.
+        digest = hashlib.sha256(match[1].encode()).hexdigest()
+        entry = self._keys.read(fresh=False).get(digest)
+        if entry is None and self._may_refetch():
+            entry = self._keys.read(fresh=True).get(digest)
+        if entry is None:
+            return None
+        tenant = entry.get("tenant") if isinstance(entry, Mapping) else None
+        if not is_tenant(tenant):
+            raise KeysUnavailable("an entry of the secret has no tenant of 1 to 64 characters from a-z, 0-9 and -")
+        return str(tenant)
+
+    def _may_refetch(self) -> bool:
+        now = self._clock()
+        if self._fetched is not None and now - self._fetched < REFETCH_SECONDS:
+            return False
+        self._fetched = now
+        return True
