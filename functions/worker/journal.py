@@ -41,6 +41,7 @@ class WorkerJournal:
 
     def _log(self, delivery: Delivery, ending: Ending) -> None:
         facts = {
+            "ending": ending.kind,
             "message_id": delivery.message_id,
             "receives": delivery.receives,
             "task_id": ending.task_id,
@@ -53,7 +54,7 @@ class WorkerJournal:
             facts |= {"error": type(ending.error).__qualname__, "place": place_of(ending.error)}
         known = {name: fact for name, fact in facts.items() if fact is not None}
         log = self._telemetry.logger
-        (log.error if ending.kind in _LOUD else log.info)(f"task {ending.kind}", extra=known)
+        (log.error if ending.kind in _LOUD else log.info)("delivery ended", extra=known)
 
     def _measure(self, ending: Ending) -> None:
         count = self._telemetry.count

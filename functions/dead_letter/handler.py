@@ -1,0 +1,37 @@
+"""Start the dead-letter function: messages that the queue has given up in, those that have to stay out."""
+
+import asyncio
+import os
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from common.settings import RedisSettings
+from common.store.connection import connect
+from common.store.task_store import TaskStore
+from common.telemetry import Telemetry
+from functions.dead_letter.service import Letter, read_letters
+
+TELEMETRY = Telemetry.from_env(os.environ)
+REDIS = connect(RedisSettings.from_env(os.environ))
+STORE = TaskStore(REDIS)
+
+# One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
+RUNNER = asyncio.Runner()
+
+
+@TELEMETRY.observe
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Record what can be recorded; what is not reported as failed, the poller deletes."""
+    del context
+    letters = RUNNER.run(read_letters(event["Records"], STORE))
+    for letter in letters:
+        note(letter)
+    return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in letters if not each.kind.is_done]}
+
+
+def note(letter: Letter) -> None:
+    """Log a letter by its ids alone, and count it as `DeadLetters<Kind>`: DeadLettersUnreadable is one to alarm on."""
+    facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
+    TELEMETRY.logger.warning("dead letter", extra=facts)
+    TELEMETRY.count(f"DeadLetters{letter.kind.title()}")

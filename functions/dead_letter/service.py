@@ -1,0 +1,80 @@
+"""Give tasks that the queue has given up their final state.
+
+A message comes here after it was received too often, and its task may have ended long ago. Only what is recorded is
+taken off the dead-letter queue. The rest stays, and that queue's visibility timeout is the pause before the next try:
+
+- a worker may still hold the lease, or the store does not answer: a later try will do;
+- nobody can read the message: it stays as evidence and is counted each time it comes round, for an alarm, until an
+  operator removes it, a newer version reads it or the queue drops it. Its task, if it has one, fails at its deadline.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from common.errors import MessageError, StoreUnavailable
+from common.messages import TaskMessage
+from common.tasks import Task
+from common.transitions import EndOutcome
+
+
+class Undertaker(Protocol):
+    """Fail tasks for good; the store does."""
+
+    async def dead_letter(self, task: Task) -> EndOutcome:
+        """Fail a task whose message was given up, unless its lease is live; may raise StoreUnavailable."""
+
+
+class LetterKind(StrEnum):
+    """Name what can become of a dead letter."""
+
+    FAILED = "failed"
+    """The task is recorded as failed."""
+    ALREADY = "already"
+    """It had ended before."""
+    BUSY = "busy"
+    """A worker may be at it."""
+    UNAVAILABLE = "unavailable"
+    """The store did not answer."""
+    UNREADABLE = "unreadable"
+    """It is no task message, or one of a later version."""
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the message may be deleted."""
+        return self in {LetterKind.FAILED, LetterKind.ALREADY}
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Say what became of one message."""
+
+    message_id: str
+    kind: LetterKind
+    task_id: str | None = None
+
+
+async def read_letters(records: Sequence[Mapping[str, Any]], store: Undertaker) -> list[Letter]:
+    """See to every entry of an SQS event's `Records`; never raises for one of them."""
+    return await asyncio.gather(*(_read(record["messageId"], record["body"], store) for record in records))
+
+
+async def _read(message_id: str, body: str, store: Undertaker) -> Letter:
+    try:
+        task = TaskMessage.decode(body).task
+    except MessageError:
+        return Letter(message_id, LetterKind.UNREADABLE)
+    try:
+        outcome = await store.dead_letter(task)
+    except StoreUnavailable:
+        return Letter(message_id, LetterKind.UNAVAILABLE, task.ref.task_id)
+    match outcome:
+        case EndOutcome.ENDED:
+            kind = LetterKind.FAILED
+        case EndOutcome.ALREADY:
+            kind = LetterKind.ALREADY
+        case _:
+            kind = LetterKind.BUSY
+    return Letter(message_id, kind, task.ref.task_id)
