@@ -87,7 +87,7 @@ def refused(error: CallerError) -> Problem:
         for fault in faults
         if fault.pointer is not None
     ]
-    detail = error.detail if error.pointer is None else f"{error.pointer}: {error.detail}"
+    detail = error.detail if not error.pointer else f"{error.pointer}: {error.detail}"
     return Problem(error.status, error.code, detail, items, error.retry_after)
 
 

@@ -1,0 +1,65 @@
+"""What a URL may ask for."""
+
+import pytest
+
+from common.errors import InvalidRequest
+from functions.status.query import LONGEST_ID, MOST_IDS, Query, page, task_ids
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        (["a"], ["a"]),
+        (["a,b,c"], ["a", "b", "c"]),
+        (["a,b", "c"], ["a", "b", "c"]),
+        (["b,a,b"], ["b", "a", "b"]),
+        (["a%2Cb%20"], ["a", "b"]),
+        ([" a , b ,,"], ["a", "b"]),
+        ([",".join(["a"] * MOST_IDS)], ["a"] * MOST_IDS),
+    ],
+)
+def test_ids_come_in_their_order(values: list[str], ids: list[str]) -> None:
+    assert task_ids({"task_ids": values}) == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({}, "no_task_ids"),
+        ({"task_ids": []}, "no_task_ids"),
+        ({"task_ids": [""]}, "no_task_ids"),
+        ({"task_ids": [" , ,"]}, "no_task_ids"),
+        ({"ids": ["a"]}, "no_task_ids"),
+        ({"task_ids": [",".join(["a"] * (MOST_IDS + 1))]}, "too_many_task_ids"),
+        ({"task_ids": ["a" * (LONGEST_ID + 1)]}, "task_id_too_long"),
+    ],
+)
+def test_a_question_out_of_bounds_is_refused(query: Query, code: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        task_ids(query)
+
+    assert caught.value.code == code
+    assert "task_ids" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, (0, 100)),
+        ({"cursor": ["7"]}, (7, 100)),
+        ({"limit": ["1000"]}, (0, 1_000)),
+        ({"cursor": ["1", "2"], "limit": ["3"]}, (2, 3)),
+    ],
+)
+def test_a_page_has_a_start_and_a_size(query: Query, expected: tuple[int, int]) -> None:
+    assert page(query) == expected
+
+
+@pytest.mark.parametrize("name", ["cursor", "limit"])
+@pytest.mark.parametrize("text", ["", "-1", "1.0", "x", "²", "٣", "10001", "9" * 5_000])
+def test_a_wrong_page_is_refused_by_its_name(name: str, text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        page({name: [text]})
+
+    assert caught.value.code == f"invalid_{name}"
+    assert name in caught.value.detail

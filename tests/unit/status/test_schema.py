@@ -1,0 +1,147 @@
+"""How a record is shown."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.tasks import (
+    Answer,
+    BatchRecord,
+    FailureCode,
+    TaskRecord,
+    TaskRef,
+    TaskStatus,
+    Usage,
+    WaitingOn,
+    new_batch_id,
+)
+from functions.status.schema import SENTENCES, show_batch, show_task, time_of
+
+BATCH = new_batch_id(1, bytes(16))
+DEADLINE_MS = 2_000
+QUEUED = TaskRecord(
+    ref=TaskRef("acme", BATCH, 7),
+    status=TaskStatus.QUEUED,
+    progress=0,
+    attempts=0,
+    created_ms=1_700_000_000_001,
+    deadline_ms=1_700_000_060_001,
+    expires_ms=1_700_086_460_001,
+    model="m",
+)
+COMPLETED = replace(
+    QUEUED,
+    status=TaskStatus.COMPLETED,
+    progress=100,
+    attempts=1,
+    custom_id="mine",
+    started_ms=1_700_000_001_000,
+    ended_ms=1_700_000_002_500,
+    answer=Answer("An answer", "stop", Usage(1, 2, 3)),
+)
+
+
+def test_a_queued_task_shows_what_it_waits_for() -> None:
+    assert show_task(replace(QUEUED, waiting_on=WaitingOn.CAPACITY)) == {
+        "task_id": f"{BATCH}-7",
+        "batch_id": BATCH,
+        "status": "queued",
+        "progress": 0,
+        "model": "m",
+        "attempts": 0,
+        "waiting_on": "capacity",
+        "created_at": "2023-11-14T22:13:20.001Z",
+        "deadline_at": "2023-11-14T22:14:20.001Z",
+        "expires_at": "2023-11-15T22:14:20.001Z",
+    }
+
+
+def test_a_running_task_shows_the_text_so_far() -> None:
+    body = show_task(replace(QUEUED, status=TaskStatus.PROCESSING, progress=40, partial=""))
+
+    assert (body["status"], body["progress"], body["partial_result"]) == ("processing", 40, "")
+
+
+def test_a_completed_task_shows_its_answer() -> None:
+    body = show_task(COMPLETED)
+
+    assert body["result"] == "An answer"
+    assert body["finish_reason"] == "stop"
+    assert body["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert (body["custom_id"], body["attempts"], body["progress"]) == ("mine", 1, 100)
+    assert (body["started_at"], body["ended_at"]) == ("2023-11-14T22:13:21.000Z", "2023-11-14T22:13:22.500Z")
+    assert not {"truncated", "error", "partial_result", "waiting_on"} & body.keys()
+
+
+def test_an_answer_cut_at_its_limit_says_so() -> None:
+    assert show_task(replace(COMPLETED, answer=Answer("An", "length")))["truncated"] is True
+
+
+def test_a_failed_task_says_why_in_words_too() -> None:
+    failed = replace(
+        QUEUED, status=TaskStatus.FAILED, code=FailureCode.ATTEMPTS_EXHAUSTED, last_code=FailureCode.TIMEOUT
+    )
+
+    assert show_task(failed)["error"] == {
+        "code": "attempts_exhausted",
+        "detail": "Every allowed attempt failed; `last_code` says how the last one did.",
+        "last_code": "timeout",
+    }
+
+
+@pytest.mark.parametrize("code", FailureCode)
+def test_every_code_has_a_sentence(code: FailureCode) -> None:
+    assert SENTENCES[code].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (None, None),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_001, "1970-01-01T00:00:01.001Z"),
+        (1_999, "1970-01-01T00:00:01.999Z"),
+    ],
+)
+def test_times_are_utc_to_the_millisecond(milliseconds: int | None, text: str | None) -> None:
+    assert time_of(milliseconds) == text
+
+
+RUNNING = replace(QUEUED, status=TaskStatus.PROCESSING, progress=50)
+FAILED = replace(QUEUED, status=TaskStatus.FAILED, progress=10)
+CANCELLED = replace(QUEUED, status=TaskStatus.CANCELLED)
+
+
+@pytest.mark.parametrize(
+    ("records", "now_ms", "status", "progress"),
+    [
+        ([QUEUED, QUEUED], 0, "queued", 0),
+        ([QUEUED, RUNNING], 0, "processing", 25),
+        ([QUEUED, COMPLETED], 0, "processing", 50),
+        ([COMPLETED, FAILED], 0, "ended", 100),
+        ([CANCELLED, CANCELLED], 0, "ended", 100),
+        ([COMPLETED, None], DEADLINE_MS, "processing", 50),
+        ([COMPLETED, None], DEADLINE_MS + 1, "ended", 100),
+        ([QUEUED, COMPLETED, COMPLETED], 0, "processing", 66),
+    ],
+)
+def test_a_batch_is_the_sum_of_its_tasks(
+    records: list[TaskRecord | None], now_ms: int, status: str, progress: int
+) -> None:
+    body = show_batch(BatchRecord("acme", BATCH, len(records), 1, DEADLINE_MS, 3_000), records, now_ms)
+
+    assert (body["status"], body["progress"], body["size"]) == (status, progress, len(records))
+    assert sum(body["counts"].values()) == len(records)
+
+
+def test_a_batch_counts_every_status_even_those_of_no_task() -> None:
+    batch = BatchRecord("acme", BATCH, 6, 1, DEADLINE_MS, 3_000)
+
+    assert show_batch(batch, [QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED, None], 0)["counts"] == {
+        "queued": 1,
+        "processing": 1,
+        "completed": 1,
+        "failed": 1,
+        "cancelled": 1,
+        "not_found": 1,
+    }

@@ -1,0 +1,180 @@
+"""Looking up: order, ownership, and answers that Lambda can carry."""
+
+import json
+
+import pytest
+
+from common.errors import NotFound
+from common.tasks import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.transitions import Lease
+from functions.status.service import (
+    CHUNK,
+    MOST_BYTES,
+    QUEUED_RETRY_AFTER_SECONDS,
+    RUNNING_RETRY_AFTER_SECONDS,
+    Lookup,
+)
+from tests.fakes import FakeStore
+
+BATCH = new_batch_id(1, bytes(16))
+NOW_MS = 1_000
+SIX_MB = 6_291_556
+
+
+class Stage:
+    """A batch of a tenant, some of its tasks further than others."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore(lambda: NOW_MS)
+        self.lookup = Lookup(self.store, now_ms=lambda: NOW_MS)
+
+    async def create(self, size: int) -> list[str]:
+        await self.store.create(NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
+        return [TaskRef("acme", BATCH, index).task_id for index in range(size)]
+
+    async def claim(self, index: int) -> Lease:
+        task = Task(TaskRef("acme", BATCH, index), 1, NOW_MS, NOW_MS + 60_000, 100_000, "m")
+        lease = Lease(task, f"owner-{index}", 10_000, 3)
+        await self.store.claim(lease)
+        return lease
+
+    async def complete(self, index: int, text: str = "done") -> None:
+        await self.store.complete(await self.claim(index), Answer(text, "stop"))
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_tasks_come_in_the_order_asked_and_unknown_ones_in_their_place(stage: Stage) -> None:
+    first, second = await stage.create(2)
+    foreign = TaskRef("acme", BATCH, 2).task_id
+
+    view = await stage.lookup.tasks("acme", [second, "nonsense", first, foreign, second])
+
+    assert [(task["task_id"], task["status"]) for task in view.body["tasks"]] == [
+        (second, "queued"),
+        ("nonsense", "not_found"),
+        (first, "queued"),
+        (foreign, "not_found"),
+        (second, "queued"),
+    ]
+    assert "next" not in view.body
+
+
+async def test_another_tenant_sees_nothing(stage: Stage) -> None:
+    [task_id] = await stage.create(1)
+
+    view = await stage.lookup.tasks("other", [task_id])
+
+    assert view.body["tasks"] == [{"task_id": task_id, "status": "not_found"}]
+    with pytest.raises(NotFound):
+        await stage.lookup.task("other", task_id)
+    with pytest.raises(NotFound):
+        await stage.lookup.batch("other", BATCH, 0, 10)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "x", "../x", BATCH, f"{BATCH}-", f"{BATCH}-01", f"{BATCH}-10000", f"{'A' * 36}-0", f"{'z' * 36}-0"]
+)
+async def test_an_id_that_no_task_can_have_is_not_found(stage: Stage, bad: str) -> None:
+    await stage.create(1)
+
+    with pytest.raises(NotFound):
+        await stage.lookup.task("acme", bad)
+
+
+@pytest.mark.parametrize("bad", ["", "x", f"{BATCH}-0", new_batch_id(2, bytes(16))])
+async def test_an_unknown_batch_is_not_found(stage: Stage, bad: str) -> None:
+    await stage.create(1)
+
+    with pytest.raises(NotFound):
+        await stage.lookup.batch("acme", bad, 0, 10)
+
+
+async def test_an_answer_says_when_to_ask_again_until_nothing_can_change(stage: Stage) -> None:
+    queued, other = await stage.create(2)
+    assert (await stage.lookup.task("acme", queued)).retry_after == QUEUED_RETRY_AFTER_SECONDS
+
+    await stage.claim(0)
+    assert (await stage.lookup.tasks("acme", [queued, other])).retry_after == RUNNING_RETRY_AFTER_SECONDS
+
+    await stage.store.complete(await stage.claim(0), Answer("done", "stop"))
+    assert (await stage.lookup.task("acme", queued)).retry_after is None
+    assert (await stage.lookup.tasks("acme", ["unknown"])).retry_after is None
+
+
+@pytest.mark.parametrize("letter", ["a", '"', "\n", "é", "😀", "\\", "\0"])
+async def test_results_that_do_not_fit_come_on_the_next_page(stage: Stage, letter: str) -> None:
+    ids = await stage.create(4)
+    for index in range(4):
+        # As it is in the answer, a third of what fits: one page takes two of them, whatever the letter.
+        await stage.complete(index, letter * (MOST_BYTES * 2 // 5 // len(json.dumps(json.dumps(letter))[3:-3])))
+
+    shown = []
+    left = ids
+    while left:
+        view = await stage.lookup.tasks("acme", left)
+        assert len(json.dumps({"body": json.dumps(view.body)})) < SIX_MB
+        shown += view.body["tasks"]
+        following = view.body.get("next")
+        left = following.removeprefix("?task_ids=").split(",") if following else []
+
+    assert [task["task_id"] for task in shown] == ids
+    assert all(set(task["result"]) == {letter} for task in shown)
+
+
+async def test_a_result_larger_than_a_page_is_shown_alone(stage: Stage) -> None:
+    ids = await stage.create(2)
+    await stage.complete(0, "x" * (MOST_BYTES + 1))
+
+    view = await stage.lookup.tasks("acme", ids)
+
+    assert [task["task_id"] for task in view.body["tasks"]] == ids[:1]
+    assert view.body["next"] == f"?task_ids={ids[1]}"
+
+
+async def test_more_tasks_than_are_read_at_once_are_all_shown(stage: Stage) -> None:
+    ids = await stage.create(2 * CHUNK + 1)
+
+    view = await stage.lookup.tasks("acme", ids)
+
+    assert [task["task_id"] for task in view.body["tasks"]] == ids
+
+
+async def test_a_batch_comes_with_a_page_of_its_tasks_without_results(stage: Stage) -> None:
+    ids = await stage.create(5)
+    await stage.complete(0)
+
+    shown = []
+    start = 0
+    while True:
+        view = await stage.lookup.batch("acme", BATCH, start, 2)
+        assert (view.body["size"], view.body["counts"]["completed"], view.body["progress"]) == (5, 1, 20)
+        shown += view.body["tasks"]
+        if "next" not in view.body:
+            break
+        start += 2
+        assert view.body["next"] == f"?cursor={start}&limit=2"
+
+    assert [task["task_id"] for task in shown] == ids
+    assert not any("result" in task for task in shown)
+
+
+async def test_a_page_behind_the_end_is_empty(stage: Stage) -> None:
+    await stage.create(2)
+
+    view = await stage.lookup.batch("acme", BATCH, 7, 2)
+
+    assert view.body["tasks"] == []
+    assert "next" not in view.body
+
+
+async def test_a_task_whose_record_is_lost_is_not_found_in_its_batch(stage: Stage) -> None:
+    ids = await stage.create(2)
+    stage.store.lose(TaskRef("acme", BATCH, 1))
+
+    view = await stage.lookup.batch("acme", BATCH, 0, 2)
+
+    assert view.body["tasks"][1] == {"task_id": ids[1], "status": "not_found"}

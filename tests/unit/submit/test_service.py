@@ -1,0 +1,174 @@
+"""The order of writes, and what each failure leaves behind."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from common.errors import QueueUnavailable, StoreUnavailable
+from common.messages import TaskMessage
+from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
+from functions.submit.service import KeyInUse, KeyReused, Prompt, Repeatable, Submission
+from tests.fakes import FakeStore
+
+NOW_MS = 1_000_000
+PROMPTS = [
+    Prompt("small", [{"role": "user", "content": "a"}], {"seed": 1}, "first", 50),
+    Prompt("large", [{"role": "user", "content": "b"}]),
+]
+KEY = Repeatable("key", "digest")
+
+
+class FakeQueue:
+    """Keep what is sent; fail after some messages if told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[TaskMessage] = []
+        self.fails_after: int | None = None
+
+    async def send(self, messages: Sequence[TaskMessage]) -> None:
+        self.sent += messages[: self.fails_after]
+        if self.fails_after is not None:
+            raise QueueUnavailable
+
+
+class Flaky(FakeStore):
+    """Refuse the calls that are named."""
+
+    refused: frozenset[str] = frozenset()
+
+    async def accept(self, tenant: str, batch_id: str) -> None:
+        if "accept" in self.refused:
+            raise StoreUnavailable
+        await super().accept(tenant, batch_id)
+
+    async def unsent(self, tenant: str, batch_id: str) -> None:
+        if "unsent" in self.refused:
+            raise StoreUnavailable
+        await super().unsent(tenant, batch_id)
+
+
+class Stage:
+    """One submission with its store and its queue."""
+
+    def __init__(self) -> None:
+        self.store = Flaky(lambda: NOW_MS)
+        self.queue = FakeQueue()
+        self.warnings: list[str] = []
+        self.submission = Submission(self.store, self.queue, retention_seconds=100, warn=self.warnings.append)
+
+    async def statuses(self, refs: Sequence[TaskRef]) -> list[tuple[TaskStatus, FailureCode | None] | None]:
+        records = await self.store.read(refs)
+        return [(record.status, record.code) if record else None for record in records]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_an_accepted_call_is_recorded_and_sent_prompt_by_prompt(stage: Stage) -> None:
+    accepted = await stage.submission.accept("acme", PROMPTS, 60)
+
+    assert is_batch_id(accepted.batch_id)
+    assert not accepted.replayed
+    assert await stage.statuses(accepted.refs) == [(TaskStatus.QUEUED, None)] * 2
+    assert [message.task.ref for message in stage.queue.sent] == list(accepted.refs)
+    first, second = stage.queue.sent
+    assert (first.messages, first.params, first.expected_tokens) == (PROMPTS[0].messages, {"seed": 1}, 50)
+    assert (first.task.model, first.task.custom_id) == ("small", "first")
+    assert (second.task.model, second.task.custom_id) == ("large", None)
+
+
+async def test_the_message_carries_the_times_of_the_store(stage: Stage) -> None:
+    await stage.submission.accept("acme", PROMPTS, 60)
+
+    for message in stage.queue.sent:
+        assert message.task.created_ms == NOW_MS
+        assert message.task.deadline_ms == NOW_MS + 60_000
+        assert message.task.retention_ms == 100_000
+        assert message.task.batch_size == 2
+
+
+async def test_two_calls_without_a_key_are_two_batches(stage: Stage) -> None:
+    one = await stage.submission.accept("acme", PROMPTS, 60)
+    other = await stage.submission.accept("acme", PROMPTS, 60)
+
+    assert one.batch_id != other.batch_id
+
+
+async def test_a_repeat_with_the_key_gets_the_same_ids_and_sends_nothing(stage: Stage) -> None:
+    first = await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    again = await stage.submission.accept("acme", PROMPTS, 60, KEY)
+
+    assert again.refs == first.refs
+    assert again.batch_id == batch_id_of_key("acme", "key")
+    assert (first.replayed, again.replayed) == (False, True)
+    assert len(stage.queue.sent) == len(PROMPTS)
+
+
+async def test_the_key_with_another_request_is_refused(stage: Stage) -> None:
+    await stage.submission.accept("acme", PROMPTS, 60, KEY)
+
+    with pytest.raises(KeyReused):
+        await stage.submission.accept("acme", PROMPTS, 60, Repeatable("key", "another digest"))
+
+    assert len(stage.queue.sent) == len(PROMPTS)
+
+
+async def test_a_key_is_each_tenants_own(stage: Stage) -> None:
+    await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    other = await stage.submission.accept("other", PROMPTS, 60, Repeatable("key", "another digest"))
+
+    assert not other.replayed
+
+
+async def test_a_call_that_could_not_be_sent_is_cancelled_unpaid(stage: Stage) -> None:
+    stage.queue.fails_after = 1
+
+    with pytest.raises(QueueUnavailable):
+        await stage.submission.accept("acme", PROMPTS, 60)
+
+    [sent] = stage.queue.sent
+    refs = [TaskRef("acme", sent.task.ref.batch_id, index) for index in range(2)]
+    assert await stage.statuses(refs) == [(TaskStatus.CANCELLED, FailureCode.NOT_ACCEPTED)] * 2
+
+
+async def test_a_call_with_a_key_that_could_not_be_sent_is_sent_by_its_repeat(stage: Stage) -> None:
+    stage.queue.fails_after = 1
+    with pytest.raises(QueueUnavailable):
+        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    stage.queue.fails_after = None
+    stage.queue.sent.clear()
+
+    accepted = await stage.submission.accept("acme", PROMPTS, 60, KEY)
+
+    assert not accepted.replayed
+    assert [message.task.ref for message in stage.queue.sent] == list(accepted.refs)
+    assert await stage.statuses(accepted.refs) == [(TaskStatus.QUEUED, None)] * 2
+
+
+async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(stage: Stage) -> None:
+    # GIVEN a call that died before it could say how its sending went
+    stage.store.refused = frozenset({"unsent"})
+    stage.queue.fails_after = 0
+    with pytest.raises(QueueUnavailable):
+        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+
+    with pytest.raises(KeyInUse) as caught:
+        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+
+    assert caught.value.retry_after == KeyInUse.retry_after
+    assert stage.warnings == ["A batch that was not accepted could not be taken back"]
+
+
+async def test_what_was_sent_is_accepted_even_if_that_cannot_be_marked(stage: Stage) -> None:
+    stage.store.refused = frozenset({"accept"})
+
+    accepted = await stage.submission.accept("acme", PROMPTS, 60)
+
+    assert len(stage.queue.sent) == len(accepted.refs)
+    assert stage.warnings == ["A batch was sent but could not be marked as accepted"]
+
+
+def test_a_prompt_does_not_show_its_text() -> None:
+    assert "secret" not in repr(Prompt("m", [{"role": "user", "content": "secret"}], {"user": "secret"}))

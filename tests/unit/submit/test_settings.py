@@ -1,0 +1,42 @@
+"""A wrong environment stops the start, by the variable's name."""
+
+import pytest
+
+from common.errors import SettingError
+from functions.submit.settings import SubmitSettings
+
+ENVIRONMENT = {"REDIS_HOST": "localhost", "QUEUE_URL": "https://queue", "ALLOWED_MODELS": "small, large"}
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    settings = SubmitSettings.from_env(ENVIRONMENT)
+
+    assert settings.queue_url == "https://queue"
+    assert settings.retention_seconds == 86_400
+    assert settings.limits.models == ("small", "large")
+    assert settings.limits.deadline_seconds == 21_600
+    assert settings.limits.most_deadline_seconds == 86_400
+    assert settings.limits.most_prompts == 1_000
+    assert settings.limits.most_prompt_bytes == 262_144
+
+
+@pytest.mark.parametrize("name", list(ENVIRONMENT))
+def test_a_missing_variable_is_named(name: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        SubmitSettings.from_env({**ENVIRONMENT, name: ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALLOWED_MODELS", "small,,large"),
+        ("DEADLINE_SECONDS", "86401"),
+        ("DEADLINE_SECONDS", "soon"),
+        ("RETENTION_SECONDS", "0"),
+        ("MAX_PROMPTS", "10001"),
+        ("MAX_PROMPT_BYTES", "1048576"),
+    ],
+)
+def test_a_wrong_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        SubmitSettings.from_env({**ENVIRONMENT, name: value})

@@ -1,0 +1,296 @@
+"""The rules of a call: each breach is a 4xx that names the item."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import CallerError, InvalidItems
+from functions.submit.body import MAX_ERRORS
+from functions.submit.schema import RESERVED_PARAMS
+from functions.submit.service import Prompt
+from functions.submit.validation import Call, Limits, read_call, read_repeatable
+
+LIMITS = Limits(
+    models=("small", "large"),
+    most_prompts=5,
+    most_prompt_bytes=300,
+    deadline_seconds=60,
+    most_deadline_seconds=100,
+)
+
+
+def refusal(document: object) -> CallerError:
+    with pytest.raises(CallerError) as caught:
+        read_call(document, LIMITS)
+    return caught.value
+
+
+def only(document: dict[str, Any]) -> Prompt:
+    [prompt] = read_call(document, LIMITS).prompts
+    return prompt
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def system(text: str) -> dict[str, Any]:
+    return {"role": "system", "content": text}
+
+
+# ─── What is taken ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
+    assert read_call({"prompts": ["Tell me"]}, LIMITS) == Call((Prompt("small", [user("Tell me")]),), 60)
+
+
+def test_a_prompt_may_say_everything_for_itself() -> None:
+    said = {
+        "prompt": "Tell me",
+        "custom_id": "mine",
+        "model": "large",
+        "system": "Be brief",
+        "params": {"temperature": 0, "new_param": [1]},
+        "expected_tokens": 50,
+    }
+
+    assert only({"prompts": [said]}) == Prompt(
+        "large", [system("Be brief"), user("Tell me")], {"temperature": 0, "new_param": [1]}, "mine", 50
+    )
+
+
+def test_what_a_prompt_says_wins_over_what_the_call_says() -> None:
+    call = {
+        "prompts": [{"prompt": "a", "model": "small", "system": "Mine", "params": {"top_p": 0.5}}, "b"],
+        "model": "large",
+        "system": "Yours",
+        "params": {"top_p": 1, "seed": 7},
+    }
+
+    first, second = read_call(call, LIMITS).prompts
+
+    assert first == Prompt("small", [system("Mine"), user("a")], {"top_p": 0.5, "seed": 7})
+    assert second == Prompt("large", [system("Yours"), user("b")], {"top_p": 1, "seed": 7})
+
+
+def test_messages_are_taken_as_they_are_behind_the_system_prompt() -> None:
+    conversation = [user("a"), {"role": "assistant", "content": "b", "name": "x"}, user("c")]
+
+    assert only({"prompts": [{"messages": conversation}], "system": "S"}).messages == [system("S"), *conversation]
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_messages_with_instructions_of_their_own_keep_those(role: str) -> None:
+    conversation = [{"role": role, "content": "mine"}, user("a")]
+
+    assert only({"prompts": [{"messages": conversation}], "system": "yours"}).messages == conversation
+
+
+def test_a_message_may_be_made_of_parts() -> None:
+    parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+
+    assert only({"prompts": [{"messages": parts}]}).messages == parts
+
+
+def test_null_is_the_same_as_nothing() -> None:
+    names = ("messages", "custom_id", "model", "system", "params", "expected_tokens")
+    call = {"prompts": [{"prompt": "a", **dict.fromkeys(names)}], "model": None, "deadline_seconds": None}
+
+    assert read_call(call, LIMITS) == read_call({"prompts": ["a"]}, LIMITS)
+
+
+@pytest.mark.parametrize("seconds", [1, 100])
+def test_the_deadline_may_be_set_within_its_limits(seconds: int) -> None:
+    assert read_call({"prompts": ["a"], "deadline_seconds": seconds}, LIMITS).deadline_seconds == seconds
+
+
+# ─── What is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def prompts(*items: object) -> dict[str, Any]:
+    return {"prompts": list(items)}
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "code"),
+    [
+        ([], None, "invalid_value"),
+        ("text", None, "invalid_value"),
+        (None, None, "invalid_value"),
+        ({}, "", "invalid_value"),
+        ({"prompts": None}, "/prompts", "invalid_value"),
+        ({"prompts": "text"}, "/prompts", "invalid_value"),
+        (prompts(), "/prompts", "no_prompts"),
+        (prompts(*"abcdef"), "/prompts", "too_many_prompts"),
+        ({"prompts": ["a"], "metadata": {}}, "/metadata", "unknown_field"),
+        ({"prompts": ["a"], "model": "huge"}, "/model", "model_not_allowed"),
+        ({"prompts": ["a"], "model": ""}, "/model", "invalid_value"),
+        ({"prompts": ["a"], "model": 1}, "/model", "invalid_value"),
+        ({"prompts": ["a"], "system": " "}, "/system", "blank_text"),
+        ({"prompts": ["a"], "deadline_seconds": 0}, "/deadline_seconds", "invalid_value"),
+        ({"prompts": ["a"], "deadline_seconds": 101}, "/deadline_seconds", "invalid_value"),
+        ({"prompts": ["a"], "deadline_seconds": 1.5}, "/deadline_seconds", "invalid_value"),
+        ({"prompts": ["a"], "deadline_seconds": True}, "/deadline_seconds", "invalid_value"),
+        ({"prompts": ["a"], "params": {"temperature": 2.1}}, "/params/temperature", "invalid_value"),
+        (prompts("a", 1), "/prompts/1", "invalid_value"),
+        (prompts("a", None), "/prompts/1", "invalid_value"),
+        (prompts("a", ["b"]), "/prompts/1", "invalid_value"),
+        (prompts(""), "/prompts/0/prompt", "blank_text"),
+        (prompts(" \n\t"), "/prompts/0/prompt", "blank_text"),
+        (prompts({}), "/prompts/0", "invalid_value"),
+        (prompts({"prompt": "a", "messages": [user("b")]}), "/prompts/0", "invalid_value"),
+        (prompts({"prompt": "a", "tone": "x"}), "/prompts/0/tone", "unknown_field"),
+        (prompts({"prompt": "a", "custom_id": ""}), "/prompts/0/custom_id", "invalid_value"),
+        (prompts({"prompt": "a", "custom_id": "x" * 257}), "/prompts/0/custom_id", "invalid_value"),
+        (prompts({"prompt": "a", "model": "huge"}), "/prompts/0/model", "model_not_allowed"),
+        (prompts({"prompt": "a", "expected_tokens": 0}), "/prompts/0/expected_tokens", "invalid_value"),
+        (prompts({"messages": []}), "/prompts/0/messages", "invalid_value"),
+        (prompts({"messages": ["a"]}), "/prompts/0/messages/0", "invalid_value"),
+        (prompts({"messages": [{"content": "a"}]}), "/prompts/0/messages/0/role", "invalid_value"),
+        (prompts({"messages": [{"role": "boss", "content": "a"}]}), "/prompts/0/messages/0/role", "invalid_value"),
+        (prompts({"messages": [{"role": ["user"], "content": "a"}]}), "/prompts/0/messages/0/role", "invalid_value"),
+        (prompts({"messages": [user("a"), user("")]}), "/prompts/0/messages/1/content", "blank_text"),
+        (prompts({"messages": [{"role": "user"}]}), "/prompts/0/messages/0/content", "invalid_value"),
+        (prompts({"messages": [{"role": "user", "content": ["a"]}]}), "/prompts/0/messages/0/content", "invalid_value"),
+        (prompts({"messages": [system("a")], "system": "b"}), "/prompts/0/system", "invalid_value"),
+        (prompts({"prompt": "a", "params": []}), "/prompts/0/params", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"max_tokens": 0}}), "/prompts/0/params/max_tokens", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"max_tokens": "9"}}), "/prompts/0/params/max_tokens", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"top_p": True}}), "/prompts/0/params/top_p", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"stop": [1]}}), "/prompts/0/params/stop/0", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"stop": ["a"] * 5}}), "/prompts/0/params/stop", "invalid_value"),
+        (prompts("x" * 300), "/prompts/0", "prompt_too_large"),
+    ],
+)
+def test_a_breach_is_refused_by_its_place(document: object, pointer: str | None, code: str) -> None:
+    error = refusal(document)
+
+    assert (error.pointer, error.code) == (pointer, code)
+    assert error.status == (413 if code in {"too_many_prompts", "prompt_too_large"} else 400)
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_PARAMS))
+def test_a_reserved_param_is_refused_by_its_name(name: str) -> None:
+    for document, place in (
+        ({"prompts": ["a"], "params": {name: 1}}, ""),
+        (prompts({"prompt": "a", "params": {name: None}}), "/prompts/0"),
+    ):
+        error = refusal(document)
+
+        assert (error.pointer, error.code) == (f"{place}/params/{name}", "reserved_param")
+
+
+def test_a_repeated_custom_id_is_refused_at_its_second_place() -> None:
+    error = refusal(prompts({"prompt": "a", "custom_id": "x"}, "b", {"prompt": "c", "custom_id": "x"}))
+
+    assert (error.pointer, error.code) == ("/prompts/2/custom_id", "duplicate_custom_id")
+    assert "/prompts/0" in error.detail
+
+
+@pytest.mark.parametrize(("letter", "bytes_each"), [("a", 1), ('"', 2), ("é", 6), ("😀", 12), ("\0", 6)])
+def test_a_prompt_is_measured_as_it_is_queued(letter: str, bytes_each: int) -> None:
+    frame = len(json.dumps([[user("")], {}]))
+    fits = (LIMITS.most_prompt_bytes - frame) // bytes_each
+
+    only(prompts(letter * fits))
+    assert refusal(prompts(letter * (fits + 1))).code == "prompt_too_large"
+
+
+def test_the_system_prompt_and_the_params_count_too() -> None:
+    for extra in ({"system": "s" * 200}, {"params": {"user": "u" * 200}}):
+        assert refusal({**prompts("x" * 100), **extra}).code == "prompt_too_large"
+
+
+def test_each_bad_prompt_is_named_and_the_good_ones_are_not() -> None:
+    error = refusal(prompts("a", "", {"prompt": "b", "model": "huge"}, "c"))
+
+    assert isinstance(error, InvalidItems)
+    assert [fault.pointer for fault in error.errors] == ["/prompts/1/prompt", "/prompts/2/model"]
+    assert error.code == "invalid_request"
+
+
+def test_no_more_faults_are_named_than_a_person_reads() -> None:
+    limits = Limits(("m",), 1_000, 300, 60, 100)
+
+    with pytest.raises(InvalidItems) as caught:
+        read_call(prompts(*[""] * 1_000), limits)
+
+    assert len(caught.value.errors) == MAX_ERRORS
+
+
+def test_a_refusal_never_quotes_what_was_sent() -> None:
+    secret = "my-secret"
+    for document in (
+        prompts({"prompt": "a", "model": secret}),
+        prompts({"messages": [{"role": secret, "content": "a"}]}),
+        prompts({"prompt": "a", "params": {"temperature": secret}}),
+        prompts({"prompt": [secret]}),
+        prompts({"prompt": "a", "custom_id": secret}, {"prompt": "a", "custom_id": secret}),
+    ):
+        assert secret not in str(refusal(document))
+
+
+# ─── Idempotency ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_key_a_request_is_not_repeatable() -> None:
+    assert read_repeatable(None, {}) is None
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "é", "a\n"])
+def test_a_key_is_printable_ascii_of_a_sane_length(key: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        read_repeatable(key, {})
+
+    assert caught.value.code == "invalid_idempotency_key"
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, "a b~!"])
+def test_the_digest_tells_requests_apart_but_not_their_spelling(key: str) -> None:
+    one, same, other = (
+        read_repeatable(key, document)
+        for document in ({"prompts": ["a"], "model": "m"}, {"model": "m", "prompts": ["a"]}, {"prompts": ["b"]})
+    )
+
+    assert one is not None
+    assert other is not None
+    assert one == same
+    assert one.digest != other.digest
+
+
+# ─── Anything at all ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+NAMES = st.sampled_from(
+    [
+        "prompts",
+        "prompt",
+        "messages",
+        "role",
+        "content",
+        "system",
+        "model",
+        "params",
+        "custom_id",
+        "temperature",
+        "stop",
+    ]
+)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | NAMES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.fixed_dictionaries({"prompts": st.lists(ANY_JSON, max_size=4) | ANY_JSON}) | ANY_JSON)
+def test_any_json_is_either_a_call_or_a_caller_error(document: object) -> None:
+    try:
+        call = read_call(document, LIMITS)
+    except CallerError:
+        return
+    assert 1 <= len(call.prompts) <= LIMITS.most_prompts
+    assert all(prompt.model in LIMITS.models and prompt.messages for prompt in call.prompts)
