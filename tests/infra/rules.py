@@ -5,14 +5,13 @@ The rules of the queues and their functions are in this module, those of permiss
 
 import itertools
 import json
+import math
 from collections.abc import Iterator
 
+from functions.worker.window import LEASE_GRACE_SECONDS
 from tests.infra.stack import Properties, Stack, target
 
 type Complaints = Iterator[str]
-
-LEASE_MARGIN_SECONDS = 5
-"""A lease ends this long after the worker's hard end (docs/architecture.md)."""
 
 GATEWAY_TIMEOUT_SECONDS = 29
 """API Gateway waits no longer for a function."""
@@ -84,7 +83,7 @@ def each_time_is_shorter_than_the_next(stack: Stack) -> Complaints:
     times = [
         ("the model's timeout", int(worker["MODEL_TIMEOUT_SECONDS"])),
         ("the worker's timeout", timeout),
-        ("the lease", timeout + LEASE_MARGIN_SECONDS),
+        ("the lease", timeout + math.ceil(LEASE_GRACE_SECONDS)),
         ("the visibility timeout", int(queue["VisibilityTimeout"])),
         ("the deadline", int(submit["DEADLINE_SECONDS"])),
         (
@@ -179,7 +178,6 @@ def a_queues_address_is_given_to_its_functions(stack: Stack) -> Complaints:
     expected = [
         ("SubmitFunction", "QUEUE_URL", "TaskQueue"),
         ("WorkerFunction", "QUEUE_URL", "TaskQueue"),
-        ("DeadLetterFunction", "DEAD_LETTER_QUEUE_URL", "DeadLetterQueue"),
     ]
     for function, variable, queue in expected:
         if target(stack.variables(function).get(variable)) != queue:
