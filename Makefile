@@ -138,17 +138,13 @@ SOURCES = template.yaml $(wildcard infra/*.yaml) $(shell find common functions -
 GONE = $(filter-out $(SOURCES),$(shell cat $(BUILT) 2>/dev/null))
 .PHONY: again
 
-# What `sam build` leaves to do:
-# - The X-Ray SDK names botocore, so the layer gets it: 14 of its 16.6 MB zipped. The runtime has its own, which fits its
-#   boto3, and the layer would hide it.
-# - No bytecode is built, and without it a cold start takes three times as long. unchecked-hash: files get new times on
-#   the way to Lambda, which must not make the bytecode stale.
+# `sam build` ships no bytecode, and without it a cold start takes three times as long. unchecked-hash: files get new
+# times on the way to Lambda, which must not make the bytecode stale.
 $(BUILT): $(SOURCES) $(if $(GONE),again) | .venv/.made .venv-sam/.made
 	@echo 'Building for $(ARCH) in $(BUILD_DIR) …'
 	@mkdir -p $(BUILD_DIR)
 	@$(SAM) build --cached --parallel --cache-dir $(BUILD_DIR)/../cache --build-dir $(BUILD_DIR) \
 		--parameter-overrides Architecture=$(ARCH) >$(BUILD_DIR)/../build.log 2>&1 || \
 		{ cat $(BUILD_DIR)/../build.log >&2; exit 1; }
-	@rm -rf $(BUILD_DIR)/CommonLayer/python/botocore $(BUILD_DIR)/CommonLayer/python/botocore-*
 	@.venv/bin/python -m compileall -q -j0 --invalidation-mode unchecked-hash -s $(BUILD_DIR) $(BUILD_DIR)
 	@echo $(SOURCES) >$@
