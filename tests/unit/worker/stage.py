@@ -1,0 +1,232 @@
+"""The worker's service on a stage: a fake store, model, queue and journal, all in virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, override
+
+from common.errors import StoreUnavailable, Unavailable
+from common.messages import TaskMessage
+from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
+from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from functions.worker.attempt import Attempts
+from functions.worker.backoff import Backoff
+from functions.worker.delivery import Delivery, Ending
+from functions.worker.progress import ProgressBoard
+from functions.worker.service import Worker
+from functions.worker.window import Pace, margin_of
+from tests.fakes import FakeStore
+from tests.unit.worker.virtual_time import VirtualTimeLoop
+
+EPOCH_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
+WORKER_TIMEOUT = 300.0
+STOP_AT = WORKER_TIMEOUT - margin_of(WORKER_TIMEOUT)
+USAGE = Usage(5, 7, 12)
+
+type Script = Callable[[Callable[[str], None]], Awaitable[Answer]]
+
+
+def answers(text: str = "fine", *, seconds: float = 1.0, pieces: int = 1) -> Script:
+    """Answer in so many pieces, evenly over the time."""
+
+    async def script(on_text: Callable[[str], None]) -> Answer:
+        for _ in range(pieces):
+            await asyncio.sleep(seconds / pieces)
+            on_text(text)
+        return Answer(text * pieces, "stop", USAGE)
+
+    return script
+
+
+def drips(*, every: float = 0.5) -> Script:
+    """Answer without end."""
+
+    async def script(on_text: Callable[[str], None]) -> Answer:
+        while True:
+            await asyncio.sleep(every)
+            on_text("drip ")
+
+    return script
+
+
+def raises(error: Exception, *, seconds: float = 1.0) -> Script:
+    async def script(_: Callable[[str], None]) -> Answer:
+        await asyncio.sleep(seconds)
+        raise error
+
+    return script
+
+
+@dataclass
+class FakeModel:
+    """Answer each prompt as its script says; the prompts are the tests' names for their tasks."""
+
+    scripts: dict[str, Script]
+    has_key: bool = True
+    calls: list[str] = field(default_factory=list)
+    started_at: dict[str, float] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+    beside: dict[str, set[str]] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        if not self.has_key:
+            raise Unavailable
+
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+        prompt = message.messages[0]["content"]
+        self.calls.append(prompt)
+        self.started_at[prompt] = asyncio.get_running_loop().time()
+        for other in self.running:
+            self.beside.setdefault(other, set()).add(prompt)
+        self.beside[prompt] = set(self.running)
+        self.running.add(prompt)
+        try:
+            return await self.scripts.get(prompt, answers())(on_text)
+        finally:
+            self.running.discard(prompt)
+
+
+class FailingStore(FakeStore):
+    """Be unreachable between two moments, for the methods named."""
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__(lambda: EPOCH_MS + round(loop.now * 1000))
+        self._loop = loop
+        self.outage: tuple[float, float] = (0.0, 0.0)
+        self.out: frozenset[str] = frozenset()
+        self.notes: list[tuple[float, list[ProgressNote]]] = []
+        self.progress_error: Exception | None = None
+
+    def goes_down(self, *methods: str, since: float = 0.0, until: float = float("inf")) -> None:
+        self.out, self.outage = frozenset(methods), (since, until)
+
+    def _check(self, method: str) -> None:
+        since, until = self.outage
+        if method in self.out and since <= self._loop.now < until:
+            raise StoreUnavailable
+
+    @override
+    async def claim(self, lease: Lease) -> Claim:
+        self._check("claim")
+        return await super().claim(lease)
+
+    @override
+    async def release(
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+    ) -> ReleaseOutcome:
+        self._check("release")
+        return await super().release(lease, refund=refund, code=code, waiting_on=waiting_on)
+
+    @override
+    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+        self._check("complete")
+        return await super().complete(lease, answer)
+
+    @override
+    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+        self._check("fail")
+        return await super().fail(lease, code, last_code)
+
+    @override
+    async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
+        self._check("progress")
+        if self.progress_error:
+            raise self.progress_error
+        self.notes.append((self._loop.now, list(notes)))
+        return await super().progress(notes)
+
+
+@dataclass
+class FakeQueue:
+    waits: dict[str, float] = field(default_factory=dict)
+
+    async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+        self.waits |= {delivery.message_id: wait for delivery, wait in waits}
+
+
+@dataclass
+class FakeJournal:
+    endings: dict[str, Ending] = field(default_factory=dict)
+    faults: list[Exception] = field(default_factory=list)
+
+    def ended(self, delivery: Delivery, ending: Ending) -> None:
+        self.endings[delivery.message_id] = ending
+
+    def fault(self, error: Exception) -> None:
+        self.faults.append(error)
+
+
+class Stage:
+    """One worker environment; `work` is one invocation."""
+
+    def __init__(self, *, concurrency: int = 10, max_attempts: int = 3, chance: float = 1.0) -> None:
+        self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
+        loop = self.runner.get_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self.loop = loop
+        self.store = FailingStore(loop)
+        self.model = FakeModel({})
+        self.queue = FakeQueue()
+        self.journal = FakeJournal()
+        self._indexes: dict[str, int] = {}
+        attempts = Attempts(
+            claims=self.store,
+            model=self.model,
+            board=ProgressBoard(self.store, self.journal.fault),
+            pace=Pace(),
+            backoff=Backoff(lambda: chance),
+            random=lambda: 0.0,
+            max_attempts=max_attempts,
+            model_timeout_seconds=120.0,
+        )
+        margin = margin_of(WORKER_TIMEOUT)
+        self.worker = Worker(attempts, self.queue, self.journal, concurrency=concurrency, margin_seconds=margin)
+
+    def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0) -> Task:
+        index = self._indexes.setdefault(prompt, len(self._indexes))
+        ref = TaskRef("acme", "0" * 36, index)
+        return Task(ref, 100, EPOCH_MS, EPOCH_MS + round(deadline_in * 1000), 24 * HOUR_MS, "gpt-test")
+
+    def message(
+        self,
+        prompt: str,
+        *,
+        deadline_in: float = 6 * 3600.0,
+        params: dict[str, Any] | None = None,
+        expected_tokens: int | None = None,
+    ) -> TaskMessage:
+        task = self.task(prompt, deadline_in=deadline_in)
+        return TaskMessage(task, [{"role": "user", "content": prompt}], params or {}, expected_tokens)
+
+    def delivery(
+        self,
+        prompt: str,
+        *,
+        receives: int = 1,
+        deadline_in: float = 6 * 3600.0,
+        expected_tokens: int | None = None,
+    ) -> Delivery:
+        """Deliver the prompt's task; the prompt is the message's id too."""
+        message = self.message(prompt, deadline_in=deadline_in, expected_tokens=expected_tokens)
+        return Delivery(prompt, f"receipt of {prompt}", receives, message.encode())
+
+    def work(self, *deliveries: Delivery, remaining: float = WORKER_TIMEOUT) -> list[str]:
+        """Run one invocation, and return the ids of the messages that it reports."""
+        self.queue.waits.clear()
+        self.journal.endings.clear()
+        back = self.runner.run(self._work(deliveries, remaining))
+        assert not asyncio.all_tasks(self.loop), "something runs on after the invocation"
+        return [delivery.message_id for delivery in back]
+
+    async def _work(self, deliveries: Sequence[Delivery], remaining: float) -> list[Delivery]:
+        back = await self.worker.work(deliveries, remaining)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not others, "something still runs when the work is said to be over"
+        return back
+
+    def record(self, prompt: str) -> TaskRecord | None:
+        return self.runner.run(self.store.read([self.task(prompt).ref]))[0]
+
+    def pass_time(self, seconds: float) -> None:
+        self.loop.now += seconds

@@ -1,0 +1,342 @@
+"""The way of one delivery, each branch of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from common.errors import ModelBusy, ModelFailed, ModelRefused, Unavailable
+from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
+from common.transitions import Lease
+from functions.worker.delivery import Delivery, EndingKind
+from tests.unit.worker.stage import USAGE, Stage, answers, drips, raises
+
+type MakeStage = Callable[..., Stage]
+
+
+def recorded(stage: Stage, prompt: str = "prompt") -> TaskRecord:
+    record = stage.record(prompt)
+    assert record is not None
+    return record
+
+
+# ─── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_answer_is_recorded_with_its_usage_and_the_time_of_its_call(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = answers("yes ", seconds=3, pieces=3)
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    record = recorded(stage)
+    assert record.status is TaskStatus.COMPLETED
+    assert record.answer == Answer("yes yes yes ", "stop", USAGE)
+    ending = stage.journal.endings["prompt"]
+    assert (ending.kind, ending.attempt, ending.usage) == (EndingKind.COMPLETED, 1, USAGE)
+    assert ending.call_seconds == pytest.approx(3)
+    assert ending.task_id == record.ref.task_id
+
+
+def test_a_duplicate_of_an_ended_task_is_acknowledged_without_a_call(stage: Stage) -> None:
+    stage.work(stage.delivery("prompt"))
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    assert stage.model.calls == ["prompt"]
+    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+
+
+def test_two_copies_in_one_batch_cost_one_call_and_the_other_comes_back_when_the_lease_is_over(stage: Stage) -> None:
+    copy = replace(stage.delivery("prompt"), message_id="copy")
+
+    assert stage.work(stage.delivery("prompt"), copy) == ["copy"]
+
+    assert stage.model.calls == ["prompt"]
+    assert stage.queue.waits == {"copy": 305}
+
+
+def test_an_answer_that_comes_second_is_acknowledged_and_the_first_stays(stage: Stage) -> None:
+    # GIVEN another worker's late answer, which arrives while we ask
+    other = Lease(stage.task("prompt"), "somebody", 1_000, 3)
+
+    async def overtaken(_: Callable[[str], None]) -> Answer:
+        await stage.store.complete(other, Answer("first", "stop"))
+        return Answer("second", "stop")
+
+    stage.model.scripts["prompt"] = overtaken
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    assert recorded(stage).answer == Answer("first", "stop")
+    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+
+
+# ─── The provider's errors ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rate_limit_refunds_the_attempt_and_waits_as_asked(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=20))
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.queue.waits == {"prompt": 22}, "what was asked, and up to a tenth more"
+    record = recorded(stage)
+    assert (record.status, record.attempts) == (TaskStatus.QUEUED, 0)
+    assert record.waiting_on is WaitingOn.RATE_LIMIT
+    assert record.last_code is FailureCode.RATE_LIMITED
+    assert stage.journal.endings["prompt"].kind is EndingKind.RATE_LIMITED
+
+
+def test_a_rate_limit_waits_longer_each_time_so_that_twenty_receives_last(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=1))
+    waits = []
+    for receives in (1, 2, 5, 11, 20):
+        stage.work(stage.delivery("prompt", receives=receives))
+        waits.append(stage.queue.waits["prompt"])
+
+    assert waits == [1.1, 2, 16, 900, 900]
+
+
+def test_a_failed_call_costs_an_attempt_and_waits_longer_each_time(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelFailed(FailureCode.SERVER_ERROR))
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+    assert stage.queue.waits == {"prompt": 1}
+    record = recorded(stage)
+    assert (record.status, record.attempts) == (TaskStatus.QUEUED, 1)
+    assert record.waiting_on is WaitingOn.PROVIDER
+
+    assert stage.work(stage.delivery("prompt", receives=2)) == ["prompt"]
+    assert stage.queue.waits == {"prompt": 2}
+
+
+def test_a_failed_call_waits_as_the_provider_asks(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelFailed(FailureCode.SERVER_ERROR, retry_after=40))
+
+    stage.work(stage.delivery("prompt"))
+
+    assert stage.queue.waits == {"prompt": 44}
+
+
+def test_the_last_attempt_fails_the_task_and_acknowledges(make_stage: MakeStage) -> None:
+    stage = make_stage(max_attempts=2)
+    stage.model.scripts["prompt"] = raises(ModelFailed(FailureCode.STREAM_CUT))
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    record = recorded(stage)
+    assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
+    assert record.last_code is FailureCode.STREAM_CUT
+    assert len(stage.model.calls) == 2
+
+
+def test_a_refusal_fails_the_task_at_once_with_its_code(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelRefused(FailureCode.CONTEXT_LENGTH_EXCEEDED))
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    record = recorded(stage)
+    assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.CONTEXT_LENGTH_EXCEEDED)
+    assert stage.journal.endings["prompt"].code is FailureCode.CONTEXT_LENGTH_EXCEEDED
+
+
+def test_a_key_that_is_gone_by_the_time_of_the_call_refunds_the_attempt(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(Unavailable())
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert recorded(stage).attempts == 0
+
+
+# ─── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_drip_that_outlives_the_time_of_a_call_is_a_timeout(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = drips()
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.loop.now == 120
+    record = recorded(stage)
+    assert (record.attempts, record.last_code) == (1, FailureCode.TIMEOUT)
+
+
+def test_a_task_whose_deadline_has_passed_is_never_asked(stage: Stage) -> None:
+    stage.pass_time(11)
+
+    assert stage.work(stage.delivery("prompt", deadline_in=10)) == []
+
+    assert stage.model.calls == []
+    assert recorded(stage).code is FailureCode.DEADLINE_EXCEEDED
+    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
+
+
+def test_a_call_is_cut_at_the_deadline_of_its_task(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = drips()
+
+    assert stage.work(stage.delivery("prompt", deadline_in=10)) == []
+
+    assert stage.loop.now < 12
+    record = recorded(stage)
+    assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEADLINE_EXCEEDED)
+
+
+def test_attempts_that_died_with_their_workers_are_counted_by_the_next_claim(make_stage: MakeStage) -> None:
+    # GIVEN a task whose only attempt ended with its worker
+    stage = make_stage(max_attempts=1)
+    stage.runner.run(stage.store.claim(Lease(stage.task("prompt"), "dead worker", 1_000, 1)))
+    stage.pass_time(2)
+
+    assert stage.work(stage.delivery("prompt", receives=2)) == []
+
+    assert stage.model.calls == []
+    assert recorded(stage).code is FailureCode.ATTEMPTS_EXHAUSTED
+
+
+# ─── The store's failures ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_the_store_no_call_is_made(stage: Stage) -> None:
+    stage.store.goes_down("claim")
+
+    assert stage.work(stage.delivery("prompt", receives=2)) == ["prompt"]
+
+    assert stage.model.calls == []
+    assert stage.queue.waits == {"prompt": 2}
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+
+
+def test_an_answer_in_hand_is_written_as_soon_as_the_store_is_back(stage: Stage) -> None:
+    stage.store.goes_down("complete", until=60)
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    assert recorded(stage).status is TaskStatus.COMPLETED
+    assert stage.model.calls == ["prompt"]
+    assert stage.loop.now == pytest.approx(60, abs=1)
+
+
+def test_an_answer_that_the_store_never_takes_comes_back_when_its_lease_is_over(stage: Stage) -> None:
+    stage.store.goes_down("complete")
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNRECORDED
+    assert stage.loop.now < 300, "the invocation is not killed over it"
+    assert stage.loop.now + stage.queue.waits["prompt"] == pytest.approx(305)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ModelFailed(FailureCode.TIMEOUT), ModelBusy(FailureCode.RATE_LIMITED), ModelRefused(FailureCode.FORBIDDEN)],
+)
+def test_a_failure_that_the_store_never_takes_comes_back_when_its_lease_is_over(stage: Stage, error: Exception) -> None:
+    stage.store.goes_down("release", "fail")
+    stage.model.scripts["prompt"] = raises(error)
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.loop.now + stage.queue.waits["prompt"] == pytest.approx(305)
+    assert recorded(stage).status is TaskStatus.PROCESSING
+
+
+# ─── Lost leases ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_task_that_is_cancelled_while_it_runs_is_aborted_and_acknowledged_next_time(stage: Stage) -> None:
+    async def cancelled(on_text: Callable[[str], None]) -> Answer:
+        await stage.store.cancel([stage.task("prompt").ref])
+        return await drips()(on_text)
+
+    stage.model.scripts["prompt"] = cancelled
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.loop.now < 3, "the next note of progress ends the call"
+    assert stage.queue.waits == {"prompt": 5}
+    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.work(stage.delivery("prompt")) == []
+    assert recorded(stage).status is TaskStatus.CANCELLED
+    assert stage.model.calls == ["prompt"]
+
+
+@pytest.mark.parametrize("error", [ModelFailed(FailureCode.TIMEOUT), ModelBusy(FailureCode.RATE_LIMITED)])
+def test_a_lease_that_is_gone_at_its_release_leaves_the_decision_to_the_next_claim(
+    stage: Stage, error: Exception
+) -> None:
+    async def cancelled(_: Callable[[str], None]) -> Answer:
+        await stage.store.cancel([stage.task("prompt").ref])
+        raise error
+
+    stage.model.scripts["prompt"] = cancelled
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.queue.waits == {"prompt": 5}
+    assert recorded(stage).status is TaskStatus.CANCELLED
+
+
+def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Stage) -> None:
+    async def cancelled(_: Callable[[str], None]) -> Answer:
+        await stage.store.cancel([stage.task("prompt").ref])
+        raise ModelRefused(FailureCode.CONTENT_POLICY)
+
+    stage.model.scripts["prompt"] = cancelled
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+
+
+# ─── Messages that cannot be worked, and faults of ours ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("no json", EndingKind.UNREADABLE),
+        ("[1]", EndingKind.UNREADABLE),
+        ('{"v": 1}', EndingKind.UNREADABLE),
+        ('{"v": 2}', EndingKind.TOO_NEW),
+    ],
+)
+def test_a_message_that_cannot_be_worked_stays_away_longer_each_time(stage: Stage, body: str, kind: EndingKind) -> None:
+    assert stage.work(Delivery("odd", "receipt", 2, body), stage.delivery("prompt")) == ["odd"]
+    assert stage.queue.waits == {"odd": 2}
+    assert stage.journal.endings["odd"].kind is kind
+
+    stage.work(Delivery("odd", "receipt", 6, body))
+    assert stage.queue.waits == {"odd": 32}
+
+
+def test_a_fault_of_ours_in_one_task_leaves_the_others_alone(stage: Stage) -> None:
+    fault = ZeroDivisionError("division by zero")
+    stage.model.scripts["broken"] = raises(fault)
+
+    assert stage.work(stage.delivery("broken"), stage.delivery("sound")) == ["broken"]
+
+    assert recorded(stage, "sound").status is TaskStatus.COMPLETED
+    ending = stage.journal.endings["broken"]
+    assert (ending.kind, ending.error) == (EndingKind.CRASHED, fault)
+    assert stage.queue.waits == {"broken": 304}, "it comes back when its lease is over"
+
+
+def test_a_fault_before_the_claim_comes_back_with_a_back_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: Lease) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(stage.store, "claim", broken)
+
+    assert stage.work(stage.delivery("prompt", receives=4)) == ["prompt"]
+
+    assert stage.queue.waits == {"prompt": 8}
+    assert stage.journal.endings["prompt"].kind is EndingKind.CRASHED
+
+
+def test_a_timeout_that_is_not_ours_is_a_fault_and_not_the_end_of_our_time(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(TimeoutError())
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.CRASHED

@@ -1,0 +1,389 @@
+"""The model's client against a real server on loopback, with every way in which a server can misbehave."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
+from common.messages import TaskMessage
+from common.tasks import Answer, FailureCode, Task, TaskRef, Usage
+from functions.worker import stream
+from functions.worker.llm import ChatModel, secret_key
+
+type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SECRET = "Attack at dawn"
+TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 0, 10**13, 10**7, "gpt-test")
+MESSAGE = TaskMessage(TASK, [{"role": "user", "content": SECRET}], {"temperature": 0.5, "top_k": 3, "model": "other"})
+DONE = b"data: [DONE]\n\n"
+
+
+def event(content: str | None = None, *, finish: str | None = None, **delta: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": content, **delta}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice]}, ensure_ascii=False).encode() + b"\n\n"
+
+
+USAGE_EVENT = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}\n\n'
+WHOLE = {"choices": [{"index": 0, "message": {"content": "all at once"}, "finish_reason": "stop"}]}
+
+
+def streams(*chunks: bytes, pause: float = 0.0, kind: str = "text/event-stream", abort: bool = False) -> Serve:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(pause)
+        if abort:
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+    return serve
+
+
+def sends(status: int, body: object = b"", *, kind: str = "application/json", **headers: str) -> Serve:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def serve(_: web.Request) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, body=data, headers={"Content-Type": kind, **named})
+
+    return serve
+
+
+def error(code: str | None, message: str = SECRET) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": None}}
+
+
+@asynccontextmanager
+async def model_of(serve: Serve, *, timeout_seconds: float = 5.0) -> AsyncIterator[ChatModel]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", serve)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    model = ChatModel(
+        key=_key, base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1", timeout_seconds=timeout_seconds
+    )
+    try:
+        yield model
+    finally:
+        await model.close()
+        await runner.cleanup()
+
+
+async def _key() -> str:
+    return "sk-test"
+
+
+async def answer_of(serve: Serve) -> tuple[Answer, list[str]]:
+    pieces: list[str] = []
+    async with model_of(serve) as model:
+        return await model.ask(MESSAGE, pieces.append), pieces
+
+
+async def error_of(serve: Serve, *, timeout_seconds: float = 5.0) -> ModelError:
+    async with model_of(serve, timeout_seconds=timeout_seconds) as model:
+        with pytest.raises(ModelError) as caught:
+            await model.ask(MESSAGE, lambda _: None)
+    return caught.value
+
+
+def split(data: bytes, size: int) -> Iterable[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+# ─── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_streamed_answer_comes_piece_by_piece_and_whole_with_its_usage() -> None:
+    serve = streams(event("", role="assistant"), event("Hello"), event(" you"), event(finish="stop"), USAGE_EVENT, DONE)
+
+    answer, pieces = await answer_of(serve)
+
+    assert answer == Answer("Hello you", "stop", Usage(3, 2, 5))
+    assert pieces == ["Hello", " you"]
+
+
+async def test_the_request_carries_what_the_caller_wrote_and_what_is_ours() -> None:
+    seen: dict[str, Any] = {}
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        seen.update(await request.json())
+        seen["authorization"] = request.headers["Authorization"]
+        return web.json_response(WHOLE)
+
+    await answer_of(serve)
+
+    assert seen == {
+        "model": "gpt-test",
+        "messages": [{"role": "user", "content": SECRET}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "top_k": 3,
+        "authorization": "Bearer sk-test",
+    }
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+async def test_an_answer_survives_any_cut_between_its_bytes(size: int) -> None:
+    text = "líne\u2028 séparator \x85 and 🙂"
+    data = event(text) + b": a comment\n\n" + event(finish="stop").replace(b"\n", b"\r\n") + DONE
+
+    answer, _ = await answer_of(streams(*split(data, size)))
+
+    assert answer.text == text
+
+
+async def test_a_stream_may_end_without_its_done_once_it_has_its_finish_reason() -> None:
+    answer, _ = await answer_of(streams(event("Hi", finish="stop").rstrip()))
+
+    assert answer == Answer("Hi", "stop")
+
+
+async def test_what_follows_done_is_not_read() -> None:
+    answer, _ = await answer_of(streams(event("Hi", finish="stop"), DONE, b"nonsense\n\n"))
+
+    assert answer.text == "Hi"
+
+
+async def test_an_answer_cut_at_its_token_limit_is_an_answer_and_says_so() -> None:
+    answer, _ = await answer_of(streams(event("Half a"), event(finish="length"), DONE))
+
+    assert answer == Answer("Half a", "length")
+
+
+async def test_a_server_that_does_not_stream_is_understood() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+    answer, pieces = await answer_of(sends(200, {**WHOLE, "usage": usage}))
+
+    assert answer == Answer("all at once", "stop", Usage(1, 2, 3))
+    assert pieces == ["all at once"]
+
+
+async def test_the_usage_that_is_no_usage_is_left_out() -> None:
+    answer, _ = await answer_of(sends(200, {**WHOLE, "usage": {"prompt_tokens": "many"}}))
+
+    assert answer.usage is None
+
+
+async def test_events_without_choices_before_the_answer_are_passed_over() -> None:
+    first = b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
+
+    answer, _ = await answer_of(streams(first, event("Hi", finish="stop"), DONE))
+
+    assert answer.text == "Hi"
+
+
+async def test_only_the_first_of_several_choices_is_kept() -> None:
+    other = b'data: {"choices":[{"index":1,"delta":{"content":"other"},"finish_reason":"stop"}]}\n\n'
+
+    answer, _ = await answer_of(streams(event("Hi"), other, event(finish="stop"), DONE))
+
+    assert answer.text == "Hi"
+
+
+async def test_one_client_serves_many_calls_at_once() -> None:
+    async with model_of(streams(event("Hi"), event(finish="stop"), DONE)) as model:
+        answers = await asyncio.gather(*(model.ask(MESSAGE, lambda _: None) for _ in range(20)))
+
+    assert {answer.text for answer in answers} == {"Hi"}
+
+
+# ─── Errors by status ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("serve", "kind", "code"),
+    [
+        (sends(400, error(None)), ModelRefused, FailureCode.BAD_REQUEST),
+        (sends(400, error("context_length_exceeded")), ModelRefused, FailureCode.CONTEXT_LENGTH_EXCEEDED),
+        (sends(400, error(None, "context_length_exceeded")), ModelRefused, FailureCode.BAD_REQUEST),
+        (sends(400, error("content_filter")), ModelRefused, FailureCode.CONTENT_POLICY),
+        (sends(401, error("invalid_api_key")), ModelRefused, FailureCode.UNAUTHORIZED),
+        (sends(403, b"<html>", kind="text/html"), ModelRefused, FailureCode.FORBIDDEN),
+        (sends(404, error("model_not_found")), ModelRefused, FailureCode.MODEL_NOT_FOUND),
+        (sends(408), ModelFailed, FailureCode.SERVER_ERROR),
+        (sends(409), ModelFailed, FailureCode.SERVER_ERROR),
+        (sends(413, b"too large", kind="text/plain"), ModelRefused, FailureCode.REQUEST_TOO_LARGE),
+        (sends(422, {"detail": [{"msg": SECRET}]}), ModelRefused, FailureCode.BAD_REQUEST),
+        (sends(429, error("rate_limit_exceeded")), ModelBusy, FailureCode.RATE_LIMITED),
+        (sends(429, error("insufficient_quota")), ModelRefused, FailureCode.QUOTA_EXHAUSTED),
+        (sends(500, b"{bad json"), ModelFailed, FailureCode.SERVER_ERROR),
+        (sends(502, b"<html>Bad Gateway", kind="text/html"), ModelFailed, FailureCode.SERVER_ERROR),
+        (sends(503), ModelFailed, FailureCode.SERVER_ERROR),
+    ],
+)
+async def test_an_error_status_becomes_its_class(serve: Serve, kind: type[ModelError], code: FailureCode) -> None:
+    caught = await error_of(serve)
+
+    assert (type(caught), caught.code) == (kind, code)
+
+
+async def test_the_wait_that_the_provider_asks_for_is_carried() -> None:
+    assert (await error_of(sends(429, retry_after_ms="1500"))).retry_after == 1.5
+    assert (await error_of(sends(503, retry_after="20"))).retry_after == 20
+
+
+async def test_a_call_is_sent_once_whatever_it_gets() -> None:
+    calls = 0
+
+    async def serve(_: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        return web.Response(status=500)
+
+    await error_of(serve)
+
+    assert calls == 1
+
+
+async def test_no_error_carries_the_prompt_or_the_providers_words() -> None:
+    caught = await error_of(sends(400, error("context_length_exceeded")))
+
+    assert SECRET not in repr(caught)
+    assert caught.__cause__ is None
+    assert caught.__suppress_context__
+
+
+# ─── Streams that go wrong ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("serve", "kind", "code"),
+    [
+        (streams(event("Half")), ModelFailed, FailureCode.STREAM_CUT),
+        (streams(event("Half"), DONE), ModelFailed, FailureCode.STREAM_CUT),
+        (streams(), ModelFailed, FailureCode.STREAM_CUT),
+        (streams(event("Half"), abort=True), ModelFailed, FailureCode.CONNECTION),
+        (
+            streams(event("Half"), b'data: {"error": {"code": "server_error"}}\n\n'),
+            ModelFailed,
+            FailureCode.SERVER_ERROR,
+        ),
+        (streams(b'data: {"error": {"code": "rate_limit_exceeded"}}\n\n'), ModelBusy, FailureCode.RATE_LIMITED),
+        (
+            streams(event("Half"), b'data: {"error": {"code": "rate_limit_exceeded"}}\n\n'),
+            ModelFailed,
+            FailureCode.RATE_LIMITED,
+        ),
+        (streams(b'event: error\ndata: {"error": {"message": "x"}}\n\n'), ModelFailed, FailureCode.SERVER_ERROR),
+        (streams(b"data: {half\n\n"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b"data: 17\n\n"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b'data: {"object": "thing"}\n\n'), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b'data: {"choices": null}\n\n'), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b'data: {"choices": ["x"]}\n\n'), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b'data: {"choices": [{"delta": "x"}]}\n\n'), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b'data: {"choices": [{"delta": {"content": 1}}]}\n\n'), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b"<html>hello</html>\n\n"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (streams(b"data: " + b"[" * 200_000 + b"\n\n"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, b"<html>hello</html>", kind="text/html"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, b"{half"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, b"[]"), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, {"id": 1}), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, {"choices": None}), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, {"choices": []}), ModelFailed, FailureCode.STREAM_CUT),
+        (sends(200, {"error": {"code": 502}}), ModelFailed, FailureCode.SERVER_ERROR),
+        (sends(204), ModelFailed, FailureCode.UNREADABLE_ANSWER),
+        (sends(200, WHOLE, Content_Encoding="gzip"), ModelFailed, FailureCode.CONNECTION),
+        (streams(event("Half"), event(finish="content_filter")), ModelRefused, FailureCode.CONTENT_POLICY),
+        (streams(event(refusal="I cannot"), event(finish="stop")), ModelRefused, FailureCode.CONTENT_POLICY),
+    ],
+)
+async def test_an_answer_that_is_none_becomes_its_class(
+    serve: Serve, kind: type[ModelError], code: FailureCode
+) -> None:
+    caught = await error_of(serve)
+
+    assert (type(caught), caught.code) == (kind, code)
+    assert caught.__suppress_context__ or caught.__context__ is None
+
+
+@pytest.mark.parametrize("serve", [streams(event("x" * 2000)), sends(200, {"padding": "x" * 2000})])
+async def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    monkeypatch.setattr(stream, "MAX_ANSWER_BYTES", 1000)
+
+    assert (await error_of(serve)).code is FailureCode.UNREADABLE_ANSWER
+
+
+async def test_a_server_that_hangs_up_before_it_answers_is_a_connection_error() -> None:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    caught = await error_of(serve)
+
+    assert (type(caught), caught.code) == (ModelFailed, FailureCode.CONNECTION)
+
+
+async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
+    async with model_of(sends(200)) as model:
+        base_url = str(model._client.base_url)
+    gone = ChatModel(key=_key, base_url=base_url, timeout_seconds=5)
+
+    with pytest.raises(ModelFailed) as caught:
+        await gone.ask(MESSAGE, lambda _: None)
+
+    await gone.close()
+    assert caught.value.code is FailureCode.CONNECTION
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_server_that_falls_silent_is_a_timeout(begun: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if begun:
+            return await streams(event("Half"), pause=60)(request)
+        await asyncio.sleep(60)
+        return web.Response()
+
+    caught = await error_of(serve, timeout_seconds=0.1)
+
+    assert (type(caught), caught.code) == (ModelFailed, FailureCode.TIMEOUT)
+
+
+async def test_a_cancelled_call_hangs_up_on_the_server() -> None:
+    reached, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def serve(_: web.Request) -> web.StreamResponse:
+        reached.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            hung_up.set()
+        return web.Response()
+
+    async with model_of(serve) as model:
+        call = asyncio.create_task(model.ask(MESSAGE, lambda _: None))
+        await reached.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.wait_for(hung_up.wait(), 5)
+
+
+# ─── The key ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    model = ChatModel(key=secret_key("absent"), base_url=None, timeout_seconds=5)
+
+    with pytest.raises(Unavailable):
+        await model.prepare()
+    with pytest.raises(Unavailable):
+        await model.ask(MESSAGE, lambda _: None)
+
+    await model.close()
