@@ -1,0 +1,86 @@
+"""The log, the metrics and the trace that every function gets."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common.errors import SettingError
+from common.telemetry import Telemetry
+
+SECRET = "Attack at dawn"
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
+)
+
+
+@pytest.fixture
+def env(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"POWERTOOLS_SERVICE_NAME": request.node.name, "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}
+
+
+@pytest.mark.parametrize("name", ["POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"])
+def test_a_missing_setting_is_named(env: dict[str, str], name: str) -> None:
+    del env[name]
+
+    with pytest.raises(SettingError) as caught:
+        Telemetry.from_env(env)
+
+    assert caught.value.name == name
+
+
+def test_a_handler_logs_its_request_and_writes_its_metrics(
+    env: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry = Telemetry.from_env(env)
+
+    @telemetry.observe
+    def handler(event: dict[str, Any], context: object) -> str:
+        del event, context
+        telemetry.logger.info("hello", extra={"task_id": "task-1"})
+        telemetry.count("Tasks")
+        telemetry.count("Tasks", 2)
+        telemetry.duration("CallSeconds", 1.5)
+        telemetry.annotate("task_id", "task-1")
+        return "done"
+
+    assert handler({"body": SECRET}, CONTEXT) == "done"
+
+    printed = capsys.readouterr().out
+    lines = [json.loads(line) for line in printed.splitlines()]
+    log = next(line for line in lines if "message" in line)
+    metrics = next(line for line in lines if "Tasks" in line)
+    assert (log["task_id"], log["function_request_id"]) == ("task-1", "request-1")
+    assert (metrics["Tasks"], metrics["CallSeconds"]) == ([1, 2], [1.5])
+    assert metrics["service"] == env["POWERTOOLS_SERVICE_NAME"]
+    assert SECRET not in printed, "the event is not logged"
+
+
+def test_an_exception_is_logged_by_type_and_place_without_its_text(
+    env: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry = Telemetry.from_env(env)
+    try:
+        json.loads(SECRET)
+    except ValueError as error:
+        error.add_note(SECRET)
+        telemetry.logger.exception("failed")
+
+    printed = capsys.readouterr().out
+    log = json.loads(printed)
+    assert log["exception_name"] == "JSONDecodeError"
+    assert "test_telemetry.py" in log["exception"]
+    assert SECRET not in printed
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"LAMBDA_TASK_ROOT": "/var/task", "AWS_SAM_LOCAL": "true"},
+        {"LAMBDA_TASK_ROOT": "/var/task", "POWERTOOLS_TRACE_DISABLED": "true"},
+    ],
+)
+def test_where_nobody_listens_there_is_no_tracer(env: dict[str, str], more: dict[str, str]) -> None:
+    assert Telemetry.from_env({**env, **more}).tracer is None

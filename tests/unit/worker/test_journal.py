@@ -1,0 +1,102 @@
+"""What is noted of a delivery: ids and codes, never a word of the caller's or the model's."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from common.tasks import FailureCode, Usage
+from common.telemetry import Telemetry
+from functions.worker.delivery import Delivery, Ending, EndingKind
+from functions.worker.journal import WorkerJournal
+
+SECRET = "Attack at dawn"
+ENV = {"POWERTOOLS_SERVICE_NAME": "worker", "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}
+DELIVERY = Delivery("message-1", "receipt", 2, SECRET)
+
+
+type Noted = Callable[[Callable[[WorkerJournal], None]], tuple[dict[str, Any], dict[str, Any]]]
+
+
+@pytest.fixture
+def noted(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Noted:
+    """Return what writes to a journal and gives back its last log line and its metrics."""
+
+    def run(write: Callable[[WorkerJournal], None]) -> tuple[dict[str, Any], dict[str, Any]]:
+        # A service of its own for each test: Powertools keeps one logger a service, and its stream with it.
+        telemetry = Telemetry.from_env({**ENV, "POWERTOOLS_SERVICE_NAME": request.node.name})
+        telemetry.metrics.clear_metrics()
+        write(WorkerJournal(telemetry))
+        metrics = dict(telemetry.metrics.serialize_metric_set())
+        telemetry.metrics.clear_metrics()
+        printed = capsys.readouterr().out
+        assert SECRET not in printed + json.dumps(metrics)
+        return json.loads(printed.splitlines()[-1]), metrics
+
+    return run
+
+
+def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
+    ending = Ending(EndingKind.COMPLETED, task_id="task-1", attempt=1, call_seconds=2.5, usage=Usage(10, 20, 30))
+
+    log, metrics = noted(lambda journal: journal.ended(DELIVERY, ending))
+
+    assert {key: log[key] for key in ("level", "ending", "task_id", "message_id", "receives", "attempt")} == {
+        "level": "INFO",
+        "ending": "completed",
+        "task_id": "task-1",
+        "message_id": "message-1",
+        "receives": 2,
+        "attempt": 1,
+    }
+    assert metrics["TasksCompleted"] == [1]
+    assert metrics["Attempts"] == [1]
+    assert metrics["CallSeconds"] == [2.5]
+    assert (metrics["PromptTokens"], metrics["CompletionTokens"]) == ([10], [20])
+
+
+def test_a_delivery_without_a_call_counts_no_attempt(noted: Noted) -> None:
+    _, metrics = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.RATE_LIMITED, 3.0, "task-1")))
+
+    assert metrics["TasksRateLimited"] == [1]
+    assert "Attempts" not in metrics
+
+
+@pytest.mark.parametrize("code", [FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED])
+def test_what_only_an_operator_can_cure_has_a_metric_of_its_own(noted: Noted, code: FailureCode) -> None:
+    log, metrics = noted(
+        lambda journal: journal.ended(DELIVERY, Ending(EndingKind.FAILED, task_id="task-1", code=code))
+    )
+
+    assert log["code"] == code
+    assert metrics["ServiceRefused"] == [1]
+
+
+def test_a_fault_of_ours_is_logged_by_type_and_place_without_its_text(noted: Noted) -> None:
+    with pytest.raises(ValueError, match="dawn") as caught:
+        _fail()
+    error = caught.value
+
+    log, _ = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.CRASHED, 1.0, error=error)))
+
+    assert (log["level"], log["error"]) == ("ERROR", "ValueError")
+    assert "test_journal.py" in log["place"]
+
+
+def test_the_queues_failures_are_counted_by_message(noted: Noted) -> None:
+    log, metrics = noted(lambda journal: journal.queue_failed("ReceiptHandleIsInvalid", 3))
+
+    assert log["error"] == "ReceiptHandleIsInvalid"
+    assert metrics["QueueFailures"] == [3]
+
+
+def test_a_fault_that_cost_no_delivery_is_counted(noted: Noted) -> None:
+    log, metrics = noted(lambda journal: journal.fault(KeyError(SECRET)))
+
+    assert log["error"] == "KeyError"
+    assert metrics["Faults"] == [1]
+
+
+def _fail() -> None:
+    raise ValueError(SECRET)
