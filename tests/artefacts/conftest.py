@@ -1,0 +1,83 @@
+"""Build once, and start what the built functions talk to."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.artefacts.emulator import ARCHITECTURE, ROOT, Artefacts, link_runtime
+from tests.infra.stack import Stack, read_template
+from tests.valkey import running_valkey
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
+    """Build for this machine what is not built yet; `make` knows, and the lock lets one pytest worker do it."""
+    build = ROOT / ".build" / ARCHITECTURE
+    build.parent.mkdir(exist_ok=True)
+    # Settings that were given to an outer make are not for this one.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    }
+    with (build.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = ["make", "-s", "build", f"ARCH={ARCHITECTURE}", f"BUILD_DIR={build.relative_to(ROOT)}"]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    runtime = tmp_path_factory.mktemp("runtime")
+    link_runtime(runtime)
+    return Artefacts(build, runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """SQS and Secrets Manager by moto, Redis by Valkey."""
+
+    endpoint: str
+    queue_url: str
+    sqs: Any
+    variables: dict[str, dict[str, str]]
+
+    def of(self, function: str, **more: str) -> dict[str, str]:
+        """Return a function's environment: the template's own, with the addresses of the backends."""
+        return {**self.variables[function], **more}
+
+
+@pytest.fixture(scope="session")
+def backends() -> Iterator[Backends]:
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    try:
+        with running_valkey() as redis:
+            host, port = moto.get_host_and_port()
+            endpoint = f"http://{host}:{port}"
+            session = boto3.Session("test", "test", region_name="us-east-1")
+            sqs = session.client("sqs", endpoint_url=endpoint)
+            queue_url = sqs.create_queue(QueueName="sluice-tasks")["QueueUrl"]
+            secrets = session.client("secretsmanager", endpoint_url=endpoint)
+            keys = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
+            secrets.create_secret(Name="sluice/api-keys", SecretString=json.dumps(keys))
+            secrets.create_secret(Name="sluice/openai-api-key", SecretString="made-up")
+            stack = Stack.of(read_template())
+            made = {
+                "REDIS_HOST": redis.host,
+                "REDIS_PORT": str(redis.port),
+                "REDIS_TLS": "false",
+                "REDIS_CLUSTER": "false",
+                "QUEUE_URL": queue_url,
+                "AWS_ENDPOINT_URL": endpoint,
+            }
+            variables = {
+                name: {key: made.get(key, str(value)) for key, value in stack.variables(name).items()}
+                for name, _ in stack.of_type("Lambda::Function")
+            }
+            yield Backends(endpoint, queue_url, sqs, variables)
+    finally:
+        moto.stop()

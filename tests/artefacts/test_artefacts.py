@@ -1,0 +1,213 @@
+"""Prove that what was built works by itself: nothing is forgotten, and nothing is shipped that is not needed."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+
+from local.model import StandIn
+from tests.artefacts.conftest import Backends
+from tests.artefacts.emulator import PYTHON, Artefacts, Emulator, read_event, running
+
+FOLDERS = {
+    "AuthorizerFunction": "authorizer",
+    "DeadLetterFunction": "dead_letter",
+    "StatusFunction": "status",
+    "SubmitFunction": "submit",
+    "WorkerFunction": "worker",
+}
+REDIS = ["REDIS_HOST"]
+REQUIRED = {
+    "AuthorizerFunction": ["API_KEYS_SECRET"],
+    "DeadLetterFunction": REDIS,
+    "StatusFunction": REDIS,
+    "SubmitFunction": [*REDIS, "QUEUE_URL", "ALLOWED_MODELS"],
+    "WorkerFunction": [
+        *REDIS,
+        *("QUEUE_URL", "CONCURRENCY", "WORKER_TIMEOUT_SECONDS", "MODEL_TIMEOUT_SECONDS", "OPENAI_API_KEY_SECRET"),
+    ],
+}
+
+# The first use may have to build.
+pytestmark = [pytest.mark.xdist_group("artefacts"), pytest.mark.timeout(600)]
+
+
+def start(artefacts: Artefacts, function: str, variables: dict[str, str], folder: Path) -> Any:  # noqa: ANN401
+    """Run a function by the name it has in the template."""
+    return running(artefacts, function, f"functions.{FOLDERS[function]}.handler.lambda_handler", variables, folder)
+
+
+async def submit(function: Emulator, prompt: str) -> str:
+    """Submit one prompt and return its task's id."""
+    event = {**read_event("submit"), "body": json.dumps({"prompts": [prompt]})}
+    answer = await function.invoke(event)
+    assert answer["statusCode"] == 202, answer
+    task_id: str = json.loads(answer["body"])["task_ids"][0]
+    return task_id
+
+
+async def look_up(function: Emulator, task_id: str) -> dict[str, Any]:
+    """Ask for one task."""
+    event = {**read_event("task"), "path": f"/tasks/{task_id}", "pathParameters": {"task_id": task_id}}
+    answer = await function.invoke(event)
+    assert answer["statusCode"] == 200, answer
+    task: dict[str, Any] = json.loads(answer["body"])
+    return task
+
+
+def receive(backends: Backends, event: str) -> dict[str, Any]:
+    """Take a message from the queue, as the poller hands it to a function."""
+    message = backends.sqs.receive_message(QueueUrl=backends.queue_url, MaxNumberOfMessages=1)["Messages"][0]
+    backends.sqs.delete_message(QueueUrl=backends.queue_url, ReceiptHandle=message["ReceiptHandle"])
+    captured: dict[str, Any] = read_event(event)
+    made = {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
+    return {"Records": [{**captured["Records"][0], **made}]}
+
+
+async def test_a_prompt_goes_through_the_built_functions(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    model = StandIn(("gpt-5-mini",))
+    async with (
+        model.serve() as model_url,
+        start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
+        start(
+            artefacts, "WorkerFunction", backends.of("WorkerFunction", OPENAI_BASE_URL=model_url), tmp_path
+        ) as worker,
+        start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+    ):
+        # Twice: the second is a warm start.
+        for prompt in ("Tell a joke about the economy.", "Tell a joke about animals."):
+            # WHEN a prompt is submitted, THEN it is queued
+            task_id = await submit(submitting, prompt)
+            assert (await look_up(status, task_id))["status"] == "queued"
+
+            # WHEN its message reaches the worker, THEN nothing has to come back, and the answer can be read
+            assert await worker.invoke(receive(backends, "worker")) == {"batchItemFailures": []}
+            task = await look_up(status, task_id)
+            assert task["status"] == "completed"
+            assert task["progress"] == 100
+            assert task["result"]
+    assert model.calls.total == 2
+
+
+async def test_the_built_dead_letter_function_ends_a_task(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    async with (
+        start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
+        start(artefacts, "DeadLetterFunction", backends.of("DeadLetterFunction"), tmp_path) as dead_letter,
+        start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+    ):
+        task_id = await submit(submitting, "A prompt that nobody could answer.")
+        assert await dead_letter.invoke(receive(backends, "dead_letter")) == {"batchItemFailures": []}
+        task = await look_up(status, task_id)
+    assert task["status"] == "failed"
+    assert task["error"]["code"]
+
+
+async def test_the_built_authorizer_knows_a_key_and_refuses_another(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    event = read_event("authorizer")
+    async with start(artefacts, "AuthorizerFunction", backends.of("AuthorizerFunction"), tmp_path) as authorizer:
+        known = await authorizer.invoke(event)
+        unknown = await authorizer.invoke({**event, "authorizationToken": "Bearer other"})
+    assert known["context"] == {"tenant": "local"}
+    assert known["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+    assert unknown["errorMessage"] == "Unauthorized"
+
+
+async def test_the_captured_events_are_understood(artefacts: Artefacts, backends: Backends, tmp_path: Path) -> None:
+    async with (
+        start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
+        start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+    ):
+        accepted = await submitting.invoke(read_event("submit"))
+        found = [(await status.invoke(read_event(name)))["statusCode"] for name in ("status", "task", "batch")]
+    assert accepted["statusCode"] == 202
+    # Nobody has submitted the ids of the events: many are reported one by one, a single one is not there.
+    assert found == [200, 404, 404]
+    while backends.sqs.receive_message(QueueUrl=backends.queue_url).get("Messages"):
+        backends.sqs.purge_queue(QueueUrl=backends.queue_url)
+
+
+@pytest.mark.parametrize(("function", "variable"), [(f, v) for f, names in REQUIRED.items() for v in names])
+async def test_a_missing_setting_stops_the_start_with_its_name(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path, function: str, variable: str
+) -> None:
+    variables = {name: value for name, value in backends.of(function).items() if name != variable}
+    async with start(artefacts, function, variables, tmp_path) as broken:
+        answer = await broken.invoke({})
+    assert answer["errorType"] == "SettingError", answer
+    assert answer["errorMessage"] == f"{variable} must be set"
+
+
+def modules_after_import(artefacts: Artefacts, function: str, variables: dict[str, str]) -> set[str]:
+    """Import the built handler in a fresh interpreter and return the top-level names of all that came with it."""
+    program = (
+        f"import functions.{FOLDERS[function]}.handler, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    )
+    command = [*PYTHON, "-c", program]
+    folder = artefacts.build / function
+    environment = artefacts.environment(function, variables)
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("function", FOLDERS)
+def test_a_built_function_imports_nothing_heavy_at_its_start(
+    artefacts: Artefacts, backends: Backends, function: str
+) -> None:
+    # The worker needs the first; it imports the others where it uses them.
+    heavy = {"openai", "aiohttp", "aioboto3", "aiobotocore", "pydantic"}
+    allowed = {"openai", "aiohttp", "pydantic"} if function == "WorkerFunction" else set()
+    loaded = modules_after_import(artefacts, function, backends.of(function))
+    assert loaded & heavy <= allowed
+
+
+@pytest.mark.parametrize("function", [function for function in FOLDERS if function != "WorkerFunction"])
+def test_only_the_worker_ships_the_models_client(artefacts: Artefacts, function: str) -> None:
+    shipped = {path.name for place in artefacts.path_of(function)[:2] for path in place.iterdir()}
+    assert not shipped & {"openai", "aiohttp", "aioboto3", "aiobotocore", "pydantic", "pydantic_core"}
+
+
+def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Artefacts) -> None:
+    # GIVEN the interpreter and the path of a built function
+    command = [*PYTHON, "-c", "import pytest"]
+    environment = artefacts.environment("StatusFunction", {})
+    # WHEN it imports what only this environment has, THEN it fails, and so would a forgotten dependency
+    done = subprocess.run(command, cwd=artefacts.build, env=environment, check=False, capture_output=True, text=True)
+    assert "ModuleNotFoundError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("artefact", "most_kilobytes"),
+    [
+        ("AuthorizerFunction", 50),
+        ("DeadLetterFunction", 50),
+        ("StatusFunction", 50),
+        ("SubmitFunction", 500),
+        ("WorkerFunction", 40_000),
+        ("CommonLayer", 25_000),
+    ],
+)
+def test_an_artefact_stays_within_its_size(
+    artefacts: Artefacts, tmp_path: Path, artefact: str, most_kilobytes: int
+) -> None:
+    folder = artefacts.build / artefact
+    with ZipFile(tmp_path / "artefact.zip", "w", ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, path.relative_to(folder))
+    assert (tmp_path / "artefact.zip").stat().st_size <= most_kilobytes * 1000
+
+
+@pytest.mark.parametrize("artefact", [*FOLDERS, "CommonLayer"])
+def test_an_artefact_ships_bytecode_and_no_tests(artefacts: Artefacts, artefact: str) -> None:
+    folder = artefacts.build / artefact
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.py*")]
+    assert any(name.endswith("handler.cpython-313.pyc" if artefact in FOLDERS else ".pyc") for name in names)
+    assert not [name for name in names if name.startswith(("tests/", "local/", "python/tests/"))]
