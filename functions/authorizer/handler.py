@@ -17,9 +17,8 @@ SECRETS_MANAGER = Config(connect_timeout=1, read_timeout=2, retries={"mode": "st
 
 settings = AuthorizerSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
-doorkeeper = Doorkeeper(
-    SecretKeyList(SecretsProvider(boto_config=SECRETS_MANAGER), settings.keys_secret), clock=time.monotonic
-)
+secrets = SecretsProvider(boto_config=SECRETS_MANAGER)
+doorkeeper = Doorkeeper(SecretKeyList(secrets, settings.keys_secret), clock=time.monotonic)
 
 
 class Unauthorized(Exception):  # API Gateway makes a 401 of an error whose text is this word

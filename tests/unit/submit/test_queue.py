@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import QueueUnavailable
@@ -84,6 +84,7 @@ async def test_an_unreachable_queue_is_an_error(error: Exception) -> None:
         await queue_on(FakeSqs(error=error)).send(MESSAGES)
 
 
+@settings(derandomize=True)
 @given(st.lists(st.one_of(st.integers(1, 1_000), st.integers(MOST_BYTES // 3, MOST_BYTES)), max_size=35))
 def test_packs_hold_every_entry_once_in_order_and_within_the_limits(sizes: list[int]) -> None:
     # One string, cut: hypothesis draws many megabytes otherwise.

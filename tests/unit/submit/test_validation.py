@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import CallerError, InvalidItems
@@ -286,6 +286,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@settings(derandomize=True)
 @given(st.fixed_dictionaries({"prompts": st.lists(ANY_JSON, max_size=4) | ANY_JSON}) | ANY_JSON)
 def test_any_json_is_either_a_call_or_a_caller_error(document: object) -> None:
     try:

@@ -1,0 +1,104 @@
+"""Speak to the handlers as API Gateway does."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+from uuid import uuid4
+
+BASE = "https://api.example/v1/"
+
+
+@dataclass
+class Context:
+    """What Lambda tells of an invocation."""
+
+    aws_request_id: str = field(default_factory=lambda: str(uuid4()))
+    function_name: str = "function"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-west-1:123456789012:function:function"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer as a caller gets it; `url` is where the question went."""
+
+    url: str
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+    def follow(self, reference: str) -> str:
+        """Resolve a link of the answer, as a caller has to."""
+        return urljoin(self.url, reference)
+
+
+class Api:
+    """Route requests to the two functions; the tenant is what the authorizer would say."""
+
+    def __init__(self, submit: Any, status: Any, *, tenant: str) -> None:  # noqa: ANN401  # modules
+        self.submit = submit
+        self.status = status
+        self.tenant = tenant
+
+    def post(self, body: object, *, key: str | None = None, tenant: str | None = None) -> Answer:
+        """Send JSON, or a string as it is."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.post_text(body if isinstance(body, str) else json.dumps(body), headers, tenant=tenant)
+
+    def post_text(
+        self,
+        text: str | None,
+        headers: dict[str, str] | None = None,
+        *,
+        is_base64: bool = False,
+        tenant: str | None = None,
+    ) -> Answer:
+        """Send a body as API Gateway hands it over."""
+        event = self._event("POST", BASE + "tasks", tenant)
+        event |= {
+            "body": text,
+            "isBase64Encoded": is_base64,
+            "headers": {"content-type": "application/json", **(headers or {})},
+        }
+        return _answer(BASE + "tasks", self.submit.lambda_handler(event, Context()))
+
+    def get(self, reference: str, *, tenant: str | None = None) -> Answer:
+        """Ask a URL, absolute or relative to the API."""
+        url = urljoin(BASE, reference)
+        return _answer(url, self.status.lambda_handler(self._event("GET", url, tenant), Context()))
+
+    def _event(self, method: str, url: str, tenant: str | None) -> dict[str, Any]:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query, keep_blank_values=True)
+        return {
+            "resource": "/{proxy+}",
+            "path": parts.path.removeprefix("/v1"),
+            "httpMethod": method,
+            "headers": {},
+            "multiValueHeaders": {},
+            "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+            "multiValueQueryStringParameters": query or None,
+            "pathParameters": None,
+            "stageVariables": None,
+            "requestContext": {
+                "stage": "v1",
+                "path": parts.path,
+                "httpMethod": method,
+                "requestId": str(uuid4()),
+                "authorizer": {"tenant": tenant or self.tenant, "principalId": tenant or self.tenant},
+            },
+            "body": None,
+            "isBase64Encoded": False,
+        }
+
+
+def _answer(url: str, answer: dict[str, Any]) -> Answer:
+    # What Lambda hands on is JSON, and at most 6 MB of it.
+    wire = json.dumps(answer)
+    assert len(wire) < 6_291_556
+    headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+    assert headers["Cache-Control"] == "no-store"
+    status = answer["statusCode"]
+    assert headers["Content-Type"] == ("application/json" if status < 400 else "application/problem+json")
+    return Answer(url, status, headers, json.loads(answer["body"]))

@@ -1,0 +1,94 @@
+"""Run the real handlers: AWS is moto's server, Redis a Valkey, alone or as a cluster."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from common.settings import RedisSettings
+from tests.integration.http.client import Api
+from tests.integration.http.queue import Queue
+from tests.valkey import valkey, valkey_cluster
+
+__all__ = ["valkey", "valkey_cluster"]
+
+REGION = "eu-west-1"
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """Give the address of a server that answers for AWS."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, aws: str) -> pytest.MonkeyPatch:
+    """Set what every function has in its environment."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
+        "POWERTOOLS_SERVICE_NAME": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def queue(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """Make a queue of the test's own: moto gets slow with a queue's depth."""
+    del environment
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+    yield Queue(client, url)
+    client.delete_queue(QueueUrl=url)
+    client.close()
+
+
+@pytest.fixture(params=["valkey", "valkey_cluster"])
+def redis(request: pytest.FixtureRequest) -> RedisSettings:
+    """Run the test on a single server and on a cluster."""
+    settings: RedisSettings = request.getfixturevalue(request.param)
+    return settings
+
+
+@pytest.fixture
+def api(environment: pytest.MonkeyPatch, queue: Queue, redis: RedisSettings) -> Iterator[Api]:
+    """Start submit and status as Lambda does: their handlers are imported afresh, in this environment."""
+    for name, value in {
+        "REDIS_HOST": redis.host,
+        "REDIS_PORT": str(redis.port),
+        "REDIS_TLS": "false",
+        "REDIS_CLUSTER": json.dumps(redis.cluster),
+        "QUEUE_URL": queue.url,
+        "ALLOWED_MODELS": "small,large",
+        "MAX_PROMPTS": "50",
+        "MAX_PROMPT_BYTES": "100000",
+    }.items():
+        environment.setenv(name, value)
+    submit, status = started("submit"), started("status")
+    # A tenant of its own for each test: the servers outlive it.
+    yield Api(submit, status, tenant=f"t-{uuid4().hex[:8]}")
+    for function in (submit, status):
+        function.runner.run(function.redis.aclose())
+        function.runner.close()
+    submit.sqs.close()
+
+
+def started(function: str) -> Any:  # noqa: ANN401  # a module, whose names are its own
+    """Import a function's handler as if for the first time, as a cold start does."""
+    name = f"functions.{function}.handler"
+    sys.modules.pop(name, None)
+    return importlib.import_module(name)

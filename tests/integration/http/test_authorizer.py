@@ -1,0 +1,132 @@
+"""The authorizer against Secrets Manager."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from functions.authorizer.service import KeysUnavailable
+from tests.integration.http.client import Context
+from tests.integration.http.conftest import started
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+API = "arn:aws-cn:execute-api:cn-north-1:123456789012:abcdef1234/v1"
+
+
+class Secret:
+    """The list of keys, as its operator changes it."""
+
+    def __init__(self, client: "SecretsManagerClient") -> None:
+        self._client = client
+        self.name = uuid4().hex
+        client.create_secret(Name=self.name, SecretString="{}")
+
+    def put(self, text: str) -> None:
+        self._client.put_secret_value(SecretId=self.name, SecretString=text)
+
+    def allow(self, **tenant_of_key: str) -> None:
+        entries = {
+            hashlib.sha256(key.encode()).hexdigest(): {"tenant": tenant} for key, tenant in tenant_of_key.items()
+        }
+        self.put(json.dumps(entries))
+
+    def delete(self) -> None:
+        self._client.delete_secret(SecretId=self.name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def secret(environment: pytest.MonkeyPatch) -> Iterator[Secret]:
+    client = boto3.client("secretsmanager")
+    secret = Secret(client)
+    environment.setenv("API_KEYS_SECRET", secret.name)
+    yield secret
+    client.close()
+
+
+@pytest.fixture
+def authorizer(secret: Secret) -> Iterator[Any]:
+    del secret
+    module = started("authorizer")
+    yield module
+    module.secrets.client.close()
+
+
+def ask(authorizer: Any, header: str, method: str = "GET/tasks") -> dict[str, Any]:  # noqa: ANN401  # a module
+    event = {"type": "TOKEN", "authorizationToken": header, "methodArn": f"{API}/{method}"}
+    answer: dict[str, Any] = authorizer.lambda_handler(event, Context())
+    return answer
+
+
+def test_a_known_key_may_call_the_whole_stage_as_its_tenant(secret: Secret, authorizer: Any) -> None:  # noqa: ANN401
+    secret.allow(local="acme", other="umbrella")
+
+    assert ask(authorizer, "Bearer local") == {
+        "principalId": "acme",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": f"{API}/*"}],
+        },
+        "context": {"tenant": "acme"},
+    }
+    assert ask(authorizer, "Bearer other", "POST/tasks")["context"] == {"tenant": "umbrella"}
+
+
+@pytest.mark.parametrize("header", ["", "Bearer unknown", "Basic local", "local"])
+def test_an_unknown_key_is_unauthorized_by_the_word_that_api_gateway_looks_for(
+    secret: Secret,
+    authorizer: Any,  # noqa: ANN401
+    header: str,
+) -> None:
+    secret.allow(local="acme")
+
+    with pytest.raises(authorizer.Unauthorized) as caught:
+        ask(authorizer, header)
+
+    assert str(caught.value) == "Unauthorized"
+
+
+def test_a_key_added_later_works_in_a_warm_environment(secret: Secret, authorizer: Any) -> None:  # noqa: ANN401
+    secret.allow(local="acme")
+    ask(authorizer, "Bearer local")
+
+    secret.allow(local="acme", new="newcomer")
+
+    assert ask(authorizer, "Bearer new")["principalId"] == "newcomer"
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '"text"', "null"])
+def test_a_secret_that_is_no_list_of_keys_lets_nobody_in(
+    secret: Secret,
+    authorizer: Any,  # noqa: ANN401
+    text: str,
+) -> None:
+    secret.put(text)
+
+    with pytest.raises(KeysUnavailable) as caught:
+        ask(authorizer, "Bearer local")
+
+    assert text not in str(caught.value)
+
+
+def test_a_secret_that_is_gone_lets_nobody_in(secret: Secret, authorizer: Any) -> None:  # noqa: ANN401
+    secret.delete()
+
+    with pytest.raises(KeysUnavailable):
+        ask(authorizer, "Bearer local")
+
+
+def test_no_key_is_ever_logged(secret: Secret, authorizer: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401
+    secret.allow(local="acme")
+    ask(authorizer, "Bearer local")
+    with pytest.raises(authorizer.Unauthorized):
+        ask(authorizer, "Bearer my-secret-key")
+
+    captured = capsys.readouterr()
+    assert "my-secret-key" not in captured.out + captured.err
+    assert "Bearer" not in captured.out + captured.err

@@ -1,0 +1,243 @@
+"""The calls of the API end to end: submit and status over SQS and Redis."""
+
+import json
+from typing import Any
+
+import pytest
+
+from common.tasks import Answer as ModelAnswer
+from common.tasks import TaskRef
+from common.transitions import Lease
+from tests.integration.http.client import Api
+from tests.integration.http.queue import Queue
+
+PROMPTS = ["Tell me a joke", {"prompt": "And another", "custom_id": "second", "model": "large", "params": {"seed": 1}}]
+
+
+def test_prompts_are_answered_with_ids_and_put_on_the_queue(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": PROMPTS, "system": "Be brief"})
+
+    assert answer.status == 202
+    batch_id = answer.body["batch_id"]
+    assert answer.body["task_ids"] == [f"{batch_id}-0", f"{batch_id}-1"]
+    assert answer.body["status"] == "queued"
+    assert answer.body["tasks"] == [
+        {"task_id": f"{batch_id}-0", "custom_id": None, "status": "queued"},
+        {"task_id": f"{batch_id}-1", "custom_id": "second", "status": "queued"},
+    ]
+    assert int(answer.headers["Retry-After"]) >= 1
+    first, second = queue.drain()
+    assert first.task.ref == TaskRef(api.tenant, batch_id, 0)
+    assert first.messages == [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Tell me a joke"}]
+    assert (second.task.model, second.task.custom_id, second.params) == ("large", "second", {"seed": 1})
+    assert first.task.deadline_ms - first.task.created_ms == 21_600_000
+
+
+def test_every_link_of_an_answer_leads_somewhere(api: Api) -> None:
+    answer = api.post({"prompts": PROMPTS})
+
+    batch = api.get(answer.follow(answer.headers["Location"]))
+    tasks = api.get(answer.follow(answer.body["links"]["tasks"]))
+
+    assert answer.headers["Location"] == answer.body["links"]["batch"]
+    assert batch.body["batch_id"] == answer.body["batch_id"]
+    assert [task["task_id"] for task in tasks.body["tasks"]] == answer.body["task_ids"]
+
+
+def test_a_task_is_shown_alone_as_among_others(api: Api) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+
+    alone = api.get(f"tasks/{task_id}")
+    among = api.get(f"tasks?task_ids={task_id}")
+
+    assert (alone.status, among.status) == (200, 200)
+    assert [alone.body] == among.body["tasks"]
+    assert (alone.body["status"], alone.body["progress"], alone.body["model"]) == ("queued", 0, "small")
+    assert alone.headers["Retry-After"] == among.headers["Retry-After"] == "2"
+
+
+@pytest.mark.parametrize("separator", [",", "%2C", "%2c", "&task_ids=", ",%20"])
+def test_ids_may_be_given_in_any_spelling_of_a_list(api: Api, separator: str) -> None:
+    ids = api.post({"prompts": ["a", "b", "c"]}).body["task_ids"][::-1]
+
+    answer = api.get(f"tasks?task_ids={separator.join(ids)}")
+
+    assert [task["task_id"] for task in answer.body["tasks"]] == ids
+
+
+def test_unknown_and_foreign_ids_are_not_found_in_their_place(api: Api) -> None:
+    [mine] = api.post({"prompts": ["a"]}).body["task_ids"]
+    [theirs] = api.post({"prompts": ["a"]}, tenant="another").body["task_ids"]
+
+    answer = api.get(f"tasks?task_ids=x,{theirs},{mine},%F0%9F%98%80,{{}}*")
+
+    assert answer.status == 200
+    assert [task["status"] for task in answer.body["tasks"]] == [
+        "not_found",
+        "not_found",
+        "queued",
+        "not_found",
+        "not_found",
+    ]
+    assert api.get(f"tasks/{theirs}").status == 404
+    assert api.get(f"tasks/{theirs}", tenant="another").status == 200
+    assert api.get(f"batches/{theirs.rpartition('-')[0]}").status == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "code"),
+    [
+        ("tasks", 400, "no_task_ids"),
+        ("tasks?task_ids=", 400, "no_task_ids"),
+        (f"tasks?task_ids={'x,' * 1_001}", 400, "too_many_task_ids"),
+        (f"tasks?task_ids={'x' * 65}", 400, "task_id_too_long"),
+        ("tasks/x", 404, "not_found"),
+        ("tasks/%00", 404, "not_found"),
+        (f"tasks/{'x' * 5_000}", 404, "not_found"),
+        ("batches/x", 404, "not_found"),
+        ("batches/x?limit=0", 400, "invalid_limit"),
+        ("batches/x?cursor=-1", 400, "invalid_cursor"),
+        ("nothing", 404, "not_found"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_a_problem(api: Api, url: str, status: int, code: str) -> None:
+    answer = api.get(url)
+
+    assert (answer.status, answer.body["status"], answer.body["code"]) == (status, status, code)
+
+
+def test_a_result_is_readable_once_a_worker_has_written_it(api: Api, queue: Queue) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+    [message] = queue.drain()
+    work(api, Lease(message.task, "owner", 10_000, 3), ModelAnswer("Ha 😀\0", "length"))
+
+    answer = api.get(f"tasks/{task_id}")
+
+    assert (answer.body["status"], answer.body["progress"], answer.body["result"]) == ("completed", 100, "Ha 😀\0")
+    assert answer.body["truncated"] is True
+    assert answer.body["attempts"] == 1
+    assert "Retry-After" not in answer.headers
+    batch = api.get(f"batches/{task_id.rpartition('-')[0]}")
+    assert (batch.body["status"], batch.body["progress"]) == ("ended", 100)
+    assert "result" not in batch.body["tasks"][0]
+
+
+def work(api: Api, lease: Lease, answer: ModelAnswer) -> None:
+    """Do the worker's part, on the loop that the Redis client is bound to."""
+    store = api.status.TaskStore(api.status.redis)
+    api.status.runner.run(store.claim(lease))
+    api.status.runner.run(store.complete(lease, answer))
+
+
+def test_large_results_come_page_by_page(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": ["a"] * 4})
+    for message in queue.drain():
+        work(api, Lease(message.task, "owner", 10_000, 3), ModelAnswer('"' * 600_000, "stop"))
+
+    shown: list[dict[str, Any]] = []
+    page = api.get("tasks?task_ids=" + ",".join(answer.body["task_ids"]))
+    pages = 1
+    shown += page.body["tasks"]
+    while "next" in page.body:
+        page = api.get(page.follow(page.body["next"]))
+        shown += page.body["tasks"]
+        pages += 1
+
+    assert pages == 2
+    assert [task["task_id"] for task in shown] == answer.body["task_ids"]
+
+
+def test_a_batch_is_paged_by_its_links(api: Api) -> None:
+    answer = api.post({"prompts": ["a"] * 5})
+
+    page = api.get(answer.follow(answer.headers["Location"]) + "?limit=2")
+    shown = page.body["tasks"]
+    while "next" in page.body:
+        page = api.get(page.follow(page.body["next"]))
+        shown += page.body["tasks"]
+
+    assert page.body["counts"]["queued"] == page.body["size"] == 5
+    assert [task["task_id"] for task in shown] == answer.body["task_ids"]
+
+
+# ─── Idempotency ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_repeat_with_the_same_key_gets_the_same_answer_and_sends_nothing(api: Api, queue: Queue) -> None:
+    first = api.post({"prompts": PROMPTS}, key="k")
+    again = api.post(json.dumps({"prompts": PROMPTS}, indent=1), key="k")
+
+    assert first.status == again.status == 202
+    assert again.body == first.body
+    assert again.headers.get("Idempotent-Replayed") == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert len(queue.drain()) == len(PROMPTS)
+
+
+def test_the_same_key_with_another_body_is_a_conflict(api: Api, queue: Queue) -> None:
+    api.post({"prompts": ["a"]}, key="k")
+
+    answer = api.post({"prompts": ["b"]}, key="k")
+
+    assert (answer.status, answer.body["code"]) == (409, "idempotency_key_reused")
+    assert len(queue.drain()) == 1
+
+
+def test_a_bad_key_is_refused(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": ["a"]}, key="é")
+
+    assert (answer.status, answer.body["code"]) == (400, "invalid_idempotency_key")
+    assert queue.drain() == []
+
+
+# ─── Limits and faults ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_full_call_arrives_whole(api: Api, queue: Queue) -> None:
+    texts = [f"{index} " + "é" * 16_000 for index in range(50)]  # 96 kB each in the queue, 4.8 MB together
+
+    answer = api.post({"prompts": texts})
+
+    assert answer.status == 202
+    assert [message.messages[0]["content"] for message in queue.drain()] == texts
+
+
+def test_one_bad_prompt_refuses_the_whole_call_before_anything_is_written(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": ["fine", {"prompt": "x", "params": {"temperature": 9}}]}, key="k")
+
+    assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, "/prompts/1/params/temperature")
+    assert queue.drain() == []
+    # Nothing holds the key either.
+    assert api.post({"prompts": ["fine"]}, key="k").status == 202
+
+
+def test_a_queue_that_is_gone_is_a_503_and_what_was_recorded_is_taken_back(
+    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = api.submit.submission._queue
+    monkeypatch.setattr(sender, "_url", queue.url + "-gone")
+
+    without_key = api.post({"prompts": ["a"]})
+    with_key = api.post({"prompts": ["a"]}, key="k")
+    monkeypatch.undo()
+    repeat = api.post({"prompts": ["a"]}, key="k")
+
+    for answer in (without_key, with_key):
+        assert (answer.status, answer.body["code"]) == (503, "queue_unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert repeat.status == 202
+    [message] = queue.drain()
+    assert message.task.ref.task_id == repeat.body["task_ids"][0]
+
+
+def test_no_prompt_is_ever_logged(api: Api, queue: Queue, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "my-secret-prompt"
+    api.post({"prompts": [secret]})
+    api.post({"prompts": [secret], secret: 1})
+    api.post({"prompts": [{"prompt": secret, "params": {"stop": [1, secret]}}]})
+    api.post(f'{{"prompts": ["{secret}"')
+    queue.drain()
+
+    captured = capsys.readouterr()
+    assert secret not in captured.out + captured.err
+    assert '"TasksSubmitted":[1.0]' in captured.out
