@@ -6,6 +6,7 @@ text, and neither event nor response is recorded. The X-Ray SDK, and with it bot
 
 import logging
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -72,7 +73,14 @@ class Telemetry:
         wrapped = self.logger.inject_lambda_context(wrapped, log_event=False)
         if self.tracer is not None:
             wrapped = self.tracer.capture_lambda_handler(wrapped, capture_response=False, capture_error=False)
-        return wrapped
+
+        def quietly(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401  # Lambda's own
+            with warnings.catch_warnings():
+                # Powertools warns of every invocation that counted nothing, and one that only reads counts nothing.
+                warnings.filterwarnings("ignore", message="No application metrics to publish")
+                return wrapped(event, context)
+
+        return quietly
 
     def count(self, name: str, times: float = 1) -> None:
         """Add to a metric that counts."""
