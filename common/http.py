@@ -60,7 +60,7 @@ def resolver(logger: Logger) -> APIGatewayRestResolver:
         return Problem(404, "not_found", "There is no such path, or not with this method.")
 
     def unavailable(error: Unavailable) -> Problem:
-        logger.warning("Something we need does not answer", extra={"code": error.code})
+        logger.warning("Something we need does not answer", extra={"code": error.code, "cause": str(error)})
         text = "A part of Sluice does not answer. The same request may succeed later."
         return Problem(503, error.code, text, retry_after=error.retry_after)
 

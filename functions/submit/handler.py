@@ -6,30 +6,23 @@ from typing import Any
 
 import boto3
 from aws_lambda_powertools.event_handler import Response
-from botocore.config import Config
 
 from common.http import answer, resolver, tenant_of
 from common.store import TaskStore, connect
 from common.telemetry import Telemetry
 from functions.submit.body import read_body
-from functions.submit.queue import THREADS, SqsTaskQueue
+from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.schema import AcceptedBody
 from functions.submit.service import Submission
 from functions.submit.settings import SubmitSettings
 from functions.submit.validation import read_call, read_repeatable
 
-RETRY_AFTER_SECONDS = 1
-SQS = Config(
-    connect_timeout=2,
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=THREADS,
-)
+RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense
 
 settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
-sqs = boto3.client("sqs", config=SQS)
+sqs = boto3.client("sqs", config=CLIENT)
 submission = Submission(
     TaskStore(redis),
     SqsTaskQueue(sqs, settings.queue_url),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import QueueUnavailable
@@ -23,10 +24,18 @@ MOST_BYTES: Final = 1_048_576 - 16_384
 THREADS: Final = 10
 """Calls at once: a thousand messages are a hundred calls of about 20 ms. The client needs as many connections."""
 
+CLIENT: Final = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=THREADS,
+)
+"""How the client has to be made; times are in seconds."""
+
 PAUSES: Final = (0.1, 0.4)
 """Seconds before what SQS has refused inside a batch is sent again."""
 
-MOST_SECONDS: Final = 15
+MOST_SECONDS: Final = 12
 """For all of it; the caller's connection is cut after 29 s, and a failure has to be recorded before."""
 
 
@@ -68,7 +77,14 @@ class SqsTaskQueue:
         """Return the entries that SQS has refused."""
         loop = asyncio.get_running_loop()
         sends = (loop.run_in_executor(self._threads, self._send_pack, pack) for pack in packs(entries))
-        return [entry for refused in await asyncio.gather(*sends) for entry in refused]
+        # Wait for all, also if one fails: what is taken back afterwards should not be on its way any more.
+        answers = await asyncio.gather(*sends, return_exceptions=True)
+        refused: list[Entry] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            refused += answer
+        return refused
 
     def _send_pack(self, pack: "list[Entry]") -> "list[Entry]":
         answer = self._client.send_message_batch(QueueUrl=self._url, Entries=pack)

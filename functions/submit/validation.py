@@ -121,7 +121,7 @@ def _prompt(item: object, call: CallBody, place: str, limits: Limits) -> Prompt:
         custom_id=body.custom_id,
         expected_tokens=body.expected_tokens,
     )
-    size = len(json.dumps([prompt.messages, prompt.params]))
+    size = len(json.dumps([prompt.messages, prompt.params], separators=(",", ":")))
     if size > limits.most_prompt_bytes:
         raise RequestTooLarge(
             f"takes {size} bytes in the queue, with its params; a prompt may take {limits.most_prompt_bytes}",

@@ -57,7 +57,7 @@ TOKENS = st.sampled_from(
 def mutated(draw: st.DrawFn) -> bytes:
     """Draw a valid body with a few cuts and insertions."""
     body = json.dumps(VALID).encode()
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(body)))
         end = min(len(body), start + draw(st.integers(0, 8)))
         body = body[:start] + draw(TOKENS | st.binary(max_size=4)) + body[end:]

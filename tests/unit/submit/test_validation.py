@@ -193,7 +193,7 @@ def test_a_repeated_custom_id_is_refused_at_its_second_place() -> None:
 
 @pytest.mark.parametrize(("letter", "bytes_each"), [("a", 1), ('"', 2), ("é", 6), ("😀", 12), ("\0", 6)])
 def test_a_prompt_is_measured_as_it_is_queued(letter: str, bytes_each: int) -> None:
-    frame = len(json.dumps([[user("")], {}]))
+    frame = len(json.dumps([[user("")], {}], separators=(",", ":")))
     fits = (LIMITS.most_prompt_bytes - frame) // bytes_each
 
     only(prompts(letter * fits))
