@@ -140,9 +140,9 @@ class StandIn:
     def _understand(self, body: dict[str, Any], prompts: list[str], asked_by: str, times: int) -> Call:
         found = (match for prompt in prompts for match in _DIRECTIVE.finditer(prompt))
         asked = dict[str, str](tuple(filter(None, match.groups()))[:2] for match in found)
-        fault, _, first = asked.get("fault", "").rpartition("x")
-        if not first.isdecimal():  # an x within the name, as in context, or none
-            fault, first = asked.get("fault", ""), ""
+        fault = asked.get("fault", "")
+        first = fault.rpartition("x")[2] if re.fullmatch(r".+x\d+", fault) else ""  # the x of context is no count
+        fault = fault.removesuffix(f"x{first}")
         length = int(asked["tokens"]) if "tokens" in asked else None
         pieces = answer_words(_DIRECTIVE.sub("", asked_by), length)
         most = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
