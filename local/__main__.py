@@ -6,22 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 from rich.console import Console
 
-from local.aws import API_KEY, DeployError
-from local.demo import DemoError, run_demo
-from local.processes import ChildEndedError
-from local.servers import PortTakenError
-from local.settings import SettingError, Settings, read_settings
-from local.stack import NotReadyError, running_stack
+from local.errors import SettingError, StackError
+from local.settings import Settings, read_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 _PARENT_POLL_SECONDS = 0.5
-
-# Progress goes to standard error; standard output has the lines that another program may read.
-console = Console(stderr=True, highlight=False)
 
 
 def main() -> int:
@@ -29,51 +21,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=("up", "demo"))
     command = parser.parse_args().command
+    console = Console(stderr=True, highlight=False)
     try:
         settings = read_settings()
-        return asyncio.run(_until_signal(up(settings) if command == "up" else run_demo(settings, console)))
-    except SettingError as error:
-        console.print(f"Sluice can't start: {error}", style="red", markup=False, soft_wrap=True)
-        return EXIT_USAGE
-    except PortTakenError as error:
-        console.print(f"Sluice can't start: {error}", style="red", markup=False, soft_wrap=True)
-    except (ChildEndedError, DeployError, NotReadyError, DemoError) as error:
-        notes = getattr(error, "__notes__", ())
-        console.print("Sluice has stopped.", error, *notes, sep="\n", style="red", markup=False, soft_wrap=True)
+        return asyncio.run(_until_signal(_work(command, settings, console)))
+    except StackError as error:
+        told = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        console.print(f"Sluice has stopped: {told}", style="red", markup=False, soft_wrap=True)
+        return EXIT_USAGE if isinstance(error, SettingError) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED
 
 
-async def up(settings: Settings) -> int:
-    """Run the stack until a signal comes; raises ChildEndedError when a part of it dies."""
-    ready = False
-    try:
-        async with running_stack(settings, _say) as stack:
-            print(f"Sluice is ready at {stack.url}", flush=True)
-            print(f"Try it:\n\n{curl_line(stack.url)}\n", flush=True)
-            console.print(
-                f"AWS is at {stack.aws.endpoint}, logs are in {stack.run}. Ctrl-C stops it all.", markup=False
-            )
-            ready = True
-            await stack.wait_for_a_death()
-    except asyncio.CancelledError:
-        console.print("Stopped." if ready else "Interrupted; nothing was left behind.")
-        return 0 if ready else EXIT_INTERRUPTED
-    return EXIT_FAILED
+async def _work(command: str, settings: Settings, console: Console) -> int:
+    # Imported here, so that a wrong setting is told at once and not after a second of imports.
+    if command == "up":
+        from local.up import run_up  # noqa: PLC0415
+
+        await run_up(settings, console)
+        return 0
+    from local.demo import run_demo  # noqa: PLC0415
+
+    return 0 if await run_demo(settings, console) else EXIT_FAILED
 
 
-def curl_line(url: str) -> str:
-    """Give a line to paste into a shell."""
-    body = '{"prompts": ["Tell me a joke about the economy.", "Tell me a joke about plants."]}'
-    return f"curl -s {url}/tasks -H 'Authorization: Bearer {API_KEY}' -H 'Content-Type: application/json' -d '{body}'"
-
-
-def _say(step: str) -> None:
-    console.print(f"[green]✓[/green] {step}", soft_wrap=True)
-
-
-async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+async def _until_signal(work: Coroutine[None, None, int]) -> int:
     """Run the work and cancel it once at SIGINT, SIGTERM, SIGHUP, or when the make that started it is gone."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()

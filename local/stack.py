@@ -5,30 +5,29 @@ import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, Aws, DeployError
+from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, Aws
 from local.build import Build
+from local.errors import DeployError, NotReadyError, StackError
 from local.model import StandIn
-from local.processes import Child, ChildEndedError
+from local.processes import Child
 from local.servers import LOOPBACK, aws_endpoint, on_free_port, require_free, start_ministack, start_valkey
 from local.settings import Settings
 
 STAGE = "local"
 AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
 _FIRST_ANSWER_SECONDS = 60
+DEATH_SECONDS = 1
 
 type Say = Callable[[str], None]
-
-
-class NotReadyError(RuntimeError):
-    """The API was deployed but does not answer as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,23 @@ class Stack:
             for future in waiting:
                 future.cancel()
 
+    async def while_alive[T](self, work: Coroutine[None, None, T]) -> T:
+        """Do some work; when a process of the stack ends meanwhile, raise that instead of the errors it causes."""
+        working = asyncio.ensure_future(work)
+        dying = asyncio.ensure_future(self.wait_for_a_death())
+        try:
+            await asyncio.wait([working, dying], return_when=asyncio.FIRST_COMPLETED)
+            if working.done() and working.exception() is not None:
+                # The error may be the first sign of a death.
+                await asyncio.wait([dying], timeout=DEATH_SECONDS)
+            if dying.done():
+                await dying
+            return await working
+        finally:
+            for task in (working, dying):
+                task.cancel()
+            await asyncio.gather(working, dying, return_exceptions=True)
+
     async def hold_deliveries(self) -> None:
         """Keep what is accepted in the queue."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=False)
@@ -65,7 +81,7 @@ class Stack:
 async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
     """Start the stack, telling each step, and end every process of it on the way out, whatever the way is.
 
-    Raises PortTakenError, ChildEndedError, DeployError or NotReadyError.
+    Raises StackError.
     """
     if settings.port:
         require_free(settings.port)
@@ -85,18 +101,7 @@ async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
         ends.callback((settings.state / "env.json").unlink, missing_ok=True)
         aws = Aws(endpoint)
         stack = Stack(f"http://{LOOPBACK}:{port}", model_url, run, aws, (valkey, ministack))
-        starting = asyncio.ensure_future(_deploy(settings, stack, cache_port, say))
-        dying = asyncio.ensure_future(stack.wait_for_a_death())
-        try:
-            # A server that dies meanwhile is a better reason than the errors it causes.
-            await asyncio.wait([starting, dying], return_when=asyncio.FIRST_COMPLETED)
-            if dying.done():
-                dying.result()
-            await starting
-        finally:
-            for task in (starting, dying):
-                task.cancel()
-            await asyncio.gather(starting, dying, return_exceptions=True)
+        await stack.while_alive(_make_ready(settings, stack, cache_port, say))
         yield stack
 
 
@@ -110,6 +115,17 @@ async def _model(settings: Settings, say: Say) -> AsyncIterator[str]:
     async with stand_in.serve() as url:
         say(f"A stand-in answers for the model at {url}")
         yield url
+
+
+async def _make_ready(settings: Settings, stack: Stack, cache_port: int, say: Say) -> None:
+    try:
+        await _deploy(settings, stack, cache_port, say)
+    except (BotoCoreError, ClientError) as error:
+        raise DeployError(str(error)) from error
+    try:
+        await _first_answer(stack.url)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise NotReadyError(f"The API does not answer: {error!r}") from error
 
 
 async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -> None:
@@ -152,7 +168,6 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
     # For `sam local invoke --env-vars`; there are names of secrets in it, no secrets.
     with_endpoint = {name: {**values, "AWS_ENDPOINT_URL": aws.endpoint} for name, values in variables.items()}
     (settings.state / "env.json").write_text(json.dumps(with_endpoint, indent=2) + "\n")
-    await _first_answer(stack.url)
 
 
 async def _first_answer(url: str) -> None:
@@ -177,7 +192,7 @@ def _run_folder(state: Path) -> Iterator[Path]:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
             yield run
-        except (ChildEndedError, DeployError, NotReadyError) as error:
+        except StackError as error:
             error.add_note(f"The logs are in {run}")
             raise
         except BaseException:

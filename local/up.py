@@ -1,0 +1,28 @@
+"""Run the stack until somebody ends it."""
+
+import asyncio
+
+from rich.console import Console
+
+from local.aws import API_KEY
+from local.settings import Settings
+from local.stack import running_stack
+
+
+async def run_up(settings: Settings, console: Console) -> None:
+    """Run the stack until it is cancelled; raises StackError when it can't start or a part of it dies."""
+    async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
+        # Standard output has the lines that another program may wait for.
+        print(f"Sluice is ready at {stack.url}", flush=True)
+        print(f"Try it:\n\n{curl_line(stack.url)}\n", flush=True)
+        console.print(f"AWS is at {stack.aws.endpoint}, logs are in {stack.run}. Ctrl-C stops it all.", soft_wrap=True)
+        try:
+            await stack.wait_for_a_death()
+        except asyncio.CancelledError:
+            console.print("Stopping …")
+
+
+def curl_line(url: str) -> str:
+    """Give a line to paste into a shell."""
+    body = '{"prompts": ["Tell me a joke about the economy.", "Tell me a joke about plants."]}'
+    return f"curl -s {url}/tasks -H 'Authorization: Bearer {API_KEY}' -H 'Content-Type: application/json' -d '{body}'"
