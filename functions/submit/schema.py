@@ -98,14 +98,14 @@ class AcceptedTask(Struct, frozen=True):
     status: str = TaskStatus.QUEUED.value
 
 
-class AcceptedBody(Struct, frozen=True):
+class AcceptedBody(Struct, frozen=True, kw_only=True):
     """The answer 202. `links` are relative to the URL of the call, so they hold behind any stage, proxy or domain."""
 
     batch_id: str
     task_ids: list[str]
+    status: str = TaskStatus.QUEUED.value
     tasks: list[AcceptedTask]
     links: dict[str, str]
-    status: str = TaskStatus.QUEUED.value
 
     @classmethod
     def of(cls, accepted: Accepted, prompts: Sequence[Prompt]) -> "AcceptedBody":
@@ -117,7 +117,7 @@ class AcceptedBody(Struct, frozen=True):
         tasks = [
             AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
         ]
-        return cls(accepted.batch_id, task_ids, tasks, links)
+        return cls(batch_id=accepted.batch_id, task_ids=task_ids, tasks=tasks, links=links)
 
     def encode(self) -> str:
         """Write it as JSON."""
