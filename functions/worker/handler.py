@@ -18,7 +18,7 @@ from functions.worker.attempt import Attempts
 from functions.worker.backoff import Backoff
 from functions.worker.delivery import Delivery
 from functions.worker.journal import WorkerJournal
-from functions.worker.llm import ChatModel, secret_key
+from functions.worker.llm import ChatModel, SecretKey
 from functions.worker.progress import ProgressBoard
 from functions.worker.queue import RedeliveryQueue
 from functions.worker.service import Worker
@@ -33,7 +33,7 @@ RANDOM = SystemRandom().random
 REDIS = connect(SETTINGS.redis)
 STORE = TaskStore(REDIS)
 MODEL = ChatModel(
-    key=secret_key(SETTINGS.openai_api_key_secret),
+    key=SecretKey(SETTINGS.openai_api_key_secret),
     base_url=SETTINGS.openai_base_url,
     timeout_seconds=SETTINGS.model_timeout_seconds,
 )

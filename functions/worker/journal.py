@@ -47,8 +47,8 @@ class WorkerJournal:
             "task_id": ending.task_id,
             "attempt": ending.attempt,
             "code": ending.code,
-            "visible_in": ending.visible_in,
-            "call_seconds": ending.call_seconds,
+            "visible_in": _rounded(ending.visible_in),
+            "call_seconds": _rounded(ending.call_seconds),
         }
         if ending.error is not None:
             facts |= {"error": type(ending.error).__qualname__, "place": place_of(ending.error)}
@@ -78,3 +78,7 @@ class WorkerJournal:
             segment.put_annotation("ending", ending.kind.value)
             if ending.code is not None:
                 segment.put_annotation("code", ending.code.value)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
@@ -14,6 +14,9 @@ from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode
 from functions.worker.stream import AnswerParts, events_of, whole_of
 from functions.worker.verdicts import codes_of, judge
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider
 
 CONNECT_SECONDS: Final = 10.0
 """Seconds to reach the provider; reading has the whole time of the call."""
@@ -112,20 +115,24 @@ def _connection_code(error: BaseException | None) -> FailureCode:
     return FailureCode.TIMEOUT if isinstance(error, httpx2.ReadTimeout) else FailureCode.CONNECTION
 
 
-def secret_key(name: str) -> KeySource:
+class SecretKey:
     """Read the API key from Secrets Manager, by the secret's name or ARN, when it is first asked for."""
 
-    async def key() -> str:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._provider: SecretsProvider | None = None
+
+    async def __call__(self) -> str:
+        """Return the key, at most KEY_SECONDS old; raise Unavailable where it cannot be read."""
         try:
-            return await asyncio.to_thread(_fetch, name)
+            return await asyncio.to_thread(self._fetch)
         except Exception as error:  # noqa: BLE001  # botocore and Powertools raise many kinds
             raise Unavailable(type(error).__name__) from None
 
-    return key
+    def _fetch(self) -> str:
+        if self._provider is None:
+            # Imported here: boto3 costs a cold start what it does not need before the first record.
+            from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
 
-
-def _fetch(name: str) -> str:
-    # Imported here: boto3 costs a cold start what it does not need before the first record.
-    from aws_lambda_powertools.utilities.parameters import get_secret  # noqa: PLC0415
-
-    return str(get_secret(name, max_age=KEY_SECONDS)).strip()
+            self._provider = SecretsProvider()
+        return str(self._provider.get(self._name, max_age=KEY_SECONDS)).strip()

@@ -13,7 +13,7 @@ from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unav
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, Task, TaskRef, Usage
 from functions.worker import stream
-from functions.worker.llm import ChatModel, secret_key
+from functions.worker.llm import ChatModel, SecretKey
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -379,7 +379,7 @@ async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    model = ChatModel(key=secret_key("absent"), base_url=None, timeout_seconds=5)
+    model = ChatModel(key=SecretKey("absent"), base_url=None, timeout_seconds=5)
 
     with pytest.raises(Unavailable):
         await model.prepare()

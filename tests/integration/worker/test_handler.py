@@ -1,0 +1,223 @@
+"""The worker's handler, end to end within one process."""
+
+import asyncio
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from common.errors import SettingError
+from common.tasks import FailureCode, TaskRecord, TaskStatus
+from local.answers import prompt_digest
+from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment
+
+
+def calls_of(environment: WorkerEnvironment, prompt: str) -> int:
+    return environment.model.calls.by_prompt[prompt_digest(prompt)]
+
+
+def test_two_invocations_of_one_environment_answer_their_prompts(environment: WorkerEnvironment) -> None:
+    first = [f"joke {n}, please" for n in range(10)]
+    second = [f"joke {n}, please" for n in range(10, 13)]
+
+    environment.send(*first)
+    assert environment.invoke(environment.receive()) == set()
+    environment.send(*second)
+    assert environment.invoke(environment.receive()) == set()
+
+    for prompt in first + second:
+        record = environment.record(prompt)
+        assert record.status is TaskStatus.COMPLETED
+        assert record.answer is not None
+        assert record.answer.text
+        assert record.answer.usage is not None
+        assert record.answer.finish_reason == "stop"
+        assert calls_of(environment, prompt) == 1
+    assert environment.seconds_until_visible() == {}
+
+
+def test_nothing_is_left_running_between_two_invocations(environment: WorkerEnvironment) -> None:
+    environment.send("one", "[[fault:500]] two", "[[fault:cut]] three")
+
+    environment.invoke(environment.receive())
+
+    assert asyncio.all_tasks(environment.handler.RUNNER.get_loop()) == set()
+
+
+def test_of_a_batch_only_what_failed_for_now_comes_back_and_when_it_is_due(environment: WorkerEnvironment) -> None:
+    failed, limited = "[[fault:500]] [[retry-after:100]] fails", "[[fault:429]] [[retry-after:200]] limited"
+    refused, good = "[[fault:context]] too long", "good"
+    environment.send(failed, good, limited, refused)
+
+    assert environment.invoke(environment.receive()) == {failed, limited}
+
+    waits = environment.seconds_until_visible()
+    assert set(waits) == {failed, limited}
+    assert 90 < waits[failed] <= 111
+    assert 190 < waits[limited] <= 221
+    assert environment.record(good).status is TaskStatus.COMPLETED
+    assert environment.record(refused).code is FailureCode.CONTEXT_LENGTH_EXCEEDED
+    assert [environment.record(prompt).attempts for prompt in (failed, limited)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("500", FailureCode.SERVER_ERROR),
+        ("reset", FailureCode.CONNECTION),
+        ("cut", FailureCode.CONNECTION),
+        ("nofinish", FailureCode.STREAM_CUT),
+        ("html", FailureCode.UNREADABLE_ANSWER),
+        ("garbage", FailureCode.UNREADABLE_ANSWER),
+        ("empty", FailureCode.STREAM_CUT),
+    ],
+)
+def test_a_call_that_fails_once_is_answered_on_the_next_delivery(
+    environment: WorkerEnvironment, fault: str, code: FailureCode
+) -> None:
+    prompt = f"[[fault:{fault}x1]] second time lucky, {code}"
+    environment.send(prompt)
+    event = environment.receive()
+
+    assert environment.invoke(event) == {prompt}
+    record = environment.record(prompt)
+    assert (record.status, record.last_code) == (TaskStatus.QUEUED, code)
+
+    # The same delivery again stands for the queue's next one.
+    assert environment.invoke(event) == set()
+    record = environment.record(prompt)
+    assert (record.status, record.attempts) == (TaskStatus.COMPLETED, 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("401", FailureCode.UNAUTHORIZED),
+        ("quota", FailureCode.QUOTA_EXHAUSTED),
+        ("policy", FailureCode.CONTENT_POLICY),
+        ("404", FailureCode.MODEL_NOT_FOUND),
+    ],
+)
+def test_what_no_retry_cures_fails_at_once(environment: WorkerEnvironment, fault: str, code: FailureCode) -> None:
+    prompt = f"[[fault:{fault}]] never"
+    environment.send(prompt)
+
+    assert environment.invoke(environment.receive()) == set()
+
+    assert environment.record(prompt).code is code
+    assert calls_of(environment, prompt) == 1
+
+
+def test_at_the_soft_stop_a_hanging_call_is_released_and_comes_back_at_once(
+    worker_settings: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    worker_settings.setenv("WORKER_TIMEOUT_SECONDS", "4")
+    worker_settings.setenv("MODEL_TIMEOUT_SECONDS", "3")
+    environment: WorkerEnvironment = request.getfixturevalue("environment")
+    environment.send("warm up")
+    environment.invoke(environment.receive())
+    prompt = "[[fault:hang]] stop"
+    environment.send(prompt, "quick")
+
+    assert environment.invoke(environment.receive(), remaining=2.5) == {prompt}
+
+    record = environment.record(prompt)
+    assert (record.status, record.attempts, record.last_code) == (TaskStatus.QUEUED, 1, FailureCode.WORKER_STOPPED)
+    assert environment.seconds_until_visible()[prompt] <= 0
+    assert environment.record("quick").status is TaskStatus.COMPLETED
+
+
+def test_while_an_answer_streams_its_progress_and_its_beginning_can_be_read(environment: WorkerEnvironment) -> None:
+    prompt = "[[tokens:60]] [[delay:0.04]] slowly"
+    environment.send(prompt, max_tokens=80)
+    event = environment.receive()
+    invocation = threading.Thread(target=environment.invoke, args=(event,))
+    invocation.start()
+    seen = [record for record in polled(environment, prompt, invocation) if record.partial]
+    invocation.join()
+
+    answer = environment.record(prompt).answer
+    assert answer is not None
+    assert seen
+    assert all(record.partial and answer.text.startswith(record.partial) for record in seen)
+    assert all(0 < record.progress < 100 for record in seen)
+    assert environment.record(prompt).progress == 100
+
+
+def polled(environment: WorkerEnvironment, prompt: str, invocation: threading.Thread) -> Iterator[TaskRecord]:
+    while invocation.is_alive():
+        yield environment.record(prompt)
+        invocation.join(0.2)
+
+
+def test_without_redis_no_call_is_made(worker_settings: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    worker_settings.setenv("REDIS_PORT", "1")
+    environment: WorkerEnvironment = request.getfixturevalue("environment")
+    environment.send("nobody home")
+
+    assert environment.invoke(environment.receive()) == {"nobody home"}
+
+    assert calls_of(environment, "nobody home") == 0
+    assert environment.seconds_until_visible()["nobody home"] <= 1
+    assert environment.record("nobody home").status is TaskStatus.QUEUED
+
+
+def test_without_the_models_key_nothing_is_claimed(
+    worker_settings: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    worker_settings.setenv("OPENAI_API_KEY_SECRET", "sluice/absent")
+    environment: WorkerEnvironment = request.getfixturevalue("environment")
+    environment.send("no key")
+
+    assert environment.invoke(environment.receive()) == {"no key"}
+
+    assert calls_of(environment, "no key") == 0
+    assert environment.record("no key").attempts == 0
+
+
+def test_a_queue_that_refuses_the_back_off_leaves_it_to_its_visibility_timeout(environment: WorkerEnvironment) -> None:
+    prompt = "[[fault:500]] lost receipt"
+    environment.send(prompt)
+    event = environment.receive()
+    for record in event["Records"]:
+        record["receiptHandle"] = "forged"
+
+    assert environment.invoke(event) == {prompt}
+
+    assert environment.seconds_until_visible()[prompt] == pytest.approx(VISIBILITY_SECONDS, abs=30)
+
+
+def test_no_word_of_prompt_or_answer_is_printed(
+    capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    # After capfd, so that the logger which the cold start makes writes to what is captured.
+    environment: WorkerEnvironment = request.getfixturevalue("environment")
+    faults = ["", "[[fault:500]]", "[[fault:400]]", "[[fault:garbage]]", "[[fault:policy]]", "[[fault:429]]"]
+    environment.send(*(f"{fault} Attack at dawn {n}" for n, fault in enumerate(faults)))
+
+    environment.invoke(environment.receive())
+    record = environment.record(" Attack at dawn 0")
+    answer = record.answer
+    printed = "".join(capfd.readouterr())
+
+    assert answer is not None
+    assert record.ref.task_id in printed
+    assert "Attack" not in printed
+    assert answer.text not in printed
+    assert "sk-test" not in printed
+
+
+@pytest.mark.parametrize(
+    "name", ["QUEUE_URL", "CONCURRENCY", "OPENAI_API_KEY_SECRET", "REDIS_HOST", "POWERTOOLS_SERVICE_NAME"]
+)
+def test_a_missing_setting_stops_the_cold_start_with_its_name(worker_settings: pytest.MonkeyPatch, name: str) -> None:
+    worker_settings.setenv("QUEUE_URL", "https://sqs.test/queue")
+    worker_settings.delenv(name)
+    sys.modules.pop("functions.worker.handler", None)
+
+    with pytest.raises(SettingError) as caught:
+        importlib.import_module("functions.worker.handler")
+
+    assert caught.value.name == name
