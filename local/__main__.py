@@ -21,7 +21,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=("up", "demo"))
     command = parser.parse_args().command
-    console = Console(stderr=True, highlight=False)
+    # Progress of `up` goes to standard error: its standard output is for programs that wait for it.
+    console = Console(stderr=command == "up", highlight=False)
     try:
         settings = read_settings()
         return asyncio.run(_until_signal(_work(command, settings, console)))

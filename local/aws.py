@@ -55,6 +55,7 @@ class Aws:
         def client(name: str) -> Any:  # noqa: ANN401
             return session.client(name, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
 
+        self._physical_ids: dict[str, str] = {}
         self._s3 = client("s3")
         self._cloudformation = client("cloudformation")
         self._secrets = client("secretsmanager")
@@ -127,6 +128,10 @@ class Aws:
         """Let the queue deliver to the workers, or keep what comes."""
         self._lambda.update_event_source_mapping(UUID=self._task_mapping(), Enabled=enabled)
 
+    def warm_worker(self) -> None:
+        """Start one environment of the worker, with a batch of nothing."""
+        self._lambda.invoke(FunctionName=self._physical_id("WorkerFunction"), Payload=b'{"Records": []}')
+
     def function_variables(self) -> dict[str, dict[str, str]]:
         """Give each function's environment variables by its logical id."""
         return {name: self._variables(name) for name in FUNCTIONS}
@@ -143,9 +148,10 @@ class Aws:
         return uuid
 
     def _physical_id(self, logical_id: str) -> str:
-        detail = self._cloudformation.describe_stack_resource(StackName=STACK, LogicalResourceId=logical_id)
-        name: str = detail["StackResourceDetail"]["PhysicalResourceId"]
-        return name
+        if not self._physical_ids:
+            resources = self._cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+            self._physical_ids = {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in resources}
+        return self._physical_ids[logical_id]
 
     def _reasons(self) -> list[str]:
         events = self._cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]

@@ -36,10 +36,9 @@ async def run_demo(settings: Settings, console: Console) -> bool:
     # Any port will do, so that the demo can't fail because of one.
     settings = replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
     async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
-        console.print(
-            f"\nFour prompts in one call. Each worker asks the model {settings.concurrency} at a time"
-            f"{'' if settings.concurrency >= len(TOPICS) else ', so the rest wait their turn'}.\n"
-        )
+        await stack.while_alive(stack.warm_up())
+        console.print("[green]✓[/green] The functions are warm")
+        console.print(f"\nFour prompts in one call; the worker asks the model {settings.concurrency} at a time.\n")
         tasks = await stack.while_alive(_show(stack, console))
     for topic, task in zip(TOPICS, tasks, strict=True):
         console.print(_answer(topic, task))

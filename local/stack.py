@@ -68,6 +68,17 @@ class Stack:
                 task.cancel()
             await asyncio.gather(working, dying, return_exceptions=True)
 
+    async def warm_up(self) -> None:
+        """Start an environment of each function that the first prompt would have to wait for."""
+        async with aiohttp.ClientSession(headers=AUTHORIZATION) as session:
+
+            async def ask_for_nothing() -> None:
+                # Refused by SubmitFunction, before anything is written or sent.
+                async with session.post(f"{self.url}/tasks", json={"prompts": []}):
+                    pass
+
+            await asyncio.gather(asyncio.to_thread(self.aws.warm_worker), ask_for_nothing())
+
     async def hold_deliveries(self) -> None:
         """Keep what is accepted in the queue."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=False)
