@@ -152,8 +152,7 @@ class Attempts:
             return await self._fail(held, refused.code)
         call_seconds = _now() - started
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
-        if outcome is EndOutcome.LOST:
-            return held.ending(EndingKind.LOST, LOST_SECONDS)
+        # Never LOST: an answer needs no lease, the first one wins.
         kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE
         return replace(held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage)
 

@@ -97,11 +97,13 @@ class FailingStore(FakeStore):
         self.out: frozenset[str] = frozenset()
         self.notes: list[tuple[float, list[ProgressNote]]] = []
         self.progress_error: Exception | None = None
+        self.asked: list[str] = []
 
     def goes_down(self, *methods: str, since: float = 0.0, until: float = float("inf")) -> None:
         self.out, self.outage = frozenset(methods), (since, until)
 
     def _check(self, method: str) -> None:
+        self.asked.append(method)
         since, until = self.outage
         if method in self.out and since <= self._loop.now < until:
             raise StoreUnavailable

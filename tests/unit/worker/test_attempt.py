@@ -261,6 +261,18 @@ def test_a_task_that_is_cancelled_while_it_runs_is_aborted_and_acknowledged_next
     assert stage.model.calls == ["prompt"]
 
 
+def test_a_lost_lease_is_left_alone(stage: Stage) -> None:
+    async def cancelled(on_text: Callable[[str], None]) -> Answer:
+        await stage.store.cancel([stage.task("prompt").ref])
+        return await drips()(on_text)
+
+    stage.model.scripts["prompt"] = cancelled
+
+    stage.work(stage.delivery("prompt"))
+
+    assert stage.store.asked == ["claim", "progress"], "neither released nor failed: it is another's"
+
+
 @pytest.mark.parametrize("error", [ModelFailed(FailureCode.TIMEOUT), ModelBusy(FailureCode.RATE_LIMITED)])
 def test_a_lease_that_is_gone_at_its_release_leaves_the_decision_to_the_next_claim(
     stage: Stage, error: Exception
