@@ -42,8 +42,11 @@ MOST_SECONDS: Final = 12
 class SqsTaskQueue:
     """Send to one queue. Fair queues share it out by `MessageGroupId`: no tenant's backlog delays another's tasks."""
 
-    def __init__(self, client: "SQSClient", url: str, *, pauses: Sequence[float] = PAUSES) -> None:
-        """Take a boto3 client, which threads may share; tests take no pauses."""
+    def __init__(
+        self, client: "SQSClient", url: str, *, pauses: Sequence[float] = PAUSES, most_seconds: float = MOST_SECONDS
+    ) -> None:
+        """Take a boto3 client, which threads may share; tests take shorter times."""
+        self._most_seconds = most_seconds
         self._client = client
         self._url = url
         self._pauses = pauses
@@ -61,7 +64,7 @@ class SqsTaskQueue:
             for place, message in enumerate(messages)
         ]
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(self._most_seconds):
                 left = await self._send_once(left)
                 for pause in self._pauses:
                     if not left:

@@ -1,5 +1,6 @@
 """Packing by count and by bytes, and refusals inside an answer that says 200."""
 
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -82,6 +83,21 @@ async def test_what_sqs_goes_on_refusing_is_an_error() -> None:
 async def test_an_unreachable_queue_is_an_error(error: Exception) -> None:
     with pytest.raises(QueueUnavailable):
         await queue_on(FakeSqs(error=error)).send(MESSAGES)
+
+
+async def test_a_queue_that_hangs_is_an_error_in_time() -> None:
+    answered = threading.Event()
+
+    class Hanging(FakeSqs):
+        def send_message_batch(self, **_: object) -> dict[str, Any]:
+            answered.wait(timeout=60)
+            return {}
+
+    try:
+        with pytest.raises(QueueUnavailable):
+            await SqsTaskQueue(cast("SQSClient", Hanging()), "the queue", most_seconds=0.01).send(MESSAGES)
+    finally:
+        answered.set()
 
 
 @settings(derandomize=True)
