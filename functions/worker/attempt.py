@@ -118,8 +118,9 @@ class Attempts:
         lease = Lease(message.task, secrets.token_hex(16), window.lease_ms, self.max_attempts)
         task_id = message.task.ref.task_id
         try:
-            claim = await self.claims.claim(lease)
-        except StoreUnavailable:
+            async with asyncio.timeout_at(window.stop_at):
+                claim = await self.claims.claim(lease)
+        except (StoreUnavailable, TimeoutError):
             return Ending(EndingKind.UNAVAILABLE, growing, task_id)
         if claim.outcome is ClaimOutcome.BUSY:
             return Ending(EndingKind.BUSY, claim.wait_ms / 1000, task_id)
@@ -165,6 +166,8 @@ class Attempts:
             Cut.DEADLINE: started + to_deadline,
         }
         cut = min(ends, key=ends.__getitem__)
+        if ends[cut] <= started:
+            raise CallCut(cut)  # a timer that is over would still let the request out
         timer = asyncio.timeout_at(ends[cut])
         with self.board.follow(held.lease, held.message, lambda: _expire(timer)) as meter:
             try:

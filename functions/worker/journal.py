@@ -9,14 +9,14 @@ from functions.worker.delivery import Delivery, Ending, EndingKind
 OUR_FAULT: Final = frozenset({FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED})
 """Codes that fail every task until an operator acts: the key, its rights, the account. A metric to alarm on."""
 
-_LOUD: Final = frozenset({EndingKind.CRASHED, EndingKind.UNRECORDED, EndingKind.UNREADABLE})
+_LOUD: Final = frozenset({EndingKind.CRASHED, EndingKind.UNRECORDED, EndingKind.UNAVAILABLE, EndingKind.UNREADABLE})
 """Endings that ought not to happen."""
 
 
 class WorkerJournal:
     """Write the worker's telemetry.
 
-    Metrics: `Tasks<Kind>` counts deliveries by ending, e.g. TasksCompleted; Attempts, CallSeconds, PromptTokens,
+    Metrics: `Tasks<Kind>` counts deliveries by ending, e.g. TasksCompleted; Calls, CallSeconds, PromptTokens,
     CompletionTokens, ServiceRefused, QueueFailures and Faults.
     """
 
@@ -60,7 +60,7 @@ class WorkerJournal:
         count = self._telemetry.count
         count("Tasks" + ending.kind.title().replace("_", ""))
         if ending.call_seconds is not None:
-            count("Attempts")
+            count("Calls")
             self._telemetry.duration("CallSeconds", ending.call_seconds)
         if ending.usage is not None:
             count("PromptTokens", ending.usage.prompt_tokens)

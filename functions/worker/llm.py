@@ -24,6 +24,9 @@ CONNECT_SECONDS: Final = 10.0
 KEY_SECONDS: Final = 60
 """Seconds for which the API key is kept, at most: a rotated key is taken up within a minute."""
 
+SECRETS_SECONDS: Final = 5
+"""Seconds that one try to read the key may take to connect, and to read."""
+
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """Where a call goes without a base URL of the operator's. Said here: the SDK would take an empty OPENAI_BASE_URL."""
 
@@ -133,6 +136,10 @@ class SecretKey:
         if self._provider is None:
             # Imported here: boto3 costs a cold start what it does not need before the first record.
             from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
+            from botocore.config import Config  # noqa: PLC0415
 
-            self._provider = SecretsProvider()
+            # botocore's own minute for each of five tries would outlast the invocation where there is no way out.
+            self._provider = SecretsProvider(
+                boto_config=Config(connect_timeout=SECRETS_SECONDS, read_timeout=SECRETS_SECONDS)
+            )
         return str(self._provider.get(self._name, max_age=KEY_SECONDS)).strip()

@@ -9,6 +9,7 @@ from common.errors import StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
+from functions.worker.stream import paired
 
 FLUSH_SECONDS: Final = 1.0
 """Between two writes: a caller who looks once a second sees each step."""
@@ -60,7 +61,7 @@ class Meter:
         self._noted = self._tokens
         self._texts = ["".join(self._texts)]
         percent = max(1, min(_MOST, 100 * self._tokens // self._expected))
-        return ProgressNote(self._ref, self._owner, percent, self._texts[0])
+        return ProgressNote(self._ref, self._owner, percent, paired(self._texts[0]))
 
     def lose(self) -> None:
         """End the call: whatever it would answer is no longer ours to record."""

@@ -54,7 +54,7 @@ class Worker:
         self._attempts.pace.open_window()
         fresh = [delivery for delivery in deliveries if not delivery.is_suspect]
         suspects = [delivery for delivery in deliveries if delivery.is_suspect]
-        can_call = await self._can_call()
+        can_call = await self._can_call(window)
         async with self._attempts.board.running(until=window.writes_end):
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._work_on(delivery, window, can_call=can_call)) for delivery in fresh]
@@ -62,10 +62,11 @@ class Worker:
             endings += [(each, await self._work_on(each, window, can_call=can_call)) for each in suspects]
         return await self._put_back(endings, window)
 
-    async def _can_call(self) -> bool:
+    async def _can_call(self, window: Window) -> bool:
         try:
-            await self._attempts.model.prepare()
-        except Unavailable:
+            async with asyncio.timeout_at(window.stop_at):
+                await self._attempts.model.prepare()
+        except (Unavailable, TimeoutError):
             return False
         return True
 

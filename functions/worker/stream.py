@@ -133,7 +133,16 @@ class AnswerParts:
             raise ModelRefused(FailureCode.CONTENT_POLICY)
         if self._finish_reason is None:
             raise ModelFailed(FailureCode.STREAM_CUT)
-        return Answer("".join(self._texts), str(self._finish_reason), self._usage)
+        return Answer(paired("".join(self._texts)), str(self._finish_reason), self._usage)
+
+
+def paired(text: str) -> str:
+    """Join the halves of characters that came in two chunks; a half alone becomes U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _usage_of(raw: object) -> Usage | None:

@@ -64,12 +64,14 @@ class FakeModel:
 
     scripts: dict[str, Script]
     has_key: bool = True
+    key_takes: float = 0.0
     calls: list[str] = field(default_factory=list)
     started_at: dict[str, float] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     beside: dict[str, set[str]] = field(default_factory=dict)
 
     async def prepare(self) -> None:
+        await asyncio.sleep(self.key_takes)
         if not self.has_key:
             raise Unavailable
 
@@ -98,6 +100,7 @@ class FailingStore(FakeStore):
         self.notes: list[tuple[float, list[ProgressNote]]] = []
         self.progress_error: Exception | None = None
         self.asked: list[str] = []
+        self.claim_takes = 0.0
 
     def goes_down(self, *methods: str, since: float = 0.0, until: float = float("inf")) -> None:
         self.out, self.outage = frozenset(methods), (since, until)
@@ -111,6 +114,7 @@ class FailingStore(FakeStore):
     @override
     async def claim(self, lease: Lease) -> Claim:
         self._check("claim")
+        await asyncio.sleep(self.claim_takes)
         return await super().claim(lease)
 
     @override

@@ -51,16 +51,16 @@ def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
         "attempt": 1,
     }
     assert metrics["TasksCompleted"] == [1]
-    assert metrics["Attempts"] == [1]
+    assert metrics["Calls"] == [1]
     assert metrics["CallSeconds"] == [2.5]
     assert (metrics["PromptTokens"], metrics["CompletionTokens"]) == ([10], [20])
 
 
-def test_a_delivery_without_a_call_counts_no_attempt(noted: Noted) -> None:
+def test_a_delivery_without_a_call_counts_no_call(noted: Noted) -> None:
     _, metrics = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.RATE_LIMITED, 3.0, "task-1")))
 
     assert metrics["TasksRateLimited"] == [1]
-    assert "Attempts" not in metrics
+    assert "Calls" not in metrics
 
 
 @pytest.mark.parametrize("code", [FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED])

@@ -142,6 +142,15 @@ async def test_an_answer_survives_any_cut_between_its_bytes(size: int) -> None:
     assert answer.text == text
 
 
+@pytest.mark.parametrize(("pieces", "text"), [(["\\ud83d", "\\ude00"], "\U0001f600"), (["x\\ud83d"], "x\ufffd")])
+async def test_a_character_that_was_cut_in_two_is_joined(pieces: list[str], text: str) -> None:
+    events = [f'data: {{"choices":[{{"delta":{{"content":"{piece}"}}}}]}}\n\n'.encode() for piece in pieces]
+
+    answer, _ = await answer_of(streams(*events, event(finish="stop"), DONE))
+
+    assert answer.text == text
+
+
 async def test_a_stream_may_end_without_its_done_once_it_has_its_finish_reason() -> None:
     answer, _ = await answer_of(streams(event("Hi", finish="stop").rstrip()))
 

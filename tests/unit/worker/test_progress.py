@@ -56,6 +56,7 @@ def test_a_store_that_takes_no_notes_costs_nothing_but_the_notes(stage: Stage) -
     assert stage.work(stage.delivery("prompt")) == []
 
     assert [at for at, _ in stage.store.notes] == pytest.approx([3, 4])
+    assert stage.journal.faults == []
     record = stage.record("prompt")
     assert record is not None
     assert record.status is TaskStatus.COMPLETED

@@ -140,6 +140,24 @@ def test_a_second_invocation_of_the_same_environment_works_like_the_first(stage:
     assert stage.model.calls == ["one", "two"]
 
 
+def test_a_key_that_never_comes_does_not_hold_the_invocation(stage: Stage) -> None:
+    stage.model.key_takes = 1000
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.loop.now == STOP_AT
+    assert stage.record("prompt") is None
+
+
+def test_a_store_that_hangs_at_the_claim_does_not_hold_the_invocation(stage: Stage) -> None:
+    stage.store.claim_takes = 1000
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.loop.now == STOP_AT
+    assert stage.model.calls == []
+
+
 def test_without_its_key_the_worker_claims_nothing(stage: Stage) -> None:
     stage.model.has_key = False
 
