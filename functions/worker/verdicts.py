@@ -9,6 +9,7 @@ any                             insufficient_quota and its kin; 402            M
 """
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -53,6 +54,9 @@ _STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
 }
 
 
+_STATUS: Final = re.compile(r"[45][0-9]{2}")
+
+
 def judge(status: int, headers: Mapping[str, str], codes: tuple[str, ...], now: datetime) -> ModelError:
     """Classify an error answer.
 
@@ -84,8 +88,7 @@ def judge_in_stream(error: object, *, begun: bool) -> ModelError:
     codes = codes_of(error)
     status = next((_STATUS_OF_STREAM_CODE[code] for code in codes if code in _STATUS_OF_STREAM_CODE), None)
     if status is None:  # some gateways put the status they got where the code belongs
-        numbers = (int(code) for code in codes if code.isdecimal())
-        status = next((number for number in numbers if number >= HTTPStatus.BAD_REQUEST), None)
+        status = next((int(code) for code in codes if _STATUS.fullmatch(code)), None)
     verdict = judge(status or HTTPStatus.INTERNAL_SERVER_ERROR, {}, codes, datetime.now(UTC))
     if begun and isinstance(verdict, ModelBusy):
         return ModelFailed(verdict.code)

@@ -68,6 +68,7 @@ def test_an_error_answer_is_judged_by_status_and_code(
         ({"type": "insufficient_quota"}, ModelRefused, FailureCode.QUOTA_EXHAUSTED),
         ("just a text", ModelFailed, FailureCode.SERVER_ERROR),
         ({"code": 7}, ModelFailed, FailureCode.SERVER_ERROR),
+        ({"code": "4" * 5000}, ModelFailed, FailureCode.SERVER_ERROR),
     ],
 )
 def test_an_error_inside_a_stream_is_judged_by_its_code(
