@@ -1,0 +1,96 @@
+"""Let containers reach the stack: `python -m local.bridge` beside `make local`, for `sam local`.
+
+The stack listens on loopback alone, and a container has a loopback of its own; `sam local --docker-network host` does
+not change that (aws-sam-cli#4236). So this forwards, from the address that Docker's bridge gives this machine and with
+the same port numbers, what containers send, and writes the functions' environments with that address in them. Docker
+Desktop forwards by itself; there only the environments are written.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from local.settings import read_settings
+
+DOCKER_DESKTOP = "host.docker.internal"
+_LOOPBACK_PORT = re.compile(r"//(?:localhost|127\.0\.0\.1):([0-9]+)")
+_CHUNK_BYTES = 65_536
+
+
+@asynccontextmanager
+async def bridged(state: Path) -> AsyncIterator[Path]:
+    """Forward for the length of the block, and yield the file with the environments that containers need."""
+    variables: dict[str, dict[str, str]] = json.loads((state / "env.json").read_text())
+    host = DOCKER_DESKTOP if sys.platform == "darwin" else await asyncio.to_thread(_gateway)
+    ports = {int(port) for values in variables.values() for port in _LOOPBACK_PORT.findall(" ".join(values.values()))}
+    ports |= {int(values["REDIS_PORT"]) for values in variables.values() if "REDIS_PORT" in values}
+    seen = {
+        name: {key: _seen_from_outside(key, text, host) for key, text in values.items()}
+        for name, values in variables.items()
+    }
+    file = state / "sam-env.json"
+    async with AsyncExitStack() as ends:
+        if host != DOCKER_DESKTOP:
+            for port in sorted(ports):
+                await ends.enter_async_context(_forwarded(host, port))
+        file.write_text(json.dumps(seen, indent=2) + "\n")
+        ends.callback(file.unlink, missing_ok=True)
+        yield file
+
+
+def _seen_from_outside(name: str, text: str, host: str) -> str:
+    if name == "REDIS_HOST":
+        return host
+    return _LOOPBACK_PORT.sub(rf"//{host}:\1", text)
+
+
+def _gateway() -> str:
+    # Docker's default network. Not every engine names the gateway; it is then the first address, as Docker picks it.
+    command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)[0]
+    return found.get("Gateway") or str(next(ipaddress.ip_network(found["Subnet"]).hosts()))
+
+
+@asynccontextmanager
+async def _forwarded(host: str, port: int) -> AsyncIterator[None]:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+
+    server = await asyncio.start_server(connect, host, port)
+    try:
+        yield
+    finally:
+        server.close()
+        server.close_clients()
+        await server.wait_closed()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(_CHUNK_BYTES):
+            writer.write(chunk)
+            await writer.drain()
+    except ConnectionError:
+        pass  # whoever ended it, the other side has to hear of it
+    finally:
+        writer.close()
+
+
+async def _main() -> None:
+    async with bridged(read_settings().state) as file:
+        print(f"sam local --env-vars {file}: until Ctrl-C", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_main())
