@@ -5,9 +5,10 @@ local digest, nonce = optional(ARGV[1]), ARGV[2]
 local retention, sending_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local first_task = 6
 
-local function write_tasks(created, deadline, only_missing)
+-- A task that is there keeps what it has become, even where Redis has lost its batch.
+local function write_tasks(created, deadline)
   for place = 2, #KEYS do
-    if not only_missing or redis.call('EXISTS', KEYS[place]) == 0 then
+    if redis.call('EXISTS', KEYS[place]) == 0 then
       local argument = first_task + 2 * (place - 2)
       write_queued(KEYS[place], {
         created = created, deadline = deadline, retention = retention,
@@ -26,7 +27,7 @@ if not found[1] then
     size = size, created = now, deadline = deadline, retention = retention,
     digest = digest, nonce = nonce, outcome = 'created', sending = now + sending_ms,
   })
-  write_tasks(now, deadline, false)
+  write_tasks(now, deadline)
   return { 'created', now, deadline }
 end
 
@@ -43,5 +44,5 @@ if found[7] then return { 'accepted', created, deadline } end
 if now < (tonumber(found[8]) or 0) then return { 'sending', created, deadline } end
 
 set(KEYS[1], { digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms })
-write_tasks(created, deadline, true)
+write_tasks(created, deadline)
 return { 'unsent', created, deadline }

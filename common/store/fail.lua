@@ -7,7 +7,7 @@ local record, rebuilt = load_or_rebuild()
 if not record then return 'already' end
 if record.ended_by == by then return 'ended' end
 if is_terminal(record) then return 'already' end
-if not rebuilt and (record.status ~= 'processing' or record.owner ~= owner) then return 'lost' end
+if not rebuilt and record.owner ~= owner then return 'lost' end
 
 finish(KEYS[1], record, 'failed', now, by, { code = ARGV[8], last_code = optional(ARGV[9]) })
 return 'ended'

@@ -15,7 +15,7 @@ local function set(key, fields)
   redis.call('HSET', key, unpack(flat))
 end
 
--- Return what decides over a task, or nil where there is no record.
+-- Return what decides over a task, or nil where there is no record. Only while it is processing it has an owner.
 local function load(key)
   local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
     'past_owner', 'ended_by', 'progress', 'code')

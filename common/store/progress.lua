@@ -2,7 +2,7 @@
 -- Answers 0 where the task is no longer the owner's, else 1. A lost record takes it from nobody: its answer rebuilds it.
 local record = load(KEYS[1])
 if not record then return 1 end
-if record.status ~= 'processing' or record.owner ~= ARGV[1] then return 0 end
+if record.owner ~= ARGV[1] then return 0 end
 
 local highest_unfinished = 99
 set(KEYS[1], {

@@ -7,7 +7,7 @@ local record = load(KEYS[1])
 if not record then return 'lost' end
 if record.ended_by == by then return 'exhausted' end
 if record.past_owner == owner then return 'released' end
-if record.status ~= 'processing' or record.owner ~= owner then return 'lost' end
+if record.owner ~= owner then return 'lost' end
 
 if not refund and record.attempt >= max_attempts then
   finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted', last_code = code })

@@ -134,6 +134,17 @@ async def test_sending_again_keeps_what_tasks_have_become_and_rebuilds_lost_ones
     assert (rebuilt.created_ms, rebuilt.expires_ms) == (START_MS, DEADLINE_MS + RETENTION_MS)
 
 
+async def test_creating_a_batch_that_alone_was_lost_keeps_what_its_tasks_have_become(harness: Harness) -> None:
+    tasks = tasks_of(KEYED, await harness.store.create(KEYED))
+    await harness.store.cancel([tasks[0].ref])
+    before = await harness.store.read([task.ref for task in tasks])
+    await harness.lose_batch(TENANT, KEYED_ID)
+    await harness.advance(5)
+
+    assert (await harness.store.create(KEYED)).outcome is CreateOutcome.CREATED
+    assert await harness.store.read([task.ref for task in tasks]) == before
+
+
 async def test_a_repeat_of_an_accepted_request_is_accepted(harness: Harness) -> None:
     await harness.store.create(KEYED)
     await harness.store.accept(TENANT, KEYED_ID)
