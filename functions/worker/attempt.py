@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Protocol
 
 from common.errors import (
     MessageTooNew,
@@ -23,9 +23,6 @@ from functions.worker.backoff import LOST_SECONDS, Backoff
 from functions.worker.delivery import Delivery, Ending, EndingKind
 from functions.worker.progress import ProgressBoard
 from functions.worker.window import Pace, Window
-
-WRITE_PAUSE_SECONDS: Final = 0.5
-"""Between two tries of a write that the store did not take, stretched at random up to its double."""
 
 
 class TaskClaims(Protocol):
@@ -101,7 +98,6 @@ class Attempts:
     board: ProgressBoard
     pace: Pace
     backoff: Backoff
-    random: Callable[[], float]
     max_attempts: int
     model_timeout_seconds: float
 
@@ -237,7 +233,7 @@ class Attempts:
                 async with asyncio.timeout_at(held.window.writes_end):
                     return await write()
             except (StoreUnavailable, TimeoutError):
-                pause = WRITE_PAUSE_SECONDS * (1 + self.random())
+                pause = self.backoff.before_rewrite()
                 if _now() + pause >= held.window.writes_end:
                     raise StoreUnavailable from None
             await asyncio.sleep(pause)

@@ -15,6 +15,9 @@ RECEIVE_CAP_SECONDS: Final = 900.0
 LOST_SECONDS: Final = 5.0
 """Wait after a lost lease: the next claim decides what the task has become."""
 
+REWRITE_SECONDS: Final = 0.5
+"""Least wait between two tries of a write that the store did not take; at most its double."""
+
 _ASKED_JITTER: Final = 0.1
 """Share by which a wait that the provider asked for is stretched, so that not all come back together."""
 
@@ -37,6 +40,10 @@ class Backoff:
         It grows even where the provider asks for little: each receive brings the dead-letter queue nearer.
         """
         return max(self._stretched(asked or 0.0), self._drawn(receives, RECEIVE_CAP_SECONDS))
+
+    def before_rewrite(self) -> float:
+        """Wait before a write is tried again within the same invocation."""
+        return REWRITE_SECONDS * (1 + self._random())
 
     def _stretched(self, asked: float) -> float:
         return asked * (1 + _ASKED_JITTER * self._random())

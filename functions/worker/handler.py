@@ -28,7 +28,6 @@ from functions.worker.window import Pace
 SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
 JOURNAL = WorkerJournal(TELEMETRY)
-RANDOM = SystemRandom().random
 
 REDIS = connect(SETTINGS.redis)
 STORE = TaskStore(REDIS)
@@ -43,8 +42,7 @@ ATTEMPTS = Attempts(
     model=MODEL,
     board=ProgressBoard(STORE, JOURNAL.fault),
     pace=Pace(),
-    backoff=Backoff(RANDOM),
-    random=RANDOM,
+    backoff=Backoff(SystemRandom().random),
     max_attempts=SETTINGS.max_attempts,
     model_timeout_seconds=SETTINGS.model_timeout_seconds,
 )

@@ -16,8 +16,8 @@ from typing import Final
 MARGIN_SECONDS: Final = 8.0
 """Between the soft stop and the hard end: a write with its retries (about 5 s) and the calls to the queue."""
 
-MARGIN_SHARE: Final = 0.25
-"""But at most this share of the function's timeout, for the short timeouts of tests and trials."""
+MARGIN_PARTS: Final = 5
+"""But at most the fifth part of the function's timeout, for the short timeouts of tests and trials."""
 
 QUEUE_SHARE: Final = 1 / 3
 """Of the margin, what is left for the queue when the writes have to be over."""
@@ -34,7 +34,7 @@ _REMEMBERED_CALLS: Final = 20
 
 def margin_of(timeout_seconds: float) -> float:
     """Return the seconds before the hard end at which a function with this timeout stops its calls."""
-    return min(MARGIN_SECONDS, timeout_seconds * MARGIN_SHARE)
+    return min(MARGIN_SECONDS, timeout_seconds / MARGIN_PARTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,6 @@ class Stage:
             board=ProgressBoard(self.store, self.journal.fault),
             pace=Pace(),
             backoff=Backoff(lambda: chance),
-            random=lambda: 0.0,
             max_attempts=max_attempts,
             model_timeout_seconds=120.0,
         )
