@@ -104,7 +104,7 @@ class Build:
         environment |= credentials(endpoint)
         # The builder looks on the PATH for the interpreter of the runtime.
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-        environment |= {"SAM_CLI_TELEMETRY": "0", "TMPDIR": str(logs)}
+        environment |= {"SAM_CLI_TELEMETRY": "0"}
         child = await Child.start(name, command, env=environment, log=logs / "sam.log", cwd=self._folder)
         await child.succeed()
 
