@@ -80,7 +80,8 @@ class SamLocal:
         output = self.folder / "invoke.log"
         output.unlink(missing_ok=True)
         await self._run(self.command("invoke", function, "--event", str(file)), output)
-        return json.loads(output.read_text().splitlines()[-1])
+        # The answer comes last, but for a line in which the runtime may complain of being stopped.
+        return json.loads([line for line in output.read_text().splitlines() if line.startswith("{")][-1])
 
     async def _run(self, command: Sequence[str], output: Path) -> None:
         child = await Child.start("sam local invoke", command, env=self.environment(), log=output, cwd=self.folder)
