@@ -1,0 +1,137 @@
+"""The shape of a fault, and what is asserted after each: the promises of the design, and the exact spend."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tests.faults.model import answer_to
+from tests.faults.world import TERMINAL, Timing, World
+
+type Play = Callable[[World], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One line of the table: what goes wrong, how its tasks may end, and the paid calls that each may have cost.
+
+    `calls` is exact, or the bounds of what depends on which of two wins a race; `because` says which race.
+    `at_once` is the most calls of one prompt at one time; more than one needs a reason too.
+    `lost` is how many answers the one known hole takes; anywhere else it is 0.
+    """
+
+    name: str
+    play: Play
+    ends: frozenset[str]
+    calls: tuple[int, int]
+    timing: Timing
+    because: str = ""
+    at_once: int = 1
+    lost: int = 0
+    leaving: bool = False
+    is_quick: bool = False
+
+    @property
+    def slug(self) -> str:
+        """Name its test."""
+        return self.name.replace(" ", "-").replace(",", "")
+
+
+@dataclass(slots=True)
+class Row:
+    """What came of one fault."""
+
+    fault: str
+    tasks: int = 0
+    lost: int = 0
+    paid_too_often: int = 0
+    calls: str = ""
+    hole: int = 0
+    wrong: list[str] = field(default_factory=list)
+    """Every promise that was broken, a sentence each."""
+    logs: str = ""
+    """What the functions wrote, if one was."""
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Collect faults; a fault is a function of the world it strikes."""
+
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(  # noqa: PLR0913  # each is a word of the sentence
+        self,
+        name: str,
+        *,
+        calls: int | tuple[int, int],
+        ends: str | set[str] = "completed",
+        timing: Timing | None = None,
+        because: str = "",
+        at_once: int = 1,
+        lost: int = 0,
+        leaving: bool = False,
+        quick: bool = False,
+    ) -> Callable[[Play], Play]:
+        """Enter a fault."""
+
+        def enter(play: Play) -> Play:
+            bounds = (calls, calls) if isinstance(calls, int) else calls
+            assert because or (bounds[0] == bounds[1] and at_once == 1), "a bound needs its reason"
+            allowed = frozenset({ends} if isinstance(ends, str) else ends)
+            self.faults.append(
+                Fault(name, play, allowed, bounds, timing or Timing(), because, at_once, lost, leaving, quick)
+            )
+            return play
+
+        return enter
+
+
+async def strike(fault: Fault, world: World) -> Row:
+    """Let a fault happen, drain, deliver everything once more, and judge."""
+    await fault.play(world)
+    await world.drain(leaving=fault.leaving)
+    before = {prompt: world.spent_on(prompt).asked for prompt in world.prompts}
+    row = Row(fault.name, tasks=len(world.accepted), hole=fault.lost)
+    if not fault.lost:
+        # A terminal state never changes: not even if the queue delivers all of it again.
+        await world.send(sorted(world.worker.bodies.values()))
+        await world.drain(leaving=fault.leaving)
+        if before != {prompt: world.spent_on(prompt).asked for prompt in world.prompts}:
+            row.wrong.append("a task that had ended was called for again")
+    await _judge_tasks(fault, world, row)
+    _judge_spend(fault, world, row)
+    if leaks := world.leaks():
+        row.wrong.append(f"a caller's words are in {leaks}")
+    if row.wrong:
+        row.logs = world.logs()
+    return row
+
+
+async def _judge_tasks(fault: Fault, world: World, row: Row) -> None:
+    now = await world.look() if world.accepted else {}
+    assert now is not None, "status does not answer"
+    for task_id, prompt in world.accepted.items():
+        task, first = now[task_id], world.seen.get(task_id)
+        end = task["error"]["code"] if task["status"] == "failed" and task.get("error") else task["status"]
+        if task["status"] not in TERMINAL or (task["status"] == "failed" and not task.get("error")):
+            row.lost += 1
+            row.wrong.append(f"{task_id} is {task['status']} without an end")
+        elif task["status"] == "completed" and task["result"] != answer_to(prompt):
+            row.lost += 1
+            row.wrong.append(f"{task_id} has another answer than the model gave")
+        elif task != first and not fault.lost:
+            row.lost += 1
+            row.wrong.append(f"{task_id} ended twice")
+        elif end not in fault.ends:
+            row.wrong.append(f"{task_id} ended as {end}, and not as {sorted(fault.ends)}")
+
+
+def _judge_spend(fault: Fault, world: World, row: Row) -> None:
+    least, most = fault.calls
+    accepted = set(world.accepted.values())
+    for prompt in world.prompts:
+        spend = world.spent_on(prompt)
+        row.paid_too_often += max(0, spend.paid - (most if prompt in accepted else most))
+        if prompt in accepted and not least <= spend.paid <= most:
+            row.wrong.append(f"a task was paid for {spend.paid} times, and not {least} to {most}")
+        if spend.most_at_once > fault.at_once:
+            row.wrong.append(f"a task was called for {spend.most_at_once} times at once")
+    row.calls = str(least * row.tasks) if least == most else f"{least * row.tasks}–{most * row.tasks}"

@@ -1,0 +1,61 @@
+"""Cut a stream of bytes into the requests that it carries: of Redis, and of HTTP/1.1."""
+
+from collections.abc import Iterator
+
+type Framer = type["RedisRequests | HttpRequests"]
+
+
+class RedisRequests:
+    """Yield Redis commands, each an array of bulk strings."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes as they come, and yield each command that is whole by now."""
+        self._left += data
+        while (end := self._end()) is not None:
+            yield self._left[:end]
+            self._left = self._left[end:]
+
+    def _end(self) -> int | None:
+        place = self._left.find(b"\r\n")
+        if place < 0:
+            return None
+        strings = int(self._left[1:place])
+        place += 2
+        for _ in range(strings):
+            line_end = self._left.find(b"\r\n", place)
+            if line_end < 0:
+                return None
+            place = line_end + 2 + int(self._left[place + 1 : line_end]) + 2
+        return place if place <= len(self._left) else None
+
+
+class HttpRequests:
+    """Yield HTTP requests whose bodies have a Content-Length, as those of every client here have."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes as they come, and yield each request that is whole by now."""
+        self._left += data
+        while (end := self._end()) is not None:
+            yield self._left[:end]
+            self._left = self._left[end:]
+
+    def _end(self) -> int | None:
+        head_end = self._left.find(b"\r\n\r\n")
+        if head_end < 0:
+            return None
+        end = head_end + 4 + content_length(self._left[:head_end])
+        return end if end <= len(self._left) else None
+
+
+def content_length(head: bytes) -> int:
+    """Read the length of a message's body."""
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0

@@ -1,0 +1,261 @@
+"""A model that misbehaves on request, and counts what was spent.
+
+A prompt says what happens to it, call by call: `… [[500, cut, ok]]` fails the first call with a 500, cuts the second
+one's stream, and answers from the third one on. BEHAVIOURS lists what there is.
+
+Its counters are what the suite knows about money. A call counts as paid unless it was refused with a 4xx: a provider
+bills what it has worked on, so a 5xx, a hang and a cut stream count.
+"""
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any, Final
+
+from aiohttp import web
+
+from tests.faults.moments import Deed, Moment
+
+_SCRIPT: Final = re.compile(r"\[\[(.+?)\]\]")
+_PIECES: Final = 6
+_DRIP_SECONDS: Final = 0.3
+
+QUOTA_CODES: Final = (
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+)
+
+
+@dataclass(slots=True)
+class Spend:
+    """What one prompt has cost: calls that were asked, those that are paid for, and the most at one time."""
+
+    asked: int = 0
+    paid: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the model, with the prompt that it answers."""
+
+    request: web.Request
+    prompt: str
+
+    def pieces(self) -> list[str]:
+        """Cut the answer into pieces."""
+        answer = answer_to(self.prompt)
+        size = -(-len(answer) // _PIECES)
+        return [answer[start : start + size] for start in range(0, len(answer), size)]
+
+
+def answer_to(prompt: str) -> str:
+    """Return the one right answer: it quotes the prompt, so that no other task's answer can pass for it."""
+    return f"The answer to “{prompt}”, and nothing else."
+
+
+@dataclass(slots=True)
+class Model:
+    """The server. `moments`: `asked` (a call has come), `half` (half of its answer is out), `told` (all of it is)."""
+
+    spend: defaultdict[str, Spend] = field(default_factory=lambda: defaultdict(Spend))
+    port: int = 0
+    _moments: dict[str, Moment] = field(default_factory=dict)
+
+    def when(self, name: str, nth: int, deed: Deed) -> Moment:
+        """Do something when the n-th call has come to a moment, all n of them held until then."""
+        self._moments[name] = Moment(nth, deed)
+        return self._moments[name]
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Serve on loopback, at a port that the system picks."""
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.add_routes([web.post("/v1/chat/completions", self._completions)])
+        # Cancelled with its client: a call that nobody waits for any more is not under way.
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.port = runner.addresses[0][1]
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def reach(self, name: str) -> None:
+        """Say that a call has come to a moment."""
+        if name in self._moments:
+            await self._moments[name].arrive()
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        prompt: str = body["messages"][-1]["content"]
+        spend = self.spend[prompt]
+        spend.asked += 1
+        script = [name.strip() for name in found[1].split(",")] if (found := _SCRIPT.search(prompt)) else ["ok"]
+        name = script[min(spend.asked, len(script)) - 1]
+        spend.paid += name not in UNPAID
+        spend.at_once += 1
+        spend.most_at_once = max(spend.most_at_once, spend.at_once)
+        try:
+            await self.reach("asked")
+            return await BEHAVIOURS[name](self, Call(request, prompt))
+        finally:
+            spend.at_once -= 1
+
+
+type Behaviour = Callable[[Model, Call], Awaitable[web.StreamResponse]]
+
+
+async def _started(call: Call) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(call.request)
+    return response
+
+
+async def _send(response: web.StreamResponse, delta: dict[str, Any], finish_reason: str | None = None) -> None:
+    await _event(response, {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+
+async def _event(response: web.StreamResponse, event: dict[str, Any]) -> None:
+    await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+async def _halfway(model: Model, call: Call) -> web.StreamResponse:
+    response = await _started(call)
+    for piece in call.pieces()[: _PIECES // 2]:
+        await _send(response, {"content": piece})
+    await model.reach("half")
+    return response
+
+
+def _answering(finish_reason: str | None) -> Behaviour:
+    async def answer(model: Model, call: Call) -> web.StreamResponse:
+        response = await _halfway(model, call)
+        for piece in call.pieces()[_PIECES // 2 :]:
+            await _send(response, {"content": piece})
+        if finish_reason:
+            await _send(response, {}, finish_reason)
+            await _event(response, {"choices": [], "usage": dict.fromkeys(_USAGE, 7)})
+            await response.write(b"data: [DONE]\n\n")
+        await model.reach("told")
+        await response.write_eof()
+        return response
+
+    return answer
+
+
+_USAGE: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+async def _hang(_: Model, __: Call) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _drip(model: Model, call: Call) -> web.StreamResponse:
+    response = await _halfway(model, call)
+    while True:
+        await asyncio.sleep(_DRIP_SECONDS)
+        await _send(response, {"content": "…"})
+
+
+
+async def _cut(model: Model, call: Call) -> web.StreamResponse:
+    response = await _halfway(model, call)
+    assert call.request.transport is not None
+    call.request.transport.abort()
+    return response
+
+
+async def _error_in_stream(model: Model, call: Call) -> web.StreamResponse:
+    response = await _halfway(model, call)
+    await _event(response, _problem("server_error", call))
+    await response.write_eof()
+    return response
+
+
+async def _refusal(_: Model, call: Call) -> web.StreamResponse:
+    response = await _started(call)
+    await _send(response, {"refusal": f"I can't help with {call.prompt}"})
+    await _send(response, {}, "stop")
+    await response.write_eof()
+    return response
+
+
+async def _no_choices(_: Model, call: Call) -> web.StreamResponse:
+    response = await _started(call)
+    await _event(response, {"object": "chat.completion.chunk", "model": call.prompt})
+    await response.write_eof()
+    return response
+
+
+def _body(text: str, kind: str) -> Behaviour:
+    async def answer(_: Model, call: Call) -> web.StreamResponse:
+        return web.Response(text=text.replace("PROMPT", call.prompt), content_type=kind)
+
+    return answer
+
+
+def _problem(code: str, call: Call) -> dict[str, Any]:
+    # Providers do quote the prompt in their errors.
+    return {"error": {"message": f"{code}: {call.prompt}", "type": code, "param": call.prompt, "code": code}}
+
+
+def _status(status: int, code: str = "", **headers: str) -> Behaviour:
+    async def answer(_: Model, call: Call) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.json_response(_problem(code, call), status=status, headers=named)
+
+    return answer
+
+
+async def _limited_until_a_date(_: Model, call: Call) -> web.StreamResponse:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+    return web.json_response(_problem("rate_limit_exceeded", call), status=429, headers={"Retry-After": moment})
+
+
+UNPAID_BEHAVIOURS: Final[dict[str, Behaviour]] = {
+    "429": _status(429, "rate_limit_exceeded", Retry_After="1"),
+    "429 without a wait": _status(429, "rate_limit_exceeded"),
+    "429 ms": _status(429, "rate_limit_exceeded", retry_after_ms="300"),
+    "429 date": _limited_until_a_date,
+    "429 huge": _status(429, "rate_limit_exceeded", Retry_After="99999999999"),
+    **{code: _status(429, code, Retry_After="1") for code in QUOTA_CODES},
+    "400": _status(400, "invalid_request_error"),
+    "401": _status(401, "invalid_api_key"),
+    "403": _status(403, "permission_error"),
+    "404": _status(404, "model_not_found"),
+    "413": _status(413),
+    "422": _status(422),
+    "context": _status(400, "context_length_exceeded"),
+    "policy": _status(400, "content_policy_violation"),
+}
+BEHAVIOURS: Final[dict[str, Behaviour]] = {
+    "ok": _answering("stop"),
+    "length": _answering("length"),
+    "filter": _answering("content_filter"),
+    "no finish": _answering(None),
+    "hang": _hang,
+    "drip": _drip,
+    "cut": _cut,
+    "error in stream": _error_in_stream,
+    "refusal": _refusal,
+    "no choices": _no_choices,
+    "html": _body("<html><body>PROMPT</body></html>", "text/html"),
+    "html as stream": _body("<html><body>PROMPT</body></html>", "text/event-stream"),
+    "no json": _body('{"choices": [{"PROMPT', "application/json"),
+    **{str(status): _status(status) for status in (408, 409, 500, 502, 503, 504)},
+    **UNPAID_BEHAVIOURS,
+}
+UNPAID: Final = frozenset(UNPAID_BEHAVIOURS)

@@ -1,0 +1,49 @@
+"""Name the exact moment at which a fault strikes."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+type Deed = Callable[[], Any]
+"""What happens at a moment; it may be a coroutine function."""
+
+
+class Moment:
+    """Hold whoever comes until the n-th has, then do the deed, once, and let all of them go.
+
+    All n of them are then known to be at the same place: a kill at this moment finds n tasks there, not one here and
+    two somewhere near. `again` repeats it so many times.
+    """
+
+    def __init__(self, nth: int, deed: Deed, again: int = 0) -> None:
+        self._nth = nth
+        self._deed = deed
+        self._left = nth * (1 + again)
+        self._over = asyncio.Event()
+        self._happened = asyncio.Event()
+
+    async def arrive(self) -> bool:
+        """Wait for the deed, and tell whether this one was held for it; who comes later passes."""
+        if not self._left:
+            return False
+        self._left -= 1
+        over = self._over
+        if self._left % self._nth == 0:
+            await do(self._deed)
+            over.set()
+            self._over = asyncio.Event()
+            if not self._left:
+                self._happened.set()
+        await over.wait()
+        return True
+
+    async def wait(self) -> None:
+        """Wait until it has happened, and every repeat of it too."""
+        await self._happened.wait()
+
+
+async def do(deed: Deed) -> None:
+    """Do a deed, whichever kind of function it is."""
+    outcome = deed()
+    if asyncio.iscoroutine(outcome):
+        await outcome

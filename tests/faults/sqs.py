@@ -1,0 +1,31 @@
+"""Requests to SQS as the proxy sees them, and answers that SQS rarely gives."""
+
+import json
+
+from tests.faults.framing import content_length
+from tests.faults.proxy import Exchange, Sees
+
+
+def calls(operation: str) -> Sees:
+    """See the requests of one operation."""
+    name = f"amazonsqs.{operation}\r\n".lower().encode()
+    return lambda request: name in request.partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+
+
+async def refuse_the_first_message(exchange: Exchange) -> None:
+    """Let SendMessageBatch take all messages but the first, and answer 200 all the same."""
+    head, _, body = exchange.request.partition(b"\r\n\r\n")
+    asked = json.loads(body)
+    refused, *taken = asked["Entries"]
+    exchange.request = _message(head, json.dumps(asked | {"Entries": taken}).encode())
+    await exchange.forward()
+    reply = await exchange.reply()
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert len(body) == content_length(head), "the reply came in parts"
+    failure = {"Id": refused["Id"], "SenderFault": False, "Code": "InternalError", "Message": "Try again."}
+    await exchange.answer(_message(head, json.dumps(json.loads(body) | {"Failed": [failure]}).encode()))
+
+
+def _message(head: bytes, body: bytes) -> bytes:
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    return b"\r\n".join([*lines, f"Content-Length: {len(body)}".encode(), b"", body])
