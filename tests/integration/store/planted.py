@@ -1,0 +1,98 @@
+"""List faults to plant into the scripts, one at a time; the state machine must find each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Replace a piece of one script's text."""
+
+    name: str
+    script: str
+    right: str
+    wrong: str
+
+    def plant(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Return the sources with the fault in; the piece must be there exactly once."""
+        text = sources[self.script]
+        assert text.count(self.right) == 1, f"{self.script}.lua has changed: {self.right!r}"
+        return {**sources, self.script: text.replace(self.right, self.wrong)}
+
+
+PLANTED: Final = (
+    # claim
+    Fault("claim ignores a live lease", "claim", "if is_live(record) then", "if false then"),
+    Fault("claim gives a live lease to anybody", "claim", "if record.owner == owner then", "if true then"),
+    Fault("claim tells its own repeat to wait", "claim", "if record.owner == owner then", "if false then"),
+    Fault("claim does not count the attempt", "claim", "attempt = record.attempt + 1", "attempt = record.attempt"),
+    Fault("claim has no limit of attempts", "claim", "record.attempt >= max_attempts", "false"),
+    Fault("claim allows one attempt more", "claim", "record.attempt >= max_attempts", "record.attempt > max_attempts"),
+    Fault("claim ignores the deadline", "claim", "apply_deadline(KEYS[1], record, by)", ""),
+    Fault("claim takes an ended task", "claim", "if is_terminal(record) then", "if false then"),
+    Fault("claim lets a late copy take a released task", "claim", "or record.past_owner == owner", ""),
+    Fault("claim lets a late copy renew its lease", "claim", "record.owner == owner or record.past", "record.past"),
+    Fault("claim starts with no lease", "claim", "lease = now + lease_ms", "lease = now"),
+    Fault("claim forgets its owner", "claim", "owner = owner,", ""),
+    Fault("claim moves the start", "claim", "'HSETNX', KEYS[1], 'started'", "'HSET', KEYS[1], 'started'"),
+    Fault("claim keeps the former partial text", "claim", "'partial', 'waiting_on'", "'waiting_on'"),
+    Fault("claim keeps the former progress", "claim", ", progress = 0", ""),
+    # release
+    Fault("release needs no owner", "release", "if record.owner ~= owner", "if record.status ~= 'processing'"),
+    Fault("release repeats its refund", "release", "if record.past_owner == owner then return 'released' end", ""),
+    Fault(
+        "release refunds unasked", "release", "refund and record.attempt - 1 or record.attempt", "record.attempt - 1"
+    ),
+    Fault("release refunds never", "release", "refund and record.attempt - 1 or record.attempt", "record.attempt"),
+    Fault("release refunds twice the attempt", "release", "record.attempt - 1 or", "record.attempt - 2 or"),
+    Fault("release has no limit of attempts", "release", "record.attempt >= max_attempts", "false"),
+    Fault("release forgets how its last attempt ended", "release", "if record.ended_by == by", "if false"),
+    Fault("release keeps the partial text", "release", "'lease', 'partial'", "'lease'"),
+    # complete
+    Fault("complete overwrites an end", "complete", "if is_terminal(record) then return 'already' end", ""),
+    Fault("complete denies its own repeat", "complete", "if record.ended_by == by", "if false"),
+    Fault("complete loses the answer", "complete", "result = ARGV[8],", ""),
+    Fault("complete stays below 100", "complete", "progress = 100", "progress = 99"),
+    # fail
+    Fault("fail needs no owner", "fail", "record.owner ~= owner", "record.status ~= 'processing'"),
+    Fault("fail overwrites an end", "fail", "if is_terminal(record) then return 'already' end", ""),
+    Fault("fail denies its own repeat", "fail", "if record.ended_by == by", "if false"),
+    Fault("fail leaves a lost record queued", "fail", "not rebuilt and ", ""),
+    Fault("fail has no code", "fail", "code = ARGV[8],", ""),
+    # dead_letter
+    Fault("dead_letter ends a live task", "dead_letter", "if is_live(record) then return 'lost' end", ""),
+    Fault("dead_letter overwrites an end", "dead_letter", "if is_terminal(record) then return 'already' end", ""),
+    # cancel
+    Fault("cancel overwrites an end", "cancel", "elseif is_terminal(record) then", "elseif false then"),
+    Fault("cancel denies its own repeat", "cancel", "record.status == 'cancelled'", "false"),
+    # progress
+    Fault("progress goes back", "progress", "math.max(record.progress, ", "("),
+    Fault("progress reaches 100 unfinished", "progress", "highest_unfinished = 99", "highest_unfinished = 100"),
+    Fault("progress needs no owner", "progress", "record.owner ~= ARGV[1]", "record.status ~= 'processing'"),
+    # read
+    Fault("read ignores the deadline", "read", "apply_deadline(key, record, 'deadline')", ""),
+    # create
+    Fault("create takes its own repeat for another", "create", "if found[5] == nonce then", "if false then"),
+    Fault("create ignores the digest", "create", "or (known_digest and known_digest ~= digest)", ""),
+    Fault("create forgets the acceptance", "create", "if found[7] then", "if false then"),
+    Fault("create lets two calls send", "create", "now < (tonumber(found[8]) or 0)", "false"),
+    Fault("create starts tasks afresh", "create", "redis.call('EXISTS', KEYS[place]) == 0", "true"),
+    Fault("create leaves lost tasks lost", "create", "write_tasks(created, deadline)\nreturn", "return"),
+    # what they share
+    Fault("a lease is live a moment longer", "prelude", "now < record.lease", "now <= record.lease"),
+    Fault("a lease is live for ever", "prelude", "and now < record.lease", ""),
+    Fault("a deadline comes late", "prelude", "now >= record.deadline", "now > record.deadline"),
+    Fault("a deadline changes an end", "prelude", "not is_terminal(record) and now >=", "now >="),
+    Fault("a deadline ends when it is noticed", "prelude", "'failed', record.deadline, by", "'failed', now, by"),
+    Fault("an end keeps its first expiry", "prelude", "redis.call('PEXPIREAT', key, at + record.retention)", ""),
+    Fault("an end keeps the partial text", "prelude", "'lease', 'partial'", "'lease'"),
+    Fault("a batch is not rebuilt", "prelude", "redis.call('EXISTS', KEYS[2]) == 0", "false"),
+    Fault(
+        "a task is rebuilt after its time",
+        "prelude",
+        "not record and now >= task.deadline",
+        "false and now >= task.deadline",
+    ),
+    Fault("a queued task never expires", "prelude", "redis.call('PEXPIREAT', key, task.deadline + task.retention)", ""),
+)
