@@ -41,7 +41,7 @@ class Up:
         """Return the counters of the stand-in model."""
         found = re.search(r"for the model at (http://\S+)/v1", self.told())
         assert found is not None
-        calls: dict[str, int | dict[str, int]] = httpx.get(f"{found[1]}/calls", trust_env=False).json()
+        calls: dict[str, int | dict[str, int]] = httpx.get(f"{found[1]}/calls", timeout=60, trust_env=False).json()
         return calls
 
     def end(self, number: signal.Signals) -> int:
