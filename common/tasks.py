@@ -79,6 +79,10 @@ class FailureCode(StrEnum):
     """The model's answer was not what its protocol says."""
     WORKER_STOPPED = "worker_stopped"
     """The worker's time ran out while the answer was under way."""
+    WORKER_LOST = "worker_lost"
+    """The worker that held the task was never heard of again."""
+    CANCELLED = "cancelled"
+    """The task was taken back while the answer was under way."""
 
     BAD_REQUEST = "bad_request"
     """The model refused the request as malformed (400 or 422)."""
@@ -176,17 +180,30 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """Show one try that may have cost money; times are milliseconds since 1970.
+
+    `ended_ms` is None while it runs, and `code` where it brought the answer.
+    """
+
+    started_ms: int
+    ended_ms: int | None = None
+    code: FailureCode | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
     """Show a task as the store holds it at one moment.
 
-    `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` counts the tries that may
-    have cost money. Times are milliseconds since 1970; `expires_ms` is when the record will be dropped.
+    `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` are in the order they
+    were made; those that were refunded are not among them. Times are milliseconds since 1970; `expires_ms` is when the
+    record will be dropped.
     """
 
     ref: TaskRef
     status: TaskStatus
     progress: int
-    attempts: int
+    attempts: tuple[Attempt, ...]
     created_ms: int
     deadline_ms: int
     expires_ms: int
@@ -204,7 +221,10 @@ class TaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`."""
+    """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`.
+
+    `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it.
+    """
 
     tenant: str
     batch_id: str
@@ -212,6 +232,7 @@ class BatchRecord:
     created_ms: int
     deadline_ms: int
     expires_ms: int
+    metadata: Mapping[str, str] | None = field(default=None, repr=False)
 
     def refs(self) -> list[TaskRef]:
         """Address every task of the batch, in the order it was sent."""
@@ -232,6 +253,7 @@ class NewBatch:
     deadline_in_ms: int
     retention_ms: int
     digest: str | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> int:

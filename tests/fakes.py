@@ -4,12 +4,13 @@ FakeStore is the record in plain Python: read it to learn what the Lua scripts o
 tests/integration/store runs against both.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
+    Attempt,
     BatchRecord,
     FailureCode,
     NewBatch,
@@ -38,10 +39,10 @@ class _Record:
     updated_ms: int
     status: TaskStatus = TaskStatus.QUEUED
     progress: int = 0
-    attempt: int = 0
     owner: str | None = None  # only while it is processing
     lease_end_ms: int = 0
     past_owner: str | None = None  # the last to have released it
+    attempts: list[Attempt] = field(default_factory=list)  # the last one runs while it is processing
     ended_by: str | None = None  # which call ended it, so that its repeat gets the same answer
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -61,6 +62,7 @@ class _Batch:
     digest: str | None = None
     accepted: bool = False
     sending_until_ms: int = 0
+    metadata: Mapping[str, str] | None = None
 
 
 class FakeStore:
@@ -92,6 +94,7 @@ class FakeStore:
                 expires_ms=now + batch.deadline_in_ms + batch.retention_ms,
                 digest=batch.digest,
                 sending_until_ms=now + SENDING_LEASE_MS,
+                metadata=batch.metadata,
             )
             self._batches[batch.tenant, batch.batch_id] = known
             self._write_tasks(batch, known)
@@ -108,6 +111,7 @@ class FakeStore:
         else:
             # A batch that was rebuilt from a message has no digest, and takes that of the first request with its key.
             known.digest = batch.digest
+            known.metadata = batch.metadata
             known.sending_until_ms = now + SENDING_LEASE_MS
             self._write_tasks(batch, known)
             outcome = CreateOutcome.UNSENT
@@ -131,30 +135,34 @@ class FakeStore:
             return Claim(ClaimOutcome.ENDED, now_ms=now)
 
         self._apply_deadline(record, ended_by)
+        attempt = len(record.attempts)
         if record.status.is_terminal:
             code = record.code if record.ended_by == ended_by else None
-            return Claim(ClaimOutcome.ENDED, record.attempt, now, code=code)
+            return Claim(ClaimOutcome.ENDED, attempt, now, code=code)
 
         if self._is_live(record):
             if record.owner == lease.owner:
-                return Claim(ClaimOutcome.CLAIMED, record.attempt, now)
-            return Claim(ClaimOutcome.BUSY, record.attempt, now, wait_ms=record.lease_end_ms - now)
+                return Claim(ClaimOutcome.CLAIMED, attempt, now)
+            return Claim(ClaimOutcome.BUSY, attempt, now, wait_ms=record.lease_end_ms - now)
 
         if lease.owner in {record.owner, record.past_owner}:
             # An owner is random for each claim: this is a copy of an old call, late on the wire.
-            return Claim(ClaimOutcome.BUSY, record.attempt, now, wait_ms=LATE_CLAIM_WAIT_MS)
+            return Claim(ClaimOutcome.BUSY, attempt, now, wait_ms=LATE_CLAIM_WAIT_MS)
 
-        if record.attempt >= lease.max_attempts:
+        self._end_lost_attempt(record)
+        if attempt >= lease.max_attempts:
+            if record.status is TaskStatus.PROCESSING:  # not released: its last worker has died
+                record.last_code = FailureCode.WORKER_LOST
             self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
-            return Claim(ClaimOutcome.ENDED, record.attempt, now, code=record.code)
+            return Claim(ClaimOutcome.ENDED, attempt, now, code=record.code)
 
         record.status = TaskStatus.PROCESSING
         record.owner, record.lease_end_ms = lease.owner, now + lease.lease_ms
-        record.attempt += 1
+        record.attempts.append(Attempt(now))
         record.started_ms = record.started_ms or now
         record.progress, record.partial, record.waiting_on = 0, None, None
         record.updated_ms = now
-        return Claim(ClaimOutcome.CLAIMED, record.attempt, now)
+        return Claim(ClaimOutcome.CLAIMED, attempt + 1, now)
 
     async def release(
         self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
@@ -172,13 +180,17 @@ class FakeStore:
             return ReleaseOutcome.LOST
 
         record.last_code = code or record.last_code
-        if not refund and record.attempt >= lease.max_attempts:
+        if not refund and len(record.attempts) >= lease.max_attempts:
+            self._end_attempt(record, now, code)
             self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
             return ReleaseOutcome.EXHAUSTED
 
         record.status = TaskStatus.QUEUED
         record.owner, record.past_owner = None, lease.owner
-        record.attempt -= 1 if refund else 0
+        if refund:
+            record.attempts.pop()
+        else:
+            self._end_attempt(record, now, code)
         record.progress, record.partial, record.waiting_on = 0, None, waiting_on
         record.updated_ms = now
         return ReleaseOutcome.RELEASED
@@ -209,9 +221,11 @@ class FakeStore:
         if record.status.is_terminal:
             return EndOutcome.ALREADY
 
-        self._finish(record, TaskStatus.COMPLETED, self._now_ms(), ended_by)
+        now = self._now_ms()
+        if not record.attempts:  # an answer has cost an attempt, also where its beginning was lost
+            record.attempts.append(Attempt(now))
+        self._finish(record, TaskStatus.COMPLETED, now, ended_by)
         record.answer, record.progress = answer, 100
-        record.attempt = max(record.attempt, 1)  # an answer has cost an attempt, also where the count was lost
         return EndOutcome.ENDED
 
     async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
@@ -227,8 +241,10 @@ class FakeStore:
         if not was_lost and record.owner != lease.owner:
             return EndOutcome.LOST
 
+        now = self._now_ms()
         record.last_code = last_code or record.last_code
-        self._finish(record, TaskStatus.FAILED, self._now_ms(), ended_by, code=code)
+        self._end_attempt(record, now, last_code or code)
+        self._finish(record, TaskStatus.FAILED, now, ended_by, code=code)
         return EndOutcome.ENDED
 
     async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
@@ -243,6 +259,7 @@ class FakeStore:
         if self._is_live(record):
             return EndOutcome.LOST
 
+        self._end_lost_attempt(record)
         self._finish(record, TaskStatus.FAILED, self._now_ms(), "dead_letter", code=code)
         return EndOutcome.ENDED
 
@@ -258,6 +275,7 @@ class FakeStore:
             return EndOutcome.ENDED
         if record.status.is_terminal:
             return EndOutcome.ALREADY
+        self._end_lost_attempt(record)
         self._finish(record, TaskStatus.CANCELLED, self._now_ms(), "cancel", code=code)
         return EndOutcome.ENDED
 
@@ -275,7 +293,7 @@ class FakeStore:
             ref=ref,
             status=record.status,
             progress=record.progress,
-            attempts=record.attempt,
+            attempts=tuple(record.attempts),
             created_ms=record.task.created_ms,
             deadline_ms=record.task.deadline_ms,
             expires_ms=record.expires_ms,
@@ -295,7 +313,9 @@ class FakeStore:
         batch = self._find_batch(tenant, batch_id)
         if batch is None:
             return None
-        return BatchRecord(tenant, batch_id, batch.size, batch.created_ms, batch.deadline_ms, batch.expires_ms)
+        return BatchRecord(
+            tenant, batch_id, batch.size, batch.created_ms, batch.deadline_ms, batch.expires_ms, batch.metadata
+        )
 
     # ─── What the transitions share ───────────────────────────────────────────────────────────────────────────────────
 
@@ -337,11 +357,24 @@ class FakeStore:
         """Fail a task that has not ended by its deadline, as of then."""
         at = record.task.deadline_ms
         if not record.status.is_terminal and self._now_ms() >= at:
+            self._end_lost_attempt(record)
             self._finish(record, TaskStatus.FAILED, at, ended_by, code=FailureCode.DEADLINE_EXCEEDED)
+
+    def _end_lost_attempt(self, record: _Record) -> None:
+        """End the attempt of a worker that died, as of the end of its lease."""
+        if record.status is TaskStatus.PROCESSING and not self._is_live(record):
+            at = min(record.lease_end_ms, record.task.deadline_ms)
+            self._end_attempt(record, at, FailureCode.WORKER_LOST)
+
+    def _end_attempt(self, record: _Record, at_ms: int, code: FailureCode | None) -> None:
+        if record.attempts and record.attempts[-1].ended_ms is None:
+            record.attempts[-1] = replace(record.attempts[-1], ended_ms=at_ms, code=code)
 
     def _finish(
         self, record: _Record, status: TaskStatus, at_ms: int, ended_by: str, code: FailureCode | None = None
     ) -> None:
+        is_cancelled = status is TaskStatus.CANCELLED
+        self._end_attempt(record, at_ms, code or (FailureCode.CANCELLED if is_cancelled else None))
         record.status, record.code, record.ended_by = status, code, ended_by
         record.ended_ms = record.updated_ms = at_ms
         record.expires_ms = at_ms + record.task.retention_ms

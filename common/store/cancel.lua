@@ -4,7 +4,7 @@ local code = optional(ARGV[1])
 local outcomes = {}
 for place, key in ipairs(KEYS) do
   local record = load(key)
-  if record then apply_deadline(key, record, 'deadline') end
+  if record then apply_time(key, record, 'deadline') end
   if not record then
     outcomes[place] = 'missing'
   elseif record.status == 'cancelled' then

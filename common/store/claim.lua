@@ -7,7 +7,7 @@ local by = 'claim:' .. owner
 local record = load_or_rebuild()
 if not record then return { 'ended', 0, now, 0, '' } end
 
-apply_deadline(KEYS[1], record, by)
+apply_time(KEYS[1], record, by)
 if is_terminal(record) then
   return { 'ended', record.attempt, now, 0, record.ended_by == by and record.code or '' }
 end
@@ -23,7 +23,9 @@ if record.owner == owner or record.past_owner == owner then
 end
 
 if record.attempt >= max_attempts then
-  finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted' })
+  -- Where it was not released, its last worker has died.
+  local last_code = record.status == 'processing' and 'worker_lost' or nil
+  finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted', last_code = last_code })
   return { 'ended', record.attempt, now, 0, 'attempts_exhausted' }
 end
 
@@ -31,6 +33,6 @@ redis.call('HSETNX', KEYS[1], 'started', now)
 redis.call('HDEL', KEYS[1], 'partial', 'waiting_on')
 set(KEYS[1], {
   status = 'processing', owner = owner, lease = now + lease_ms, attempt = record.attempt + 1, progress = 0,
-  updated = now,
+  attempts = with_attempt(record.attempts), updated = now,
 })
 return { 'claimed', record.attempt + 1, now, 0, '' }

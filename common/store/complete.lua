@@ -7,9 +7,10 @@ if not record then return 'already' end
 if record.ended_by == by then return 'ended' end
 if is_terminal(record) then return 'already' end
 
+-- An answer has cost an attempt, also where Redis has lost it, and with it its beginning.
+if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
+
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), progress = 100,
-  -- An answer has cost an attempt, also where Redis has lost the count.
-  attempt = math.max(record.attempt, 1),
+  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), progress = 100, attempt = record.attempt,
 })
 return 'ended'

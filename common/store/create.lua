@@ -1,9 +1,11 @@
 -- Record a batch and its queued tasks, all or nothing.
--- KEYS: batch, tasks…  ARGV: digest?, nonce, deadline in, retention, sending lease, then (model, custom_id?) of each task.
+-- KEYS: batch, tasks…
+-- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, then (model, custom_id?) of each task.
 -- Answers {outcome, created, deadline}.
 local digest, nonce = optional(ARGV[1]), ARGV[2]
 local retention, sending_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first_task = 6
+local metadata = optional(ARGV[6])
+local first_task = 7
 
 -- A task that is there keeps what it has become, even where Redis has lost its batch.
 local function write_tasks(created, deadline)
@@ -25,7 +27,7 @@ if not found[1] then
   local deadline = now + tonumber(ARGV[3])
   write_batch(KEYS[1], {
     size = size, created = now, deadline = deadline, retention = retention,
-    digest = digest, nonce = nonce, outcome = 'created', sending = now + sending_ms,
+    digest = digest, nonce = nonce, outcome = 'created', sending = now + sending_ms, metadata = metadata,
   })
   write_tasks(now, deadline)
   return { 'created', now, deadline }
@@ -43,6 +45,8 @@ if not digest then return { 'created', created, deadline } end
 if found[7] then return { 'accepted', created, deadline } end
 if now < (tonumber(found[8]) or 0) then return { 'sending', created, deadline } end
 
-set(KEYS[1], { digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms })
+set(KEYS[1], {
+  digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms, metadata = metadata,
+})
 write_tasks(created, deadline)
 return { 'unsent', created, deadline }

@@ -4,7 +4,7 @@ local by = 'dead_letter'
 
 local record = load_or_rebuild()
 if not record then return 'already' end
-apply_deadline(KEYS[1], record, 'deadline')
+apply_time(KEYS[1], record, 'deadline')
 if record.ended_by == by then return 'ended' end
 if is_terminal(record) then return 'already' end
 if is_live(record) then return 'lost' end

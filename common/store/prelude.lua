@@ -18,13 +18,26 @@ end
 -- Return what decides over a task, or nil where there is no record. Only while it is processing it has an owner.
 local function load(key)
   local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
-    'past_owner', 'ended_by', 'progress', 'code')
+    'past_owner', 'ended_by', 'progress', 'code', 'attempts')
   if not value[1] then return nil end
   return {
     status = value[1], attempt = tonumber(value[2]), owner = value[3], lease = tonumber(value[4]),
     deadline = tonumber(value[5]), retention = tonumber(value[6]), past_owner = value[7], ended_by = value[8],
-    progress = tonumber(value[9]), code = value[10],
+    progress = tonumber(value[9]), code = value[10], attempts = value[11] or '',
   }
+end
+
+-- A record's `attempts` are `start:end:code;` each. The end is empty while one runs, the code where it brought the answer.
+local function with_attempt(attempts)
+  return attempts .. now .. '::;'
+end
+
+local function with_end(attempts, at, code)
+  return (string.gsub(attempts, '::;$', ':' .. at .. ':' .. code .. ';'))
+end
+
+local function without_running(attempts)
+  return (string.gsub(attempts, '%d+::;$', ''))
 end
 
 local function is_terminal(record)
@@ -37,15 +50,21 @@ end
 
 -- End a task. `ended_by` names the call that did it, so that its repeat gets the same answer.
 local function finish(key, record, status, at, by, fields)
+  local how = status == 'completed' and '' or fields.last_code or fields.code or status
   fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
+  fields.attempts = with_end(record.attempts, at, how)
   redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')
   set(key, fields)
   redis.call('PEXPIREAT', key, at + record.retention)
   record.status, record.ended_by, record.code = status, by, fields.code
 end
 
--- A task that has not ended by its deadline fails then, whenever that is noticed.
-local function apply_deadline(key, record, by)
+-- Do what time alone does: an attempt ends with its lease, and a task that has not ended by its deadline fails then,
+-- whenever that is noticed.
+local function apply_time(key, record, by)
+  if record.status == 'processing' and not is_live(record) then
+    record.attempts = with_end(record.attempts, math.min(record.lease, record.deadline), 'worker_lost')
+  end
   if not is_terminal(record) and now >= record.deadline then
     finish(key, record, 'failed', record.deadline, by, { code = 'deadline_exceeded' })
   end

@@ -4,7 +4,7 @@ local records = {}
 for place, key in ipairs(KEYS) do
   local record = load(key)
   if record then
-    apply_deadline(key, record, 'deadline')
+    apply_time(key, record, 'deadline')
     local values = redis.call('HMGET', key, unpack(ARGV))
     values[#ARGV + 1] = redis.call('PEXPIRETIME', key)
     records[place] = values

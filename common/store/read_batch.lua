@@ -1,5 +1,5 @@
--- Read a batch.  KEYS: batch.  Answers {size, created, deadline, expiry} or nil.
-local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline')
+-- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry} or nil.
+local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline', 'metadata')
 if not values[1] then return false end
-values[4] = redis.call('PEXPIRETIME', KEYS[1])
+values[5] = redis.call('PEXPIRETIME', KEYS[1])
 return values

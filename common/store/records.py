@@ -4,18 +4,29 @@ A broken model may send any text that JSON can hold, lone surrogates and NUL inc
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from common.store.scripts import Argument
-from common.tasks import Answer, BatchRecord, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
+from common.tasks import (
+    Answer,
+    Attempt,
+    BatchRecord,
+    FailureCode,
+    Task,
+    TaskRecord,
+    TaskRef,
+    TaskStatus,
+    Usage,
+    WaitingOn,
+)
 
 type Value = bytes | int | None
 
 _SHORT_FIELDS: Final = (
     "status",
     "progress",
-    "attempt",
+    "attempts",
     "created",
     "deadline",
     "model",
@@ -70,6 +81,11 @@ def write_usage(usage: Usage | None) -> bytes:
     return write_optional(json.dumps([usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]))
 
 
+def write_metadata(metadata: Mapping[str, str] | None) -> bytes:
+    """Encode a batch's metadata as an optional argument."""
+    return write_optional(None if metadata is None else json.dumps(dict(metadata)))
+
+
 def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
     """Make a task's record of the values of `field_names` and its expiry."""
     names = field_names(with_text=len(values) > len(_SHORT_FIELDS) + 1)
@@ -86,7 +102,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         ref=ref,
         status=TaskStatus(read_text(fields["status"])),
         progress=int(fields["progress"]),
-        attempts=int(fields["attempt"]),
+        attempts=_read_attempts(text("attempts") or ""),
         created_ms=int(fields["created"]),
         deadline_ms=int(fields["deadline"]),
         expires_ms=int(fields[_EXPIRY]),
@@ -104,9 +120,26 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
 
 
 def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
-    """Make a batch's record of its size, its creation, its deadline and its expiry."""
-    size, created_ms, deadline_ms, expires_ms = (int(value or 0) for value in values)
-    return BatchRecord(tenant, batch_id, size, created_ms, deadline_ms, expires_ms)
+    """Make a batch's record of its size, its creation, its deadline, its metadata and its expiry."""
+    size, created_ms, deadline_ms, metadata, expires_ms = values
+    return BatchRecord(
+        tenant=tenant,
+        batch_id=batch_id,
+        size=int(size or 0),
+        created_ms=int(created_ms or 0),
+        deadline_ms=int(deadline_ms or 0),
+        expires_ms=int(expires_ms or 0),
+        metadata=None if metadata is None else json.loads(read_text(metadata)),
+    )
+
+
+def _read_attempts(text: str) -> tuple[Attempt, ...]:
+    """Read `start:end:code;` for each attempt, as prelude.lua writes it."""
+    tries = [each.split(":") for each in text.split(";") if each]
+    return tuple(
+        Attempt(int(started), int(ended) if ended else None, FailureCode(code) if code else None)
+        for started, ended, code in tries
+    )
 
 
 def _read_answer(text: str | None, finish_reason: str | None, usage: str | None) -> Answer | None:

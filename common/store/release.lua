@@ -16,9 +16,10 @@ end
 
 -- The claim has counted this attempt, so taking it back never goes below zero.
 local attempt = refund and record.attempt - 1 or record.attempt
+local attempts = refund and without_running(record.attempts) or with_end(record.attempts, now, code or '')
 redis.call('HDEL', KEYS[1], 'owner', 'lease', 'partial')
 set(KEYS[1], {
-  status = 'queued', attempt = attempt, progress = 0, past_owner = owner, waiting_on = waiting_on, last_code = code,
-  updated = now,
+  status = 'queued', attempt = attempt, attempts = attempts, progress = 0, past_owner = owner, waiting_on = waiting_on,
+  last_code = code, updated = now,
 })
 return 'released'

@@ -48,6 +48,7 @@ class TaskStore:
                 batch.deadline_in_ms,
                 batch.retention_ms,
                 keys.SENDING_LEASE_MS,
+                records.write_metadata(batch.metadata),
                 *_names(batch),
             ],
         )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskStatus
+from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus
 
 type Body = dict[str, Any]
 
@@ -28,6 +28,8 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.STREAM_CUT: "The model's answer stopped in the middle.",
     FailureCode.UNREADABLE_ANSWER: "The model's answer was not what its protocol says.",
     FailureCode.WORKER_STOPPED: "The worker's time ran out while the answer was under way.",
+    FailureCode.WORKER_LOST: "The worker that held the task was never heard of again.",
+    FailureCode.CANCELLED: "The task was taken back while the answer was under way.",
     FailureCode.BAD_REQUEST: "The model refused the request as malformed; look at its messages and params.",
     FailureCode.UNAUTHORIZED: "The model refused the service's key; tell whoever runs this service.",
     FailureCode.FORBIDDEN: "The service's key may not use this model.",
@@ -59,7 +61,7 @@ def show_task(record: TaskRecord) -> Body:
         "status": record.status,
         "progress": record.progress,
         "model": record.model,
-        "attempts": record.attempts,
+        "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
         "result": answer.text if answer else None,
         "finish_reason": answer.finish_reason if answer else None,
@@ -73,7 +75,7 @@ def show_task(record: TaskRecord) -> Body:
         "deadline_at": time_of(record.deadline_ms),
         "expires_at": time_of(record.expires_ms),
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return _known(body)
 
 
 def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms: int) -> Body:
@@ -101,6 +103,7 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         "created_at": time_of(batch.created_ms),
         "deadline_at": time_of(batch.deadline_ms),
         "expires_at": time_of(batch.expires_ms),
+        **({"metadata": batch.metadata} if batch.metadata is not None else {}),
     }
 
 
@@ -111,6 +114,16 @@ def time_of(milliseconds: int | None) -> str | None:
     # Not from a float: 1.001 s would come out as 1.000.
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _show_attempt(attempt: Attempt) -> Body:
+    return _known(
+        {"started_at": time_of(attempt.started_ms), "ended_at": time_of(attempt.ended_ms), "code": attempt.code}
+    )
+
+
+def _known(body: Body) -> Body:
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def _error(record: TaskRecord) -> Body | None:

@@ -41,7 +41,7 @@ async def submit() -> Response[str]:
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
     call = read_call(document, settings.limits)
     repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
-    accepted = await submission.accept(tenant, call.prompts, call.deadline_seconds, repeatable)
+    accepted = await submission.accept(tenant, call.prompts, call.deadline_seconds, repeatable, call.metadata)
     if not accepted.replayed:
         telemetry.count("TasksSubmitted", len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)

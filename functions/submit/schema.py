@@ -17,6 +17,12 @@ MOST_LINKED: Final = 50
 
 type Text = Annotated[str, Meta(min_length=1)]
 type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+type Metadata = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
+    Meta(max_length=16),
+]
+"""As the model's own API takes it: up to 16 pairs, names of up to 64 characters, values of up to 512."""
+
 type Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
@@ -39,6 +45,7 @@ class CallBody(Struct, frozen=True, kw_only=True):
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None
+    metadata: Metadata | None = None
     deadline_seconds: Annotated[int, Meta(ge=1)] | None = None
 
 

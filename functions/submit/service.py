@@ -6,7 +6,7 @@ expires unseen, for nobody was given its id. After the message: a task that runs
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -103,8 +103,9 @@ class Submission:
         prompts: Sequence[Prompt],
         deadline_seconds: int,
         repeatable: Repeatable | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Accepted:
-        """Record and send one task for each prompt.
+        """Record and send one task for each prompt; `metadata` is kept with the batch.
 
         Raises:
             KeyInUse, KeyReused: the Idempotency-Key belongs to another request.
@@ -119,6 +120,7 @@ class Submission:
             deadline_in_ms=deadline_seconds * 1000,
             retention_ms=self._retention_ms,
             digest=repeatable.digest if repeatable else None,
+            metadata=metadata,
         )
         refs = tuple(TaskRef(tenant, batch.batch_id, index) for index in range(batch.size))
 

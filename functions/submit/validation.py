@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -37,10 +37,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Hold a valid call: at least one prompt, and the seconds until the deadline."""
+    """Hold a valid call: at least one prompt, the seconds until the deadline, and what the caller notes of it."""
 
     prompts: tuple[Prompt, ...]
     deadline_seconds: int
+    metadata: dict[str, str] | None = field(default=None, repr=False)
 
 
 def read_call(document: object, limits: Limits) -> Call:
@@ -67,7 +68,7 @@ def read_call(document: object, limits: Limits) -> Call:
             f"must be at most {limits.most_deadline_seconds}", pointer="/deadline_seconds", code="invalid_value"
         )
     _check_common(body, "", limits)
-    return Call(tuple(_prompts(body, limits)), deadline)
+    return Call(tuple(_prompts(body, limits)), deadline, body.metadata)
 
 
 def read_repeatable(key: str | None, document: object) -> Repeatable | None:

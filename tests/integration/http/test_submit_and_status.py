@@ -44,6 +44,13 @@ def test_every_link_of_an_answer_leads_somewhere(api: Api) -> None:
     assert [task["task_id"] for task in tasks.body["tasks"]] == answer.body["task_ids"]
 
 
+def test_a_batch_shows_what_its_caller_noted_of_it(api: Api) -> None:
+    answer = api.post({"prompts": ["a"], "metadata": {"campaign": "spring"}})
+
+    assert api.get(f"batches/{answer.body['batch_id']}").body["metadata"] == {"campaign": "spring"}
+    assert "metadata" not in api.get(f"batches/{api.post({'prompts': ['a']}).body['batch_id']}").body
+
+
 def test_a_task_is_shown_alone_as_among_others(api: Api) -> None:
     [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
 
@@ -115,7 +122,8 @@ def test_a_result_is_readable_once_a_worker_has_written_it(api: Api, queue: Queu
 
     assert (answer.body["status"], answer.body["progress"], answer.body["result"]) == ("completed", 100, "Ha 😀\0")
     assert answer.body["truncated"] is True
-    assert answer.body["attempts"] == 1
+    [attempt] = answer.body["attempts"]
+    assert set(attempt) == {"started_at", "ended_at"}
     assert "Retry-After" not in answer.headers
     batch = api.get(f"batches/{task_id.rpartition('-')[0]}")
     assert (batch.body["status"], batch.body["progress"]) == ("ended", 100)

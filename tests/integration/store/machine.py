@@ -480,7 +480,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert (record.ended_ms is not None) == ended
         assert (record.waiting_on is not None) == (record.status is TaskStatus.QUEUED)
         assert record.partial is None or record.status is TaskStatus.PROCESSING
-        assert record.attempts <= MAX_ATTEMPTS
+        assert len(record.attempts) <= MAX_ATTEMPTS
+        running = [attempt for attempt in record.attempts if attempt.ended_ms is None]
+        assert running == ([record.attempts[-1]] if record.status is TaskStatus.PROCESSING else [])
+        assert all(attempt.started_ms <= (attempt.ended_ms or self.now_ms) for attempt in record.attempts)
         if ended:
             assert record.expires_ms == (record.ended_ms or 0) + RETENTION_MS, "readable for its retention"
         else:

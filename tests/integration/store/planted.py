@@ -29,7 +29,7 @@ PLANTED: Final = (
     Fault("claim does not count the attempt", "claim", "attempt = record.attempt + 1", "attempt = record.attempt"),
     Fault("claim has no limit of attempts", "claim", "record.attempt >= max_attempts", "false"),
     Fault("claim allows one attempt more", "claim", "record.attempt >= max_attempts", "record.attempt > max_attempts"),
-    Fault("claim ignores the deadline", "claim", "apply_deadline(KEYS[1], record, by)", ""),
+    Fault("claim ignores the deadline", "claim", "apply_time(KEYS[1], record, by)", ""),
     Fault("claim takes an ended task", "claim", "if is_terminal(record) then", "if false then"),
     Fault("claim lets a late copy take a released task", "claim", "or record.past_owner == owner", ""),
     Fault("claim lets a late copy renew its lease", "claim", "record.owner == owner or record.past", "record.past"),
@@ -38,6 +38,8 @@ PLANTED: Final = (
     Fault("claim moves the start", "claim", "'HSETNX', KEYS[1], 'started'", "'HSET', KEYS[1], 'started'"),
     Fault("claim keeps the former partial text", "claim", "'partial', 'waiting_on'", "'waiting_on'"),
     Fault("claim keeps the former progress", "claim", ", progress = 0", ""),
+    Fault("claim leaves its attempt unlisted", "claim", "attempts = with_attempt(record.attempts), ", ""),
+    Fault("claim does not say why the last worker's was the last", "claim", ", last_code = last_code", ""),
     # release
     Fault("release needs no owner", "release", "if record.owner ~= owner", "if record.status ~= 'processing'"),
     Fault("release repeats its refund", "release", "if record.past_owner == owner then return 'released' end", ""),
@@ -49,7 +51,9 @@ PLANTED: Final = (
     Fault("release has no limit of attempts", "release", "record.attempt >= max_attempts", "false"),
     Fault("release forgets how its last attempt ended", "release", "if record.ended_by == by", "if false"),
     Fault("release keeps the partial text", "release", "'lease', 'partial'", "'lease'"),
+    Fault("release lists a refunded attempt", "release", "refund and without_running(record.attempts) or ", ""),
     # complete
+    Fault("complete lists no attempt of a lost record", "complete", "1, with_attempt('')", "1, ''"),
     Fault("complete overwrites an end", "complete", "if is_terminal(record) then return 'already' end", ""),
     Fault("complete denies its own repeat", "complete", "if record.ended_by == by", "if false"),
     Fault("complete loses the answer", "complete", "result = ARGV[8],", ""),
@@ -71,7 +75,7 @@ PLANTED: Final = (
     Fault("progress reaches 100 unfinished", "progress", "highest_unfinished = 99", "highest_unfinished = 100"),
     Fault("progress needs no owner", "progress", "record.owner ~= ARGV[1]", "record.status ~= 'processing'"),
     # read
-    Fault("read ignores the deadline", "read", "apply_deadline(key, record, 'deadline')", ""),
+    Fault("read ignores the deadline", "read", "apply_time(key, record, 'deadline')", ""),
     # create
     Fault("create takes its own repeat for another", "create", "if found[5] == nonce then", "if false then"),
     Fault("create ignores the digest", "create", "or (known_digest and known_digest ~= digest)", ""),
@@ -85,6 +89,11 @@ PLANTED: Final = (
     Fault("a deadline comes late", "prelude", "now >= record.deadline", "now > record.deadline"),
     Fault("a deadline changes an end", "prelude", "not is_terminal(record) and now >=", "now >="),
     Fault("a deadline ends when it is noticed", "prelude", "'failed', record.deadline, by", "'failed', now, by"),
+    Fault("an end leaves its attempt running", "prelude", "fields.attempts = with_end(record.attempts, at, how)", ""),
+    Fault(
+        "an end tells the task's code for the attempt's", "prelude", "fields.last_code or fields.code", "fields.code"
+    ),
+    Fault("an attempt outlives its lease", "prelude", "record.attempts = with_end(record.attempts, math", "math"),
     Fault("an end keeps its first expiry", "prelude", "redis.call('PEXPIREAT', key, at + record.retention)", ""),
     Fault("an end keeps the partial text", "prelude", "'lease', 'partial'", "'lease'"),
     Fault("a batch is not rebuilt", "prelude", "redis.call('EXISTS', KEYS[2]) == 0", "false"),

@@ -34,7 +34,7 @@ async def test_a_new_batch_is_queued_task_by_task(harness: Harness) -> None:
         ref=refs[0],
         status=TaskStatus.QUEUED,
         progress=0,
-        attempts=0,
+        attempts=(),
         created_ms=START_MS,
         deadline_ms=DEADLINE_MS,
         expires_ms=DEADLINE_MS + RETENTION_MS,
@@ -46,6 +46,25 @@ async def test_a_new_batch_is_queued_task_by_task(harness: Harness) -> None:
     assert await harness.store.read_batch(TENANT, batch.batch_id) == BatchRecord(
         TENANT, batch.batch_id, 2, START_MS, DEADLINE_MS, DEADLINE_MS + RETENTION_MS
     )
+
+
+async def test_a_batch_keeps_what_its_caller_noted_until_redis_loses_it(harness: Harness) -> None:
+    # GIVEN a keyed batch with metadata that Redis lost and a message rebuilt without them
+    metadata = {"campaign": "spring", "é\x00": ""}
+    noted = replace(KEYED, metadata=metadata)
+    tasks = tasks_of(noted, await harness.store.create(noted))
+    known = await harness.store.read_batch(TENANT, KEYED_ID)
+    assert known is not None
+    assert known.metadata == metadata
+    await harness.lose_batch(TENANT, KEYED_ID)
+    await harness.store.claim(lease_of(tasks[0]))
+    rebuilt = await harness.store.read_batch(TENANT, KEYED_ID)
+    assert rebuilt is not None
+    assert rebuilt.metadata is None
+
+    # WHEN its request is repeated THEN they are there again
+    await harness.store.create(noted)
+    assert await harness.store.read_batch(TENANT, KEYED_ID) == known
 
 
 async def test_a_batch_of_the_largest_usual_size_is_created_and_read_in_order(harness: Harness) -> None:

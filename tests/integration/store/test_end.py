@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
+from common.tasks import Answer, Attempt, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
 from common.transitions import ClaimOutcome, EndOutcome, ProgressNote
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
@@ -51,7 +51,7 @@ async def test_a_completed_task_has_its_answer(harness: Harness) -> None:
         ref=task.ref,
         status=TaskStatus.COMPLETED,
         progress=100,
-        attempts=1,
+        attempts=(Attempt(START_MS, START_MS + 100),),
         created_ms=START_MS,
         deadline_ms=task.deadline_ms,
         expires_ms=START_MS + 100 + RETENTION_MS,
@@ -73,6 +73,52 @@ async def test_a_failed_task_has_its_codes(harness: Harness) -> None:
     assert (record.status, record.progress, record.partial) == (TaskStatus.FAILED, 60, None)
     assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.TIMEOUT)
     assert (record.ended_ms, record.expires_ms) == (START_MS + 100, START_MS + 100 + RETENTION_MS)
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("complete", None),
+        ("fail", FailureCode.CONTENT_POLICY),
+        ("cancel", FailureCode.CANCELLED),
+    ],
+)
+async def test_the_end_of_a_task_ends_its_running_attempt(harness: Harness, how: str, code: FailureCode | None) -> None:
+    task = await processing(harness)
+
+    await end(harness, task, how)
+
+    assert (await read_one(harness, task.ref)).attempts == (Attempt(START_MS, START_MS + 100, code),)
+
+
+async def test_an_attempt_ends_as_its_call_did_and_not_as_its_task(harness: Harness) -> None:
+    task = await processing(harness)
+
+    await harness.store.fail(lease_of(task), FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
+
+    assert (await read_one(harness, task.ref)).attempts == (Attempt(START_MS, START_MS + 100, FailureCode.TIMEOUT),)
+
+
+@pytest.mark.parametrize("how", ["dead_letter", "cancel", "deadline"])
+async def test_an_attempt_whose_worker_died_ended_with_its_lease(harness: Harness, how: str) -> None:
+    task = await processing(harness)
+    await harness.advance(DEADLINE_IN_MS if how == "deadline" else LEASE_MS + 1)
+
+    if how != "deadline":
+        await end(harness, task, how)
+
+    record = await read_one(harness, task.ref)
+    assert record.status.is_terminal
+    assert record.attempts == (Attempt(START_MS, START_MS + LEASE_MS, FailureCode.WORKER_LOST),)
+
+
+async def test_a_late_answer_ends_its_attempt_well(harness: Harness) -> None:
+    task = await processing(harness)
+    await harness.advance(LEASE_MS)
+
+    await harness.store.complete(lease_of(task), ANSWER)
+
+    assert (await read_one(harness, task.ref)).attempts == (Attempt(START_MS, START_MS + 100 + LEASE_MS),)
 
 
 @pytest.mark.parametrize("how", ["complete", "fail", "cancel"])
@@ -130,7 +176,8 @@ async def test_an_answer_is_taken_from_an_owner_that_has_released(harness: Harne
 
     assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
     record = await read_one(harness, task.ref)
-    assert (record.status, record.attempts, record.waiting_on) == (TaskStatus.COMPLETED, 1, None)
+    assert (record.status, record.waiting_on) == (TaskStatus.COMPLETED, None)
+    assert record.attempts == (Attempt(START_MS + 100, START_MS + 100),), "when it began went with its refund"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +199,7 @@ async def test_an_end_rebuilds_a_lost_record_and_its_batch(harness: Harness, how
     record = await read_one(harness, task.ref)
     assert (record.status, record.created_ms, record.model) == (status, START_MS, "gpt-test")
     assert (record.ended_ms, record.expires_ms) == (START_MS + 100, START_MS + 100 + RETENTION_MS)
-    assert record.attempts == (1 if how == "complete" else 0)
+    assert len(record.attempts) == (1 if how == "complete" else 0)
     assert await harness.store.read_batch(TENANT, task.ref.batch_id) == batch
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.store.keys import LATE_CLAIM_WAIT_MS
-from common.tasks import Answer, FailureCode, TaskStatus, WaitingOn
+from common.tasks import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
@@ -36,7 +36,8 @@ async def test_a_claim_takes_a_queued_task(harness: Harness) -> None:
 
     assert claim == Claim(ClaimOutcome.CLAIMED, attempt=1, now_ms=START_MS + 10)
     record = await read_one(harness, task.ref)
-    assert (record.status, record.attempts, record.progress) == (TaskStatus.PROCESSING, 1, 0)
+    assert (record.status, record.progress) == (TaskStatus.PROCESSING, 0)
+    assert record.attempts == (Attempt(START_MS),)
     assert (record.started_ms, record.updated_ms, record.ended_ms) == (START_MS + 10, START_MS + 10, None)
     assert (record.waiting_on, record.partial) == (None, None)
 
@@ -63,7 +64,7 @@ async def test_a_live_lease_makes_others_wait_for_what_is_left_of_it(harness: Ha
     busy = await harness.store.claim(lease_of(task, "owner-b"))
 
     assert busy == Claim(ClaimOutcome.BUSY, 1, START_MS + 5_000, wait_ms=LEASE_MS - 5_000)
-    assert (await read_one(harness, task.ref)).attempts == 1
+    assert len((await read_one(harness, task.ref)).attempts) == 1
 
 
 async def test_a_lease_that_is_over_is_taken_by_the_next_claim(harness: Harness) -> None:
@@ -76,7 +77,11 @@ async def test_a_lease_that_is_over_is_taken_by_the_next_claim(harness: Harness)
 
     assert claim == Claim(ClaimOutcome.CLAIMED, 2, START_MS + LEASE_MS)
     record = await read_one(harness, task.ref)
-    assert (record.attempts, record.progress, record.partial) == (2, 0, None)
+    assert (record.progress, record.partial) == (0, None)
+    assert record.attempts == (
+        Attempt(START_MS, START_MS + LEASE_MS, FailureCode.WORKER_LOST),
+        Attempt(harness.now_ms),
+    )
     assert record.started_ms == START_MS
     assert record.updated_ms == START_MS + LEASE_MS
 
@@ -191,7 +196,8 @@ async def test_a_release_queues_the_task_with_its_attempt_counted(harness: Harne
     assert await release(harness, lease_of(task)) is ReleaseOutcome.RELEASED
 
     record = await read_one(harness, task.ref)
-    assert (record.status, record.attempts) == (TaskStatus.QUEUED, 1)
+    assert record.status is TaskStatus.QUEUED
+    assert record.attempts == (Attempt(START_MS, START_MS + 7, FailureCode.TIMEOUT),)
     assert (record.progress, record.partial) == (0, None)
     assert (record.last_code, record.code) == (FailureCode.TIMEOUT, None)
     assert (record.waiting_on, record.updated_ms) == (WaitingOn.PROVIDER, START_MS + 7)
@@ -208,7 +214,8 @@ async def test_a_release_with_a_refund_gives_the_attempt_back_once(harness: Harn
     for _ in range(3):
         assert await release(harness, lease_of(task, "owner-b"), refund=True, code=None) is ReleaseOutcome.RELEASED
     record = await read_one(harness, task.ref)
-    assert (record.attempts, record.last_code) == (1, FailureCode.TIMEOUT)
+    assert record.attempts == (Attempt(START_MS, START_MS, FailureCode.TIMEOUT),)
+    assert record.last_code is FailureCode.TIMEOUT
 
 
 async def test_waiting_with_a_refund_never_uses_up_the_attempts(harness: Harness) -> None:
@@ -242,7 +249,11 @@ async def test_a_release_of_the_last_attempt_fails_the_task(harness: Harness) ->
     for _ in range(2):
         assert await release(harness, last, code=FailureCode.SERVER_ERROR) is ReleaseOutcome.EXHAUSTED
     record = await read_one(harness, task.ref)
-    assert (record.status, record.attempts) == (TaskStatus.FAILED, MAX_ATTEMPTS)
+    assert record.status is TaskStatus.FAILED
+    assert [attempt.code for attempt in record.attempts] == [
+        *[FailureCode.TIMEOUT] * (MAX_ATTEMPTS - 1),
+        FailureCode.SERVER_ERROR,
+    ]
     assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.SERVER_ERROR)
     assert (record.ended_ms, record.waiting_on) == (START_MS, None)
 

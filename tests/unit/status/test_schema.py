@@ -6,6 +6,7 @@ import pytest
 
 from common.tasks import (
     Answer,
+    Attempt,
     BatchRecord,
     FailureCode,
     TaskRecord,
@@ -23,7 +24,7 @@ QUEUED = TaskRecord(
     ref=TaskRef("acme", BATCH, 7),
     status=TaskStatus.QUEUED,
     progress=0,
-    attempts=0,
+    attempts=(),
     created_ms=1_700_000_000_001,
     deadline_ms=1_700_000_060_001,
     expires_ms=1_700_086_460_001,
@@ -33,7 +34,10 @@ COMPLETED = replace(
     QUEUED,
     status=TaskStatus.COMPLETED,
     progress=100,
-    attempts=1,
+    attempts=(
+        Attempt(1_700_000_001_000, 1_700_000_001_500, FailureCode.TIMEOUT),
+        Attempt(1_700_000_002_000, 1_700_000_002_500),
+    ),
     custom_id="mine",
     started_ms=1_700_000_001_000,
     ended_ms=1_700_000_002_500,
@@ -48,7 +52,7 @@ def test_a_queued_task_shows_what_it_waits_for() -> None:
         "status": "queued",
         "progress": 0,
         "model": "m",
-        "attempts": 0,
+        "attempts": [],
         "waiting_on": "capacity",
         "created_at": "2023-11-14T22:13:20.001Z",
         "deadline_at": "2023-11-14T22:14:20.001Z",
@@ -68,7 +72,11 @@ def test_a_completed_task_shows_its_answer() -> None:
     assert body["result"] == "An answer"
     assert body["finish_reason"] == "stop"
     assert body["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
-    assert (body["custom_id"], body["attempts"], body["progress"]) == ("mine", 1, 100)
+    assert (body["custom_id"], body["progress"]) == ("mine", 100)
+    assert body["attempts"] == [
+        {"started_at": "2023-11-14T22:13:21.000Z", "ended_at": "2023-11-14T22:13:21.500Z", "code": "timeout"},
+        {"started_at": "2023-11-14T22:13:22.000Z", "ended_at": "2023-11-14T22:13:22.500Z"},
+    ]
     assert (body["started_at"], body["ended_at"]) == ("2023-11-14T22:13:21.000Z", "2023-11-14T22:13:22.500Z")
     assert not {"truncated", "error", "partial_result", "waiting_on"} & body.keys()
 

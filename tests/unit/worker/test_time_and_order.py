@@ -94,7 +94,7 @@ def test_at_the_soft_stop_a_running_call_is_released_with_its_attempt_spent(stag
     assert stage.queue.waits == {"long": 0}
     record = stage.record("long")
     assert record is not None
-    assert (record.status, record.attempts) == (TaskStatus.QUEUED, 1)
+    assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 1)
     assert record.last_code is FailureCode.WORKER_STOPPED
 
 
