@@ -50,7 +50,7 @@ end
 
 -- End a task. `ended_by` names the call that did it, so that its repeat gets the same answer.
 local function finish(key, record, status, at, by, fields)
-  local how = status == 'completed' and '' or fields.last_code or fields.code or status
+  local how = status == 'completed' and '' or fields.last_code or fields.code or 'cancelled'
   fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
   fields.attempts = with_end(record.attempts, at, how)
   redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')

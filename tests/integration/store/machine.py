@@ -482,7 +482,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert record.partial is None or record.status is TaskStatus.PROCESSING
         assert len(record.attempts) <= MAX_ATTEMPTS
         running = [attempt for attempt in record.attempts if attempt.ended_ms is None]
-        assert running == ([record.attempts[-1]] if record.status is TaskStatus.PROCESSING else [])
+        assert running == list(record.attempts[-1:] if record.status is TaskStatus.PROCESSING else [])
         assert all(attempt.started_ms <= (attempt.ended_ms or self.now_ms) for attempt in record.attempts)
         if ended:
             assert record.expires_ms == (record.ended_ms or 0) + RETENTION_MS, "readable for its retention"

@@ -93,7 +93,7 @@ PLANTED: Final = (
     Fault(
         "an end tells the task's code for the attempt's", "prelude", "fields.last_code or fields.code", "fields.code"
     ),
-    Fault("an attempt outlives its lease", "prelude", "record.attempts = with_end(record.attempts, math", "math"),
+    Fault("an attempt outlives its lease", "prelude", "'processing' and not is_live", "'ended' and not is_live"),
     Fault("an end keeps its first expiry", "prelude", "redis.call('PEXPIREAT', key, at + record.retention)", ""),
     Fault("an end keeps the partial text", "prelude", "'lease', 'partial'", "'lease'"),
     Fault("a batch is not rebuilt", "prelude", "redis.call('EXISTS', KEYS[2]) == 0", "false"),

@@ -37,7 +37,7 @@ async def test_a_claim_takes_a_queued_task(harness: Harness) -> None:
     assert claim == Claim(ClaimOutcome.CLAIMED, attempt=1, now_ms=START_MS + 10)
     record = await read_one(harness, task.ref)
     assert (record.status, record.progress) == (TaskStatus.PROCESSING, 0)
-    assert record.attempts == (Attempt(START_MS),)
+    assert record.attempts == (Attempt(START_MS + 10),)
     assert (record.started_ms, record.updated_ms, record.ended_ms) == (START_MS + 10, START_MS + 10, None)
     assert (record.waiting_on, record.partial) == (None, None)
 
@@ -126,7 +126,7 @@ async def test_leases_that_run_out_use_up_the_attempts(harness: Harness) -> None
     assert (await harness.store.claim(lease_of(task, "owner-y"))).code is None
     record = await read_one(harness, task.ref)
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
-    assert record.last_code is FailureCode.STREAM_CUT
+    assert record.last_code is FailureCode.WORKER_LOST
     assert (record.ended_ms, record.expires_ms) == (ended_ms, ended_ms + RETENTION_MS)
 
 
