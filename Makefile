@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test check build lock clean
+.PHONY: help setup demo local test faults check build lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -47,6 +47,10 @@ demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
 
 test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+
+# Both of what the marker takes and what it leaves: the choice is ours, so that nothing is left out.
+faults: setup ## Run the whole fault suite and write its table into docs/reliability.md
+	@exec .venv/bin/python -m pytest tests/faults -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
 
 # Nested stacks stand in infra/; `sam validate` sees only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)

@@ -1,5 +1,8 @@
 """All faults, in the order of the table."""
 
 from tests.faults.catalogue_of_kills import KILLS
+from tests.faults.catalogue_of_models import MODELS
+from tests.faults.catalogue_of_queues import QUEUES
+from tests.faults.catalogue_of_redis import REDIS
 
-FAULTS = [*KILLS.faults]
+FAULTS = [*KILLS.faults, *REDIS.faults, *QUEUES.faults, *MODELS.faults]

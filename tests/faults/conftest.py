@@ -8,6 +8,7 @@ from pathlib import Path
 import aioboto3
 import pytest
 import pytest_asyncio
+from aiobotocore.config import AioConfig
 
 from local.aws import OPENAI_KEY_SECRET, credentials
 from local.servers import aws_endpoint, on_free_port, start_ministack
@@ -20,6 +21,12 @@ from tests.infra.stack import Stack, read_template
 
 AT_ONCE = 8
 """Worlds at one time: enough to fill each other's waits on two cores."""
+
+MANY = AioConfig(max_pool_connections=200)
+"""Every poller holds a connection while it waits for messages."""
+
+FAULT_SECONDS = 150
+"""For one fault, from its first task to its last assertion."""
 
 FUNCTIONS = {"worker": "WorkerFunction", "submit": "SubmitFunction", "status": "StatusFunction", "dead_letter": "DeadLetterFunction"}
 
@@ -48,7 +55,7 @@ async def site() -> AsyncIterator[Site]:
             session = aioboto3.Session("test", "test", region_name="us-east-1")
             async with (
                 session.client("secretsmanager", endpoint_url=aws_endpoint(port)) as secrets_manager,
-                session.client("sqs", endpoint_url=aws_endpoint(port)) as sqs,
+                session.client("sqs", endpoint_url=aws_endpoint(port), config=MANY) as sqs,
                 Lambda.running(folder) as functions,
             ):
                 await secrets_manager.create_secret(Name=OPENAI_KEY_SECRET, SecretString="sk-made-up")
@@ -77,7 +84,12 @@ class Suite:
 
     async def _run(self, fault: Fault) -> Row:
         async with self._places, World.open(self._site, fault.timing) as world:
-            row = self.rows[fault.name] = await strike(fault, world)
+            try:
+                async with asyncio.timeout(FAULT_SECONDS):
+                    row = await strike(fault, world)
+            except (AssertionError, TimeoutError) as error:
+                row = Row(fault.name, wrong=[f"{type(error).__name__} {error}"], logs=world.logs())
+            self.rows[fault.name] = row
             return row
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.faults.model import answer_to
 from tests.faults.world import TERMINAL, Timing, World
+
+MAX_ATTEMPTS: Final = 3
 
 type Play = Callable[[World], Awaitable[None]]
 
@@ -74,7 +77,7 @@ class Catalogue:
 
         def enter(play: Play) -> Play:
             bounds = (calls, calls) if isinstance(calls, int) else calls
-            assert because or (bounds[0] == bounds[1] and at_once == 1), "a bound needs its reason"
+            assert because or (bounds[0] == bounds[1] <= MAX_ATTEMPTS and at_once == 1), "a bound needs its reason"
             allowed = frozenset({ends} if isinstance(ends, str) else ends)
             self.faults.append(
                 Fault(name, play, allowed, bounds, timing or Timing(), because, at_once, lost, leaving, quick)

@@ -21,6 +21,7 @@ class Moment:
         self._left = nth * (1 + again)
         self._over = asyncio.Event()
         self._happened = asyncio.Event()
+        self._striking: asyncio.Task[None] | None = None
 
     async def arrive(self) -> bool:
         """Wait for the deed, and tell whether this one was held for it; who comes later passes."""
@@ -29,21 +30,20 @@ class Moment:
         self._left -= 1
         over = self._over
         if self._left % self._nth == 0:
-            await do(self._deed)
-            over.set()
             self._over = asyncio.Event()
-            if not self._left:
-                self._happened.set()
+            # A task of its own: a deed that kills a client cancels the server's work for it, and that may be us.
+            self._striking = asyncio.create_task(self._strike(over))
         await over.wait()
         return True
+
+    async def _strike(self, over: asyncio.Event) -> None:
+        outcome = self._deed()
+        if asyncio.iscoroutine(outcome):
+            await outcome
+        over.set()
+        if not self._left:
+            self._happened.set()
 
     async def wait(self) -> None:
         """Wait until it has happened, and every repeat of it too."""
         await self._happened.wait()
-
-
-async def do(deed: Deed) -> None:
-    """Do a deed, whichever kind of function it is."""
-    outcome = deed()
-    if asyncio.iscoroutine(outcome):
-        await outcome

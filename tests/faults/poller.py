@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 BATCH_SIZE: Final = 10
 _WAIT_SECONDS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an environment holds after an invocation: resident bytes and open files, sockets among them."""
+
+    resident: int
+    files: int
 
 
 @dataclass(slots=True)
@@ -31,6 +40,10 @@ class Poller:
     environments: dict[int, Environment] = field(default_factory=dict)
     bodies: dict[str, str] = field(default_factory=dict)
     """Every message that was ever received."""
+    attributes: list[dict[str, str]] = field(default_factory=list)
+    """What came beside each of them."""
+    readings: defaultdict[int, list[Reading]] = field(default_factory=lambda: defaultdict(list))
+    """Of each environment, by its process id."""
     received: int = 0
     reported: int = 0
     deaths: int = 0
@@ -96,6 +109,7 @@ class Poller:
     async def _deliver(self, slot: int, records: list[dict[str, Any]]) -> None:
         self.busy.add(slot)
         self.bodies |= {record["messageId"]: record["body"] for record in records}
+        self.attributes += [record["attributes"] for record in records]
         self.received += len(records)
         await self._tell()
         try:
@@ -123,6 +137,7 @@ class Poller:
                 await environment.close()
             environment = self.environments[slot] = await self.start()
         answer = await environment.invoke(event, self.timeout, kills=self.kills_at_timeout)
+        self.readings[environment.pid].append(Reading(**environment.usage))
         if self.lose_answers:
             self.lose_answers -= 1
             raise Died

@@ -236,10 +236,11 @@ class Proxy:
         finally:
             self.connections -= 1
             self._tasks.discard(task)
+            client.transport.abort()
             await _closed(client)
 
     async def _carry(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        from_server, server = await asyncio.open_connection(HOST, self.upstream, limit=_CHUNK)
+        from_server, server = await asyncio.open_connection(HOST, self.upstream)
         link = Link(client, server)
         self._links.add(link)
         back = asyncio.create_task(self._carry_back(from_server, link))
@@ -250,9 +251,9 @@ class Proxy:
                     await self._carry_on(Exchange(request, link))
         finally:
             self._links.discard(link)
+            server.transport.abort()
             back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
-            await _closed(server)
+            await asyncio.gather(back, _closed(server), return_exceptions=True)
 
     async def _carry_on(self, exchange: Exchange) -> None:
         await self._speaks.wait()
@@ -273,7 +274,6 @@ class Proxy:
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
 

@@ -83,3 +83,25 @@ class Valkey:
         while (await self.ask("INFO", "replication"))["master_link_status"] != "up":
             pass
         await self.ask("REPLICAOF", "NO", "ONE")
+
+    # ── It refuses to write ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def fill(self) -> None:
+        """Be out of memory, under noeviction."""
+        await self.ask("CONFIG", "SET", "maxmemory", 1)
+
+    async def make_room(self) -> None:
+        """Have memory again."""
+        await self.ask("CONFIG", "SET", "maxmemory", 0)
+
+    async def demote(self) -> None:
+        """Be the replica of a server that is gone."""
+        await self.ask("REPLICAOF", HOST, 1)
+
+    async def promote(self) -> None:
+        """Be a primary again."""
+        await self.ask("REPLICAOF", "NO", "ONE")
+
+    async def has_refused(self, kind: str) -> bool:
+        """Tell whether it has answered with an error of this kind."""
+        return f"errorstat_{kind}" in await self.ask("INFO", "errorstats")

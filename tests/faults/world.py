@@ -30,6 +30,7 @@ LOOK_SECONDS: Final = 0.1
 """Between two looks at what sends no events: the queue's depth, the tasks' states."""
 
 _REPEAT_SECONDS: Final = 1
+_IDS_AT_ONCE: Final = 1_000
 
 _NAMES = itertools.count()
 
@@ -170,6 +171,18 @@ class World:
         self.replies.append(reply)
         return reply
 
+    async def replica(self) -> Valkey:
+        """Run a second server, which `fail_over` leads to."""
+        return await self._stack.enter_async_context(Valkey.running(self.folder / "replica"))
+
+    def fail_over(self, replica: Valkey) -> None:
+        """Lose the primary, and go on with the replica."""
+        self.redis.switch(replica.port)
+
+    def forget_what_was_seen(self) -> None:
+        """Take back what was seen of the tasks: Redis is about to lose it."""
+        self.seen.clear()
+
     async def warm(self, function: str) -> None:
         """Have a function ready, so that it can be killed amid its next invocation."""
         self.api[function] = await self.start(function)
@@ -224,7 +237,15 @@ class World:
 
     async def look(self, task_ids: Iterable[str] | None = None) -> dict[str, dict[str, Any]] | None:
         """Ask status for tasks, all accepted ones unless said otherwise; None where it has no answer."""
-        ids = list(self.accepted if task_ids is None else task_ids)
+        found: dict[str, dict[str, Any]] = {}
+        for ids in itertools.batched(self.accepted if task_ids is None else task_ids, _IDS_AT_ONCE, strict=False):
+            part = await self._look(ids)
+            if part is None:
+                return None
+            found |= part
+        return found
+
+    async def _look(self, ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
         event = _event("status.json")
         event |= {"path": "/tasks", "resource": "/tasks", "pathParameters": None}
         event["queryStringParameters"] = {"task_ids": ",".join(ids)}
@@ -277,7 +298,7 @@ class World:
         await self.poll()
         try:
             async with asyncio.timeout(seconds):
-                while not (await self._all_ended() and (leaving or await self._is_empty())):
+                while not ((leaving or await self._is_empty()) and await self._all_ended()):
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             states = await self.look() if self.accepted else {}

@@ -1,0 +1,99 @@
+"""SQS delivers twice, in any order, not at all for a while, or says so of a part only."""
+
+import random
+
+from tests.faults.faults import Catalogue
+from tests.faults.proxy import reset, swallow_the_reply
+from tests.faults.sqs import calls, refuse_the_first_message
+from tests.faults.world import Timing, World
+
+QUEUES = Catalogue()
+fault = QUEUES.fault
+
+# One seed, so that a failing order can be run again.
+_CHANCE = random.Random(6)  # noqa: S311  # an order, no secret
+
+
+async def _shuffled(world: World, times: int) -> None:
+    bodies = await world.take() * times
+    _CHANCE.shuffle(bodies)
+    await world.send(bodies)
+
+
+@fault("each message is delivered three times, in any order, to three workers", calls=1, timing=Timing(workers=3), quick=True)
+async def _(world: World) -> None:
+    await world.submit(10)
+    await _shuffled(world, times=3)
+
+
+@fault("duplicates arrive mid-call", calls=1, timing=Timing(workers=2), quick=True)
+async def _(world: World) -> None:
+    await world.submit()
+
+    async def again() -> None:
+        await world.send(world.worker.bodies.values())
+        await world.worker.until(lambda: world.worker.reported >= 3)
+
+    world.model.when("half", 3, again)
+
+
+@fault("duplicates arrive after a failed call, while the original backs off", calls=2, timing=Timing(workers=2))
+async def _(world: World) -> None:
+    await world.submit(script="500, ok")
+    await world.poll()
+    await world.worker.until(lambda: world.worker.reported >= 3)
+    await world.send(world.worker.bodies.values())
+
+
+@fault("SQS is down at submit", calls=1, quick=True)
+async def _(world: World) -> None:
+    world.aws.refuse()
+    refused = world.new_prompts(3)
+    reply = await world.post(refused)
+    assert reply is not None
+    assert (reply.status, reply.body["code"]) == (503, "queue_unavailable")
+    await world.aws.restore()
+    await world.submit()
+    await world.drain()
+    assert all(world.spent_on(prompt).asked == 0 for prompt in refused)
+
+
+@fault("SQS is down at submit, and the caller repeats with its key", calls=1)
+async def _(world: World) -> None:
+    world.aws.refuse()
+    prompts = world.new_prompts(3)
+    reply = await world.post(prompts, key="k")
+    assert reply is not None
+    assert reply.status == 503
+    await world.aws.restore()
+    await world.accept(prompts, key="k")
+
+
+@fault("SendMessageBatch answers 200 and has not taken one", calls=1, quick=True)
+async def _(world: World) -> None:
+    world.aws.on(calls("SendMessageBatch"), refuse_the_first_message)
+    await world.submit()
+
+
+@fault("SendMessageBatch goes on refusing one", calls=1)
+async def _(world: World) -> None:
+    world.aws.on(calls("SendMessageBatch"), refuse_the_first_message, times=3)
+    refused = world.new_prompts(1)
+    reply = await world.post(refused)
+    assert reply is not None
+    assert reply.status == 503
+    await world.submit()
+    await world.drain()
+    assert all(world.spent_on(prompt).asked == 0 for prompt in refused)
+
+
+@fault("reply of SendMessageBatch lost after it was applied", calls=1)
+async def _(world: World) -> None:
+    world.aws.on(calls("SendMessageBatch"), swallow_the_reply)
+    await world.submit()
+
+
+@fault("SQS takes no change of visibility", calls=2)
+async def _(world: World) -> None:
+    world.aws.on(calls("ChangeMessageVisibilityBatch"), reset, times=float("inf"))
+    await world.submit(script="500, ok")
