@@ -23,7 +23,7 @@ No exception carries prompt or answer text, and nobody decides by an exception's
 Standard library only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from common.tasks import FailureCode
 
@@ -33,18 +33,29 @@ class SluiceError(Exception):
 
 
 class CallerError(SluiceError):
-    """Tell the caller what to change: `code` is stable, `pointer` names the item (RFC 6901), `detail` the rule."""
+    """Tell the caller what to change: `code` is stable, `pointer` names the item (RFC 6901), `detail` the rule.
+
+    `members` are further fields of the answer (RFC 9457, section 3.2).
+    """
 
     status = 400
     code = "invalid_request"
     retry_after: int | None = None
     """Seconds after which the same request may succeed; None where it never will."""
 
-    def __init__(self, detail: str, *, pointer: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        code: str | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> None:
         """Take the rule that was broken, without the offending text."""
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+        self.members = members or {}
         self.code = code or self.code
 
 

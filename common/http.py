@@ -6,7 +6,7 @@ neither sent nor logged: it may quote the caller.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -28,13 +28,14 @@ class NoTenant(SluiceError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Say what went wrong; `errors` names each item at fault, `retry_after` is in seconds."""
+    """Say what went wrong; `errors` names each item at fault, `retry_after` is in seconds, `members` are added."""
 
     status: int
     code: str
     detail: str
     errors: Sequence[Mapping[str, str]] = ()
     retry_after: int | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request_id: str) -> Response[str]:
         """Write it as RFC 9457 asks."""
@@ -45,6 +46,7 @@ class Problem:
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
+            **self.members,
         }
         if self.errors:
             body["errors"] = self.errors
@@ -88,7 +90,7 @@ def refused(error: CallerError) -> Problem:
         if fault.pointer is not None
     ]
     detail = error.detail if not error.pointer else f"{error.pointer}: {error.detail}"
-    return Problem(error.status, error.code, detail, items, error.retry_after)
+    return Problem(error.status, error.code, detail, items, error.retry_after, error.members)
 
 
 def answer(

@@ -19,7 +19,14 @@ STACK = "sluice"
 API_KEY, TENANT = "local", "local"
 API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
 OPENAI_KEY_SECRET = "sluice/openai-api-key"  # noqa: S105 - a name
-FUNCTIONS = ("SubmitFunction", "WorkerFunction", "StatusFunction", "DeadLetterFunction", "AuthorizerFunction")
+FUNCTIONS = (
+    "SubmitFunction",
+    "WorkerFunction",
+    "StatusFunction",
+    "CancelFunction",
+    "DeadLetterFunction",
+    "AuthorizerFunction",
+)
 _GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 _POLL_SECONDS = 0.05
 _DEPLOY_SECONDS = 60
@@ -116,13 +123,14 @@ class Aws:
         # They hold from the next deployment on.
         self._api_gateway.create_deployment(restApiId=api, stageName=stage)
 
-    def set_maximum_concurrency(self, workers: int) -> None:
-        """Say MaximumConcurrency as a number.
+    def set_task_source(self, workers: int, batch_size: int) -> None:
+        """Say the numbers of the event source mapping as numbers.
 
         MiniStack 1.5.33 keeps what a parameter gives as text, and its poller then fails on the comparison.
         """
-        mapping = self._task_mapping()
-        self._lambda.update_event_source_mapping(UUID=mapping, ScalingConfig={"MaximumConcurrency": workers})
+        self._lambda.update_event_source_mapping(
+            UUID=self._task_mapping(), BatchSize=batch_size, ScalingConfig={"MaximumConcurrency": workers}
+        )
 
     def set_deliveries(self, *, enabled: bool) -> None:
         """Let the queue deliver to the workers, or keep what comes."""

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from common.errors import NotFound
 from common.tasks import BatchRecord, TaskRecord, TaskRef, TaskStatus, is_batch_id
-from functions.status.schema import Body, show_batch, show_task, show_unknown
+from common.views import Body, show_batch, show_task, show_unknown
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with, headers and the rest of the body included."""

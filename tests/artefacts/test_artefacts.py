@@ -14,6 +14,7 @@ from tests.artefacts.emulator import PYTHON, Artefacts, Emulator, read_event, ru
 
 FOLDERS = {
     "AuthorizerFunction": "authorizer",
+    "CancelFunction": "cancel",
     "DeadLetterFunction": "dead_letter",
     "StatusFunction": "status",
     "SubmitFunction": "submit",
@@ -22,6 +23,7 @@ FOLDERS = {
 REDIS = ["REDIS_HOST"]
 REQUIRED = {
     "AuthorizerFunction": ["API_KEYS_SECRET"],
+    "CancelFunction": REDIS,
     "DeadLetterFunction": REDIS,
     "StatusFunction": REDIS,
     "SubmitFunction": [*REDIS, "QUEUE_URL", "ALLOWED_MODELS"],
@@ -109,6 +111,23 @@ async def test_the_built_dead_letter_function_ends_a_task(
     assert task["error"]["code"]
 
 
+async def test_the_built_cancel_function_takes_a_task_back(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    async with (
+        start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
+        start(artefacts, "CancelFunction", backends.of("CancelFunction"), tmp_path) as cancel,
+        start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+    ):
+        task_id = await submit(submitting, "A prompt that nobody wants answered any more.")
+        answer = await cancel.invoke({**read_event("cancel_task"), "path": f"/tasks/{task_id}/cancel"})
+        task = await look_up(status, task_id)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"]) == task
+    assert task["status"] == "cancelled"
+    receive(backends, "worker")
+
+
 async def test_the_built_authorizer_knows_a_key_and_refuses_another(
     artefacts: Artefacts, backends: Backends, tmp_path: Path
 ) -> None:
@@ -125,12 +144,15 @@ async def test_the_captured_events_are_understood(artefacts: Artefacts, backends
     async with (
         start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
         start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+        start(artefacts, "CancelFunction", backends.of("CancelFunction"), tmp_path) as cancel,
     ):
         accepted = await submitting.invoke(read_event("submit"))
         found = [(await status.invoke(read_event(name)))["statusCode"] for name in ("status", "task", "batch")]
+        cancelled = [(await cancel.invoke(read_event(name)))["statusCode"] for name in ("cancel_task", "cancel_batch")]
     assert accepted["statusCode"] == 202
     # Nobody has submitted the ids of the events: many are reported one by one, a single one is not there.
     assert found == [200, 404, 404]
+    assert cancelled == [404, 404]
     while backends.sqs.receive_message(QueueUrl=backends.queue_url).get("Messages"):
         backends.sqs.purge_queue(QueueUrl=backends.queue_url)
 
@@ -188,6 +210,7 @@ def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Ar
     ("artefact", "most_kilobytes"),
     [
         ("AuthorizerFunction", 50),
+        ("CancelFunction", 50),
         ("DeadLetterFunction", 50),
         ("StatusFunction", 50),
         ("SubmitFunction", 500),

@@ -107,6 +107,7 @@ def no_environment_holds_a_secret(stack: Stack) -> Complaints:
 
 SETTINGS: dict[str, Callable[[Environment], object]] = {
     "AuthorizerFunction": AuthorizerSettings.from_env,
+    "CancelFunction": RedisSettings.from_env,
     "DeadLetterFunction": RedisSettings.from_env,
     "StatusFunction": StatusSettings.from_env,
     "SubmitFunction": SubmitSettings.from_env,

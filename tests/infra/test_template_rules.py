@@ -45,6 +45,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
 
     assert functions == {
         "AuthorizerFunction",
+        "CancelFunction",
         "DeadLetterFunction",
         "StatusFunction",
         "SubmitFunction",
@@ -55,6 +56,8 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("GET", "/tasks"),
         ("GET", "/tasks/{task_id}"),
         ("GET", "/batches/{batch_id}"),
+        ("POST", "/tasks/{task_id}/cancel"),
+        ("POST", "/batches/{batch_id}/cancel"),
     }
     assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
         ("TaskQueue", "WorkerFunction"),

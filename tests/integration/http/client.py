@@ -34,11 +34,12 @@ class Answer:
 
 
 class Api:
-    """Route requests to the two functions; the tenant is what the authorizer would say."""
+    """Route requests to the functions; the tenant is what the authorizer would say."""
 
-    def __init__(self, submit: Any, status: Any, *, tenant: str) -> None:  # noqa: ANN401  # modules
+    def __init__(self, submit: Any, status: Any, cancel: Any, *, tenant: str) -> None:  # noqa: ANN401  # modules
         self.submit = submit
         self.status = status
+        self.cancel = cancel
         self.tenant = tenant
 
     def post(self, body: object, *, key: str | None = None, tenant: str | None = None) -> Answer:
@@ -67,6 +68,11 @@ class Api:
         """Ask a URL, absolute or relative to the API."""
         url = urljoin(BASE, reference)
         return _answer(url, self.status.lambda_handler(self._event("GET", url, tenant), Context()))
+
+    def take_back(self, reference: str, *, tenant: str | None = None) -> Answer:
+        """Cancel a task or a batch, by a URL such as `tasks/<id>`."""
+        url = urljoin(BASE, f"{reference}/cancel")
+        return _answer(url, self.cancel.lambda_handler(self._event("POST", url, tenant), Context()))
 
     def _event(self, method: str, url: str, tenant: str | None) -> dict[str, Any]:
         parts = urlsplit(url)

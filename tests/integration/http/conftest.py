@@ -66,7 +66,7 @@ def redis(request: pytest.FixtureRequest) -> RedisSettings:
 
 @pytest.fixture
 def api(environment: pytest.MonkeyPatch, queue: Queue, redis: RedisSettings) -> Iterator[Api]:
-    """Start submit and status as Lambda does: their handlers are imported afresh, in this environment."""
+    """Start the functions behind the API as Lambda does: their handlers are imported afresh, in this environment."""
     for name, value in {
         "REDIS_HOST": redis.host,
         "REDIS_PORT": str(redis.port),
@@ -78,10 +78,10 @@ def api(environment: pytest.MonkeyPatch, queue: Queue, redis: RedisSettings) -> 
         "MAX_PROMPT_BYTES": "100000",
     }.items():
         environment.setenv(name, value)
-    submit, status = started("submit"), started("status")
+    submit, status, cancel = started("submit"), started("status"), started("cancel")
     # A tenant of its own for each test: the servers outlive it.
-    yield Api(submit, status, tenant=f"t-{uuid4().hex[:8]}")
-    for function in (submit, status):
+    yield Api(submit, status, cancel, tenant=f"t-{uuid4().hex[:8]}")
+    for function in (submit, status, cancel):
         function.runner.run(function.redis.aclose())
         function.runner.close()
     submit.sqs.close()

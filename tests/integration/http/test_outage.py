@@ -37,3 +37,10 @@ def test_a_known_or_unknown_task_is_a_503_and_never_a_404(api: Api, url: str) ->
 
     assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("what", [f"tasks/{'0' * 36}-0", f"batches/{'0' * 36}"])
+def test_nothing_is_said_to_be_cancelled(api: Api, what: str) -> None:
+    answer = api.take_back(what)
+
+    assert (answer.status, answer.body["code"]) == (503, "store_unavailable")

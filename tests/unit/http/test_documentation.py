@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from common.tasks import TaskStatus, WaitingOn
-from functions.status.schema import SENTENCES
+from common.views import SENTENCES
 from functions.submit.schema import RESERVED_PARAMS, CallBody, PromptBody
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-SOURCES = [ROOT / "common/http.py", *(ROOT / "functions").glob("s*/*.py")]
+BEHIND_THE_API = ("submit", "status", "cancel")
+SOURCES = [
+    ROOT / "common/http.py",
+    *(path for name in BEHIND_THE_API for path in (ROOT / "functions" / name).glob("*.py")),
+]
 CODES = {
     code
     for path in SOURCES

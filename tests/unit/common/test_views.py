@@ -16,7 +16,7 @@ from common.tasks import (
     WaitingOn,
     new_batch_id,
 )
-from functions.status.schema import SENTENCES, show_batch, show_task, time_of
+from common.views import SENTENCES, show_batch, show_task, time_of
 
 BATCH = new_batch_id(1, bytes(16))
 DEADLINE_MS = 2_000

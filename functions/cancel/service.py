@@ -1,0 +1,74 @@
+"""Take tasks back: what has not ended is cancelled, and what has keeps how it ended."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from common.errors import Conflict, NotFound
+from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskRef, TaskStatus, is_batch_id
+from common.transitions import EndOutcome
+from common.views import Body, show_batch, show_task
+
+
+class TaskCanceller(Protocol):
+    """Cancel and read records. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
+        """Cancel tasks that have not ended; one that is cancelled already is ENDED, another end is ALREADY."""
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+
+    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
+        """Read a batch, None for an unknown one."""
+
+
+class AlreadyEnded(Conflict):
+    """The task has a result or a failure, which nothing changes any more."""
+
+    code = "already_ended"
+
+    def __init__(self, status: TaskStatus) -> None:
+        """Take how it ended."""
+        super().__init__(f"the task has ended before: it is {status}", members={"task_status": status})
+
+
+class Cancellation:
+    """Cancel for any tenant; each reaches only its own tasks."""
+
+    def __init__(self, store: TaskCanceller, *, now_ms: Callable[[], int]) -> None:
+        """Take where the records are, and a clock in milliseconds since 1970."""
+        self._store = store
+        self._now_ms = now_ms
+
+    async def task(self, tenant: str, task_id: str) -> Body:
+        """Cancel one task and show it; to repeat it changes nothing.
+
+        Raises:
+            NotFound: the tenant has no such task.
+            AlreadyEnded: it is completed or failed.
+
+        """
+        ref = TaskRef.parse(tenant, task_id)
+        if ref is None:
+            raise NotFound("there is no such task, or its time is over")
+        [outcome] = await self._store.cancel([ref])
+        [record] = await self._store.read([ref])
+        if record is None:
+            raise NotFound("there is no such task, or its time is over")
+        if outcome is EndOutcome.ALREADY:
+            raise AlreadyEnded(record.status)
+        return show_task(record)
+
+    async def batch(self, tenant: str, batch_id: str) -> Body:
+        """Cancel those tasks of a batch that have not ended, and show the batch without its tasks.
+
+        Raises:
+            NotFound: the tenant has no such batch.
+
+        """
+        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
+        if batch is None:
+            raise NotFound("there is no such batch, or its time is over")
+        refs = batch.refs()
+        await self._store.cancel(refs)
+        return show_batch(batch, await self._store.read(refs, with_text=False), self._now_ms())
