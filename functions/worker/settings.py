@@ -8,7 +8,7 @@ from common.errors import SettingError
 from common.settings import Environment, RedisSettings, number, optional_text, text
 from functions.worker.window import margin_of
 
-MOST_CONCURRENCY: Final = 500
+MOST_CONCURRENCY: Final = 1000
 MOST_ATTEMPTS: Final = 10
 MOST_TIMEOUT_SECONDS: Final = 900
 """Lambda's own limit."""

@@ -75,6 +75,19 @@ def concurrency_is_bounded_at_the_event_source(stack: Stack) -> Complaints:
             yield f"{function}: reserved concurrency sends throttled messages to the dead-letter queue"
 
 
+def large_batches_have_a_window(stack: Stack) -> Complaints:
+    """Lambda takes more than ten messages only from a source that collects them for a second or more."""
+    for name, source, _, _ in sources(stack):
+        if int(source["BatchSize"]) > 10 and int(source.get("MaximumBatchingWindowInSeconds", 0)) < 1:
+            yield f"{name}: more than 10 messages without a batching window"
+    rule = stack.source.get("Rules", {}).get("LargeBatchesNeedAWindow", {})
+    asserted = [assertion["Assert"] for assertion in rule.get("Assertions", [])]
+    needs_no_window = {"Fn::Contains": [[str(size) for size in range(1, 11)], {"Ref": "BatchSize"}]}
+    has_window = {"Fn::Not": [{"Fn::Equals": [{"Ref": "BatchingWindow"}, "0"]}]}
+    if {"Fn::Or": [needs_no_window, has_window]} not in asserted:
+        yield "LargeBatchesNeedAWindow: the parameters are not checked"
+
+
 def each_time_is_shorter_than_the_next(stack: Stack) -> Complaints:
     worker = stack.variables("WorkerFunction")
     submit = stack.variables("SubmitFunction")
@@ -191,6 +204,7 @@ RULES = [
     queues_encrypt_what_they_hold,
     only_failed_messages_come_back,
     concurrency_is_bounded_at_the_event_source,
+    large_batches_have_a_window,
     each_time_is_shorter_than_the_next,
     every_function_has_a_log_group_that_ends,
     functions_are_packaged_under_their_own_path,
