@@ -81,12 +81,15 @@ class EndOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProgressNote:
-    """Report how far an answer is: 0 to 99 percent, with the text so far."""
+    """Report how far an answer is: 0 to 99 percent, with the text so far; None where it has not grown.
+
+    A note without text writes nothing: it only asks whether the task is still its owner's.
+    """
 
     ref: TaskRef
     owner: str
     percent: int
-    partial: str = field(repr=False)
+    partial: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

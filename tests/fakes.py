@@ -210,6 +210,8 @@ class FakeStore:
         return True
 
     # ─── A task's end ─────────────────────────────────────────────────────────────────────────────────────────────────
+        if note.partial is None:
+            return True
 
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         ended_by = f"complete:{lease.owner}"

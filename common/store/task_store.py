@@ -125,9 +125,13 @@ class TaskStore:
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """
         calls = [
-            Call("progress", [keys.task_key(note.ref)], [note.owner, note.percent, records.write_text(note.partial)])
+            Call(
+                "progress", [keys.task_key(note.ref)], [note.owner, note.percent, records.write_optional(note.partial)]
+            )
             for note in notes
         ]
+        A note without text only asks that.
+
         with redis_errors():
             return [answer == 1 for answer in await self._scripts.run_many(self._client, calls)]
 

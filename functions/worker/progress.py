@@ -54,13 +54,13 @@ class Meter:
         self._texts.append(text)
         self._tokens += 1
 
-    def note(self) -> ProgressNote | None:
-        """Say how far the answer is, if it has grown since the last note."""
+    def note(self) -> ProgressNote:
+        """Say how far the answer is, with its text if it has grown since the last note."""
+        percent = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
         if self._tokens == self._noted:
-            return None
+            return ProgressNote(self._ref, self._owner, percent, None)
         self._noted = self._tokens
         self._texts = ["".join(self._texts)]
-        percent = max(1, min(_MOST, 100 * self._tokens // self._expected))
         return ProgressNote(self._ref, self._owner, percent, paired(self._texts[0]))
 
     def lose(self) -> None:
@@ -110,8 +110,11 @@ class ProgressBoard:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has changed. A store that does not answer is passed over: the next note says more anyway."""
-        pairs = [(meter, note) for meter in self._meters if (note := meter.note())]
+        """Write what has changed, and ask after what has not: a cancelled task is dropped though its model is silent.
+
+        A store that does not answer is passed over: the next note says more anyway.
+        """
+        pairs = [(meter, meter.note()) for meter in self._meters]
         if not pairs:
             return
         try:

@@ -327,3 +327,17 @@ async def test_progress_on_a_lost_record_goes_on_and_writes_nothing(harness: Har
 
     assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 50, "Why")]) == [True]
     assert await harness.store.read([task.ref]) == [None]
+
+
+async def test_a_note_without_text_changes_nothing_and_tells_whose_the_task_is(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did")])
+    before = await read_one(harness, task.ref)
+    await harness.advance(1000)
+
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None)]) == [True]
+    assert await read_one(harness, task.ref) == before
+
+    await harness.store.cancel([task.ref])
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None)]) == [False]

@@ -131,6 +131,10 @@ class WorkerEnvironment:
         assert record is not None
         return record
 
+    def cancel(self, prompt: str) -> None:
+        """Take a prompt's task back."""
+        self._on_store(lambda store: store.cancel([self._tasks[prompt].ref]))
+
     def _on_store[Answer](self, use: Callable[[TaskStore], Awaitable[Answer]]) -> Answer:
         async def run() -> Answer:
             client = connect(self.redis)

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -145,6 +146,24 @@ def test_while_an_answer_streams_its_progress_and_its_beginning_can_be_read(envi
     assert all(record.partial and answer.text.startswith(record.partial) for record in seen)
     assert all(0 < record.progress < 100 for record in seen)
     assert environment.record(prompt).progress == 100
+
+
+def test_a_cancel_reaches_a_call_whose_model_is_silent(environment: WorkerEnvironment) -> None:
+    prompt = "[[fault:hang]] forgotten"
+    environment.send(prompt)
+    event = environment.receive()
+    invocation = threading.Thread(target=environment.invoke, args=(event,))
+    invocation.start()
+    assert any(calls_of(environment, prompt) for _ in polled(environment, prompt, invocation))
+
+    environment.cancel(prompt)
+    cancelled_at = time.monotonic()
+    invocation.join(10)
+
+    # One look a second, half a second for the slow machine, and then the invocation's own end.
+    assert time.monotonic() - cancelled_at < 2
+    assert environment.model.calls.in_flight == 0
+    assert environment.record(prompt).status is TaskStatus.CANCELLED
 
 
 def polled(environment: WorkerEnvironment, prompt: str, invocation: threading.Thread) -> Iterator[TaskRecord]:

@@ -1,10 +1,13 @@
 """Progress: real, at most once a second, and never at the cost of an answer."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from common.tasks import TaskStatus
+from common.tasks import Answer, TaskStatus
+from functions.worker.delivery import EndingKind
 from functions.worker.progress import DEFAULT_TOKENS, expected_tokens
 from tests.unit.worker.stage import Stage, answers
 
@@ -26,8 +29,8 @@ def test_progress_counts_pieces_against_the_expected_length_and_shows_the_text_s
     stage.work(stage.delivery("prompt", expected_tokens=90))
 
     notes = [notes[0] for _, notes in stage.store.notes]
-    assert [len(note.partial) for note in notes] == pytest.approx([10, 20, 30, 40], abs=1)
-    assert all(note.percent == 100 * len(note.partial) // 90 for note in notes)
+    assert [len(note.partial or "") for note in notes] == pytest.approx([10, 20, 30, 40], abs=1)
+    assert all(note.percent == 100 * len(note.partial or "") // 90 for note in notes)
 
 
 def test_progress_stays_below_100_until_the_answer_is_recorded(stage: Stage) -> None:
@@ -41,12 +44,32 @@ def test_progress_stays_below_100_until_the_answer_is_recorded(stage: Stage) -> 
     assert record.progress == 100
 
 
-def test_an_answer_that_has_not_grown_is_not_noted_again(stage: Stage) -> None:
-    stage.model.scripts["prompt"] = answers("x", seconds=10, pieces=2)
+def test_an_answer_that_has_not_grown_is_looked_at_without_its_text(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = answers("x", seconds=9, pieces=2)
 
     stage.work(stage.delivery("prompt"))
 
-    assert [at for at, _ in stage.store.notes] == pytest.approx([5], abs=1)
+    seen = [(at, note.percent, note.partial) for at, [note] in stage.store.notes]
+    silent, begun = [(at, 0, None) for at in (1, 2, 3, 4)], [(at, 1, None) for at in (6, 7, 8)]
+    assert seen == [*silent, (5, 1, "x"), *begun]
+
+
+def test_a_cancel_ends_the_call_of_a_model_that_is_silent_within_two_seconds(stage: Stage) -> None:
+    cancelled_at = 10.3
+    cancels: list[asyncio.Task[Any]] = []
+
+    async def hangs(_: Callable[[str], None]) -> Answer:
+        cancel = stage.store.cancel([stage.task("prompt").ref])
+        stage.loop.call_at(cancelled_at, lambda: cancels.append(stage.loop.create_task(cancel)))
+        await asyncio.sleep(100)
+        raise AssertionError("nobody ended the call")
+
+    stage.model.scripts["prompt"] = hangs
+    stage.work(stage.delivery("prompt"))
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.loop.now - cancelled_at <= 2
+    assert stage.model.running == set()
 
 
 def test_a_store_that_takes_no_notes_costs_nothing_but_the_notes(stage: Stage) -> None:
