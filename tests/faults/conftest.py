@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from aiobotocore.config import AioConfig
 
-from local.aws import OPENAI_KEY_SECRET, credentials
+from local.aws import OPENAI_KEY_SECRET
 from local.servers import aws_endpoint, on_free_port, start_ministack
 from tests.faults.catalogue import FAULTS
 from tests.faults.faults import Fault, Row, strike
@@ -28,7 +28,12 @@ MANY = AioConfig(max_pool_connections=200)
 FAULT_SECONDS = 150
 """For one fault, from its first task to its last assertion."""
 
-FUNCTIONS = {"worker": "WorkerFunction", "submit": "SubmitFunction", "status": "StatusFunction", "dead_letter": "DeadLetterFunction"}
+FUNCTIONS = {
+    "worker": "WorkerFunction",
+    "submit": "SubmitFunction",
+    "status": "StatusFunction",
+    "dead_letter": "DeadLetterFunction",
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -95,7 +100,9 @@ class Suite:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def suite(site: Site, request: pytest.FixtureRequest) -> AsyncIterator[Suite]:
-    chosen = [item.callspec.params["fault"] for item in request.session.items if "suite" in getattr(item, "fixturenames", ())]  # type: ignore[attr-defined]
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    params = (test.callspec.params for test in tests if "suite" in test.fixturenames)
+    chosen = [each["fault"] for each in params if isinstance(each["fault"], Fault)]
     running = Suite(site, chosen)
     try:
         yield running

@@ -60,7 +60,7 @@ class Catalogue:
 
     faults: list[Fault] = field(default_factory=list)
 
-    def fault(  # noqa: PLR0913  # each is a word of the sentence
+    def fault(  # each is a word of the sentence
         self,
         name: str,
         *,
@@ -132,9 +132,11 @@ def _judge_spend(fault: Fault, world: World, row: Row) -> None:
     accepted = set(world.accepted.values())
     for prompt in world.prompts:
         spend = world.spent_on(prompt)
-        row.paid_too_often += max(0, spend.paid - (most if prompt in accepted else most))
-        if prompt in accepted and not least <= spend.paid <= most:
-            row.wrong.append(f"a task was paid for {spend.paid} times, and not {least} to {most}")
+        # What was not accepted may cost nothing.
+        at_least, at_most = (least, most) if prompt in accepted else (0, 0)
+        row.paid_too_often += max(0, spend.paid - at_most)
+        if not at_least <= spend.paid <= at_most:
+            row.wrong.append(f"a task was paid for {spend.paid} times, and not {at_least} to {at_most}")
         if spend.most_at_once > fault.at_once:
             row.wrong.append(f"a task was called for {spend.most_at_once} times at once")
-    row.calls = str(least * row.tasks) if least == most else f"{least * row.tasks}–{most * row.tasks}"
+    row.calls = str(least * row.tasks) if least == most else f"{least * row.tasks} to {most * row.tasks}"

@@ -57,10 +57,11 @@ class Environment:
             InvocationFailed: the handler raised.
 
         """
+        trace = f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=1"
         request = {
             "event": event,
             "request_id": secrets.token_hex(16),
-            "trace_id": f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Parent={secrets.token_hex(8)};Sampled=1",
+            "trace_id": trace,
             "ends_at": time.time() + timeout,
         }
         line = b""
@@ -166,5 +167,5 @@ class Lambda:
             line = await reader.readline()
         if not line:
             writer.transport.abort()
-            raise Died(log.read_text())
+            raise Died(f"at its start; {log} says why")
         return Environment(function, json.loads(line)["pid"], reader, writer)

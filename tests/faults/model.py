@@ -170,7 +170,6 @@ async def _drip(model: Model, call: Call) -> web.StreamResponse:
         await _send(response, {"content": "…"})
 
 
-
 async def _cut(model: Model, call: Call) -> web.StreamResponse:
     response = await _halfway(model, call)
     assert call.request.transport is not None

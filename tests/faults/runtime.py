@@ -2,7 +2,7 @@
 
 `python -m tests.faults.runtime` imports the libraries once and forks a child for each order on its input. A child is a
 cold start: it gets an environment, imports the handler, and serves invocations over a Unix socket until that ends or
-somebody kills it. A fork takes 50 ms where a new interpreter takes 1.5 s of a core, and a suite of kills starts hundreds.
+somebody kills it. A fork takes 50 ms where a new interpreter takes 1.5 s of a core, and the suite starts hundreds.
 When the input ends, the whole process group is killed: no child outlives the suite, not even a stopped one.
 """
 
@@ -55,7 +55,8 @@ def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries the children
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         if os.fork() == 0:
             serve(json.loads(line))

@@ -1,4 +1,4 @@
-"""Many tasks through a few warm workers, with faults at a few per cent: nothing grows, and nothing is paid too often."""
+"""Many tasks through a few warm workers, with faults at a few per cent: nothing grows, nothing is paid too often."""
 
 import random
 from collections import Counter
