@@ -6,6 +6,7 @@ SluiceError
 │   ├── InvalidItems         400 or 413, several of these at once
 │   ├── RequestTooLarge      413
 │   ├── NotFound             404
+│   ├── Gone                 410
 │   └── Conflict             409
 ├── Unavailable              nobody, for a while: 503, try again
 │   ├── StoreUnavailable     Redis cannot be reached or refuses to write
@@ -89,6 +90,13 @@ class NotFound(CallerError):
 
     status = 404
     code = "not_found"
+
+
+class Gone(CallerError):
+    """Say that what the caller had under this id is kept no longer."""
+
+    status = 410
+    code = "gone"
 
 
 class Conflict(CallerError):

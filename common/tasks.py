@@ -17,6 +17,9 @@ MAX_BATCH_SIZE: Final = 10_000
 _BIRTH_BYTES: Final = 6
 """A batch id opens with its birth, as in UUIDv7: milliseconds since 1970 in 48 bits."""
 
+SHORTEST_RETENTION_SECONDS: Final = 3_600
+"""A record can be read at least this long after it was made."""
+
 _RANDOM_BYTES: Final = 16
 """And ends with 128 random bits, so that no id can be guessed."""
 
@@ -276,6 +279,14 @@ def batch_id_of_key(tenant: str, idempotency_key: str) -> str:
     """
     digest = hashlib.sha256(f"{len(tenant)}:{tenant}:{idempotency_key}".encode()).digest()
     return "v" + _text_of(digest[: _BIRTH_BYTES + _RANDOM_BYTES])[1:]
+
+
+def birth_of(batch_id: str) -> int | None:
+    """Return when a batch id was made, in milliseconds since 1970; None where it comes from an Idempotency-Key."""
+    if batch_id.startswith("v"):
+        return None
+    # Ten characters are 50 bits, the birth is the first 48 of them.
+    return int(batch_id[:10], 32) >> 2
 
 
 def is_batch_id(text: str) -> bool:

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, overload
 
-from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus
+from common.absence import EXPIRED, NOT_FOUND
+from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 
 type Body = dict[str, Any]
-
-NOT_FOUND: Final = "not_found"
-"""The status of an id that the caller has no task of: never given, another tenant's, or past its time."""
 
 ENDED: Final = "ended"
 """The status of a batch whose every task has ended; how, the counts say."""
@@ -46,9 +44,9 @@ SENTENCES: Final[dict[FailureCode, str]] = {
 """What each code means, for a person."""
 
 
-def show_unknown(task_id: str) -> Body:
-    """Show an id that is no task's."""
-    return {"task_id": task_id, "status": NOT_FOUND}
+def show_absent(task_id: str, status: str) -> Body:
+    """Show an id of which there is no record."""
+    return {"task_id": task_id, "status": status}
 
 
 def show_task(record: TaskRecord) -> Body:
@@ -86,7 +84,7 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
     # A record that Redis has lost is rebuilt from its message, which after the deadline nobody will do any more.
     over = [record.status.is_terminal if record else now_ms > batch.deadline_ms for record in records]
     percents = [100 if ended else record.progress if record else 0 for record, ended in zip(records, over, strict=True)]
-    statuses = [record.status.value if record else NOT_FOUND for record in records]
+    statuses = [record.status.value if record else status_in(batch, now_ms) for record in records]
     if all(over):
         status = ENDED
     elif all(each == TaskStatus.QUEUED for each in statuses):
@@ -99,7 +97,7 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         "status": status,
         "progress": sum(percents) // batch.size,
         "size": batch.size,
-        "counts": {name: counts[name] for name in (*TaskStatus, NOT_FOUND)},
+        "counts": {name: counts[name] for name in (*TaskStatus, NOT_FOUND, EXPIRED)},
         "created_at": time_of(batch.created_ms),
         "deadline_at": time_of(batch.deadline_ms),
         "expires_at": time_of(batch.expires_ms),
@@ -107,6 +105,19 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
     }
 
 
+def status_in(batch: BatchRecord, now_ms: int) -> str:
+    """Return the status of those tasks of a batch that have no record."""
+    # The batch outlives its tasks: it is kept for the same time after its deadline as each of them after its end.
+    retention_ms = batch.expires_ms - batch.deadline_ms
+    return EXPIRED if now_ms >= batch.created_ms + retention_ms else NOT_FOUND
+
+
+@overload
+def time_of(milliseconds: int) -> str: ...
+@overload
+def time_of(milliseconds: None) -> None: ...
+@overload
+def time_of(milliseconds: int | None) -> str | None: ...
 def time_of(milliseconds: int | None) -> str | None:
     """Write a time as RFC 3339, in UTC, with milliseconds; None stays None."""
     if milliseconds is None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from common.errors import Conflict, NotFound
+from common.absence import absent_batch, absent_task
+from common.errors import Conflict
 from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskRef, TaskStatus, is_batch_id
 from common.transitions import EndOutcome
 from common.views import Body, show_batch, show_task
@@ -44,17 +45,17 @@ class Cancellation:
         """Cancel one task and show it; to repeat it changes nothing.
 
         Raises:
-            NotFound: the tenant has no such task.
+            NotFound, Gone: the tenant has no such task, or has it no longer.
             AlreadyEnded: it is completed or failed.
 
         """
         ref = TaskRef.parse(tenant, task_id)
         if ref is None:
-            raise NotFound("there is no such task, or its time is over")
+            raise absent_task(task_id, self._now_ms())
         [outcome] = await self._store.cancel([ref])
         [record] = await self._store.read([ref])
         if record is None:
-            raise NotFound("there is no such task, or its time is over")
+            raise absent_task(task_id, self._now_ms())
         if outcome is EndOutcome.ALREADY:
             raise AlreadyEnded(record.status)
         return show_task(record)
@@ -63,12 +64,12 @@ class Cancellation:
         """Cancel those tasks of a batch that have not ended, and show the batch without its tasks.
 
         Raises:
-            NotFound: the tenant has no such batch.
+            NotFound, Gone: the tenant has no such batch, or has it no longer.
 
         """
         batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
         if batch is None:
-            raise NotFound("there is no such batch, or its time is over")
+            raise absent_batch(batch_id, self._now_ms())
         refs = batch.refs()
         await self._store.cancel(refs)
         return show_batch(batch, await self._store.read(refs, with_text=False), self._now_ms())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import batched
 from typing import Final, Protocol
 
-from common.errors import NotFound
+from common.absence import absent_batch, absent_task, status_of_absent
 from common.tasks import BatchRecord, TaskRecord, TaskRef, TaskStatus, is_batch_id
-from common.views import Body, show_batch, show_task, show_unknown
+from common.views import Body, show_absent, show_batch, show_task, status_in
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with, headers and the rest of the body included."""
@@ -53,22 +53,22 @@ class Lookup:
         """Show one task.
 
         Raises:
-            NotFound: the tenant has no such task.
+            NotFound, Gone: the tenant has no such task, or has it no longer.
 
         """
         [record] = await self._read(tenant, [task_id])
         if record is None:
-            raise NotFound("there is no such task, or its time is over")
+            raise absent_task(task_id, self._now_ms())
         return View(show_task(record), _retry_after([record]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str]) -> View:
         """Show tasks in the order asked; `next` asks for those that did not fit."""
         shown: list[Body] = []
         records: list[TaskRecord | None] = []
-        room = MOST_BYTES
+        room, now_ms = MOST_BYTES, self._now_ms()
         for chunk in batched(task_ids, CHUNK, strict=False):
             for task_id, record in zip(chunk, await self._read(tenant, chunk), strict=True):
-                body = show_task(record) if record else show_unknown(task_id)
+                body = show_task(record) if record else show_absent(task_id, status_of_absent(task_id, now_ms))
                 room -= _size_of(body)
                 if room < 0 and shown:
                     left = ",".join(task_ids[len(shown) :])
@@ -81,18 +81,19 @@ class Lookup:
         """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
 
         Raises:
-            NotFound: the tenant has no such batch.
+            NotFound, Gone: the tenant has no such batch, or has it no longer.
 
         """
         batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
         if batch is None:
-            raise NotFound("there is no such batch, or its time is over")
+            raise absent_batch(batch_id, self._now_ms())
         refs = batch.refs()
         records = await self._store.read(refs, with_text=False)
-        body = show_batch(batch, records, self._now_ms())
+        now_ms = self._now_ms()
+        body = show_batch(batch, records, now_ms)
         end = start + limit
         body["tasks"] = [
-            show_task(record) if record else show_unknown(ref.task_id)
+            show_task(record) if record else show_absent(ref.task_id, status_in(batch, now_ms))
             for ref, record in zip(refs[start:end], records[start:end], strict=True)
         ]
         if end < batch.size:

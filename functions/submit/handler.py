@@ -26,7 +26,6 @@ sqs = boto3.client("sqs", config=CLIENT)
 submission = Submission(
     TaskStore(redis),
     SqsTaskQueue(sqs, settings.queue_url),
-    retention_seconds=settings.retention_seconds,
     warn=telemetry.logger.warning,
 )
 app = resolver(telemetry.logger)
@@ -41,7 +40,7 @@ async def submit() -> Response[str]:
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
     call = read_call(document, settings.limits)
     repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
-    accepted = await submission.accept(tenant, call.prompts, call.deadline_seconds, repeatable, call.metadata)
+    accepted = await submission.accept(tenant, call, repeatable)
     if not accepted.replayed:
         telemetry.count("TasksSubmitted", len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)

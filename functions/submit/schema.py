@@ -9,8 +9,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from common.tasks import TaskStatus
+from common.tasks import SHORTEST_RETENTION_SECONDS, TaskStatus
+from common.views import time_of
 from functions.submit.service import Accepted, Prompt
+
+LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
+"""How long an ended task can be kept, at most."""
+
+MOST_DEADLINE_SECONDS: Final = 9 * 86_400
+"""A day less than TaskQueue keeps a message. SQS has 14 days at most, of which four are the dead-letter queue's."""
 
 MOST_LINKED: Final = 50
 """Tasks in one link: 2,000 characters, which every client and proxy takes."""
@@ -46,7 +53,8 @@ class CallBody(Struct, frozen=True, kw_only=True):
     system: str | None = None
     params: dict[str, Any] | None = None
     metadata: Metadata | None = None
-    deadline_seconds: Annotated[int, Meta(ge=1)] | None = None
+    deadline_seconds: Annotated[int, Meta(ge=1, le=MOST_DEADLINE_SECONDS)] | None = None
+    retention_seconds: Annotated[int, Meta(ge=SHORTEST_RETENTION_SECONDS, le=LONGEST_RETENTION_SECONDS)] | None = None
 
 
 class KnownParams(Struct, frozen=True, kw_only=True):
@@ -111,6 +119,9 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
     batch_id: str
     task_ids: list[str]
     status: str = TaskStatus.QUEUED.value
+    created_at: str
+    deadline_at: str
+    expires_at: str
     tasks: list[AcceptedTask]
     links: dict[str, str]
 
@@ -124,7 +135,15 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
         tasks = [
             AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
         ]
-        return cls(batch_id=accepted.batch_id, task_ids=task_ids, tasks=tasks, links=links)
+        return cls(
+            batch_id=accepted.batch_id,
+            task_ids=task_ids,
+            created_at=time_of(accepted.created_ms),
+            deadline_at=time_of(accepted.deadline_ms),
+            expires_at=time_of(accepted.expires_ms),
+            tasks=tasks,
+            links=links,
+        )
 
     def encode(self) -> str:
         """Write it as JSON."""

@@ -72,40 +72,44 @@ class Repeatable:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Hold a valid call: at least one prompt, and what holds for all of them.
+
+    `deadline_seconds` run from now, `retention_seconds` from a task's end. `metadata` is kept with the batch.
+    """
+
+    prompts: tuple[Prompt, ...]
+    deadline_seconds: int
+    retention_seconds: int
+    metadata: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """Hold the ids of an accepted call, in the order of its prompts; `replayed` if an earlier call had accepted it."""
+    """Hold the ids of an accepted call, in the order of its prompts; `replayed` if an earlier call had accepted it.
+
+    Times are milliseconds since 1970; a task that ends before its deadline expires as much before `expires_ms`.
+    """
 
     batch_id: str
     refs: tuple[TaskRef, ...]
+    created_ms: int
+    deadline_ms: int
+    expires_ms: int
     replayed: bool
 
 
 class Submission:
     """Accept calls for any tenant."""
 
-    def __init__(
-        self,
-        store: BatchWriter,
-        queue: PromptQueue,
-        *,
-        retention_seconds: int,
-        warn: Callable[[str], object],
-    ) -> None:
-        """Take where batches are recorded and tasks are sent, how long an ended task can be read, and who is told."""
+    def __init__(self, store: BatchWriter, queue: PromptQueue, *, warn: Callable[[str], object]) -> None:
+        """Take where batches are recorded and tasks are sent, and who is told of what went half wrong."""
         self._warn = warn
         self._store = store
         self._queue = queue
-        self._retention_ms = retention_seconds * 1000
 
-    async def accept(
-        self,
-        tenant: str,
-        prompts: Sequence[Prompt],
-        deadline_seconds: int,
-        repeatable: Repeatable | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Accepted:
-        """Record and send one task for each prompt; `metadata` is kept with the batch.
+    async def accept(self, tenant: str, call: Call, repeatable: Repeatable | None = None) -> Accepted:
+        """Record and send one task for each prompt.
 
         Raises:
             KeyInUse, KeyReused: the Idempotency-Key belongs to another request.
@@ -115,26 +119,26 @@ class Submission:
         batch = NewBatch(
             tenant=tenant,
             batch_id=batch_id_of_key(tenant, repeatable.key) if repeatable else _random_batch_id(),
-            model_of=tuple(prompt.model for prompt in prompts),
-            custom_id_of=tuple(prompt.custom_id for prompt in prompts),
-            deadline_in_ms=deadline_seconds * 1000,
-            retention_ms=self._retention_ms,
+            model_of=tuple(prompt.model for prompt in call.prompts),
+            custom_id_of=tuple(prompt.custom_id for prompt in call.prompts),
+            deadline_in_ms=call.deadline_seconds * 1000,
+            retention_ms=call.retention_seconds * 1000,
             digest=repeatable.digest if repeatable else None,
-            metadata=metadata,
+            metadata=call.metadata,
         )
         refs = tuple(TaskRef(tenant, batch.batch_id, index) for index in range(batch.size))
 
         created = await self._store.create(batch)
         match created.outcome:
             case CreateOutcome.ACCEPTED:
-                return Accepted(batch.batch_id, refs, replayed=True)
+                return _accepted(batch, refs, created, replayed=True)
             case CreateOutcome.SENDING:
                 raise KeyInUse("this request is being accepted by another call with its Idempotency-Key at this moment")
             case CreateOutcome.CONFLICT:
                 raise KeyReused("this Idempotency-Key came with another request before; take a new one")
             case CreateOutcome.CREATED | CreateOutcome.UNSENT:
-                await self._send(batch, refs, prompts, created)
-        return Accepted(batch.batch_id, refs, replayed=False)
+                await self._send(batch, refs, call.prompts, created)
+        return _accepted(batch, refs, created, replayed=False)
 
     async def _send(
         self,
@@ -176,6 +180,17 @@ class Submission:
             custom_id=prompt.custom_id,
         )
         return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens)
+
+
+def _accepted(batch: NewBatch, refs: tuple[TaskRef, ...], created: Created, *, replayed: bool) -> Accepted:
+    return Accepted(
+        batch_id=batch.batch_id,
+        refs=refs,
+        created_ms=created.created_ms,
+        deadline_ms=created.deadline_ms,
+        expires_ms=created.deadline_ms + batch.retention_ms,
+        replayed=replayed,
+    )
 
 
 def _random_batch_id() -> str:

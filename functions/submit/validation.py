@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from common.errors import CallerError, InvalidRequest, RequestTooLarge
 from functions.submit.body import MAX_ERRORS, pointer_to, refuse_all
 from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody
-from functions.submit.service import Prompt, Repeatable
+from functions.submit.service import Call, Prompt, Repeatable
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -26,22 +26,16 @@ _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued."""
+    """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued.
+
+    Deadline and retention are those of a call that says nothing of them.
+    """
 
     models: tuple[str, ...]
     most_prompts: int
     most_prompt_bytes: int
     deadline_seconds: int
-    most_deadline_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Hold a valid call: at least one prompt, the seconds until the deadline, and what the caller notes of it."""
-
-    prompts: tuple[Prompt, ...]
-    deadline_seconds: int
-    metadata: dict[str, str] | None = field(default=None, repr=False)
+    retention_seconds: int
 
 
 def read_call(document: object, limits: Limits) -> Call:
@@ -62,13 +56,14 @@ def read_call(document: object, limits: Limits) -> Call:
             pointer="/prompts",
             code="too_many_prompts",
         )
-    deadline = limits.deadline_seconds if body.deadline_seconds is None else body.deadline_seconds
-    if deadline > limits.most_deadline_seconds:
+    retention = body.retention_seconds or limits.retention_seconds
+    deadline = body.deadline_seconds or min(limits.deadline_seconds, retention)
+    if deadline > retention:
         raise InvalidRequest(
-            f"must be at most {limits.most_deadline_seconds}", pointer="/deadline_seconds", code="invalid_value"
+            f"must be at most the retention, which is {retention}", pointer="/deadline_seconds", code="invalid_value"
         )
     _check_common(body, "", limits)
-    return Call(tuple(_prompts(body, limits)), deadline, body.metadata)
+    return Call(tuple(_prompts(body, limits)), deadline, retention, body.metadata)
 
 
 def read_repeatable(key: str | None, document: object) -> Repeatable | None:

@@ -70,6 +70,7 @@ FAULTS = [
         rules.dead_letters_outlive_the_queue_they_come_from,
         "DeadLetterQueue",
         _of("TaskQueue", "MessageRetentionPeriod"),
+        1_209_600,
     ),
     Fault(
         rules.dead_letters_outlive_the_queue_they_come_from,
@@ -125,7 +126,12 @@ FAULTS = [
         _of("SubmitFunction", "Environment Variables DEADLINE_SECONDS"),
         "86400",
     ),
-    Fault(rules.each_time_is_shorter_than_the_next, "the deadline", _of("TaskQueue", "MessageRetentionPeriod"), 21_600),
+    Fault(
+        rules.each_time_is_shorter_than_the_next,
+        "the longest deadline",
+        _of("TaskQueue", "MessageRetentionPeriod"),
+        777_600,
+    ),
     Fault(
         rules.each_time_is_shorter_than_the_next,
         "WORKER_TIMEOUT_SECONDS",

@@ -90,7 +90,7 @@ def test_a_caller_sees_tasks_queued_processing_completed_and_failed(api: httpx.C
 
 def test_an_unknown_task_is_not_found_and_does_not_fail_the_call(api: httpx.Client) -> None:
     task_ids = submit(api, "Who is there?")
-    unknown = f"{'0' * 36}-0"
+    unknown = f"{'v' * 36}-0"
 
     tasks = look_up(api, [unknown, *task_ids])
 
@@ -120,6 +120,37 @@ def test_a_body_that_is_no_json_is_refused(api: httpx.Client) -> None:
     answer = api.post("/tasks", content=b'{"prompts": [')
 
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_a_running_task_is_aborted_and_a_queued_one_is_never_asked(stack: Up, api: httpx.Client) -> None:
+    # GIVEN more prompts than the model may be asked at once, with answers that would last half a minute
+    prompts = [f"Cancel {n} [[tokens:600]] [[delay:0.05]]" for n in range(10 * WORKERS)]
+    accepted = api.post("/tasks", json={"prompts": prompts}).json()
+    tasks = eventually(
+        lambda: look_up(api, accepted["task_ids"]),
+        until=lambda tasks: sum("partial_result" in task for task in tasks) >= CONCURRENCY,
+        seconds=ANSWER_SECONDS,
+    )
+    waiting = next(task for task in reversed(tasks) if task["status"] == "queued")
+
+    # WHEN one that waits is cancelled, and then all of them are
+    alone = api.post(f"/tasks/{waiting['task_id']}/cancel")
+    batch = api.post(f"/batches/{accepted['batch_id']}/cancel")
+
+    # THEN the running calls end at once, long before their answers would have
+    assert (alone.status_code, alone.json()["status"]) == (200, "cancelled")
+    assert (batch.status_code, batch.json()["counts"]["cancelled"]) == (200, len(prompts))
+    assert eventually(lambda: stack.calls()["in_flight"], until=lambda count: count == 0, seconds=5) == 0
+    # and when the workers have come to what waited, they have not asked for it
+    [after] = ended(api, submit(api, "Cancel nothing"))
+    assert after["status"] == "completed"
+    tasks = look_up(api, accepted["task_ids"])
+    assert {task["status"] for task in tasks} == {"cancelled"}
+    never_tried = [prompt for prompt, task in zip(prompts, tasks, strict=True) if not task["attempts"]]
+    by_prompt = stack.calls()["by_prompt"]
+    assert isinstance(by_prompt, dict)
+    assert never_tried
+    assert not [prompt for prompt in never_tried if prompt_digest(prompt) in by_prompt]
 
 
 def test_a_flood_is_answered_without_ever_asking_the_model_more_at_once_than_allowed(

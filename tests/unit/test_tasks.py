@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.tasks import MAX_BATCH_SIZE, TRANSITIONS, TaskRef, TaskStatus, batch_id_of_key, is_batch_id, new_batch_id
+from common.tasks import (
+    MAX_BATCH_SIZE,
+    TRANSITIONS,
+    TaskRef,
+    TaskStatus,
+    batch_id_of_key,
+    birth_of,
+    is_batch_id,
+    new_batch_id,
+)
 
 BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
 
@@ -60,6 +69,18 @@ def test_a_key_always_gives_one_id_of_its_own_for_each_tenant(tenant: str, key: 
     assert batch_id == batch_id_of_key(tenant, key)
     assert (batch_id == batch_id_of_key(tenant, other)) == (key == other)
     assert (batch_id == batch_id_of_key(other, key)) == (tenant == other)
+
+
+@given(now_ms=st.integers(0, 2**48 - 1), random=st.binary(min_size=16, max_size=16))
+def test_a_batch_id_tells_its_birth(now_ms: int, random: bytes) -> None:
+    batch_id = new_batch_id(now_ms, random)
+
+    assert birth_of(batch_id) == (None if batch_id.startswith("v") else now_ms)
+
+
+@given(tenant=st.text(), key=st.text())
+def test_the_id_of_a_key_has_no_birth(tenant: str, key: str) -> None:
+    assert birth_of(batch_id_of_key(tenant, key)) is None
 
 
 def test_only_ends_are_terminal() -> None:

@@ -1,6 +1,7 @@
 """The calls of the API end to end: submit and status over SQS and Redis."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,6 +32,30 @@ def test_prompts_are_answered_with_ids_and_put_on_the_queue(api: Api, queue: Que
     assert first.messages == [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Tell me a joke"}]
     assert (second.task.model, second.task.custom_id, second.params) == ("large", "second", {"seed": 1})
     assert first.task.deadline_ms - first.task.created_ms == 21_600_000
+
+
+def test_a_call_may_say_how_long_its_tasks_are_kept(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": ["a"], "deadline_seconds": 60, "retention_seconds": 2_592_000})
+
+    [message] = queue.drain()
+    assert message.task.retention_ms == 2_592_000_000
+    task = api.get(f"tasks/{answer.body['task_ids'][0]}").body
+    batch = api.get(f"batches/{answer.body['batch_id']}").body
+    for name in ("created_at", "deadline_at", "expires_at"):
+        assert answer.body[name] == task[name] == batch[name]
+    kept = datetime.fromisoformat(task["expires_at"]) - datetime.fromisoformat(task["deadline_at"])
+    assert kept == timedelta(days=30)
+
+
+def test_an_id_whose_time_is_over_is_gone(api: Api) -> None:
+    old = "0" * 36
+
+    assert api.get(f"tasks?task_ids={old}-0,{'v' * 36}-0").body["tasks"] == [
+        {"task_id": f"{old}-0", "status": "expired"},
+        {"task_id": f"{'v' * 36}-0", "status": "not_found"},
+    ]
+    for answer in (api.get(f"tasks/{old}-0"), api.get(f"batches/{old}"), api.take_back(f"tasks/{old}-0")):
+        assert (answer.status, answer.body["code"]) == (410, "expired")
 
 
 def test_every_link_of_an_answer_leads_somewhere(api: Api) -> None:

@@ -152,4 +152,12 @@ def test_a_batch_counts_every_status_even_those_of_no_task() -> None:
         "failed": 1,
         "cancelled": 1,
         "not_found": 1,
+        "expired": 0,
     }
+
+
+def test_a_task_of_a_batch_is_expired_when_its_retention_is_over_and_lost_before() -> None:
+    batch = BatchRecord("acme", BATCH, 1, created_ms=1_000, deadline_ms=2_000, expires_ms=7_000)
+
+    assert show_batch(batch, [None], 5_999)["counts"]["not_found"] == 1
+    assert show_batch(batch, [None], 6_000)["counts"]["expired"] == 1

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from common.errors import NotFound
-from common.tasks import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.errors import Gone, NotFound
+from common.tasks import Answer, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
 from common.transitions import Lease
 from functions.status.service import (
     CHUNK,
@@ -18,6 +18,7 @@ from tests.fakes import FakeStore
 
 BATCH = new_batch_id(1, bytes(16))
 NOW_MS = 1_000
+KEYED = batch_id_of_key("acme", "key")
 SIX_MB = 6_291_556
 
 
@@ -25,8 +26,9 @@ class Stage:
     """A batch of a tenant, some of its tasks further than others."""
 
     def __init__(self) -> None:
-        self.store = FakeStore(lambda: NOW_MS)
-        self.lookup = Lookup(self.store, now_ms=lambda: NOW_MS)
+        self.now_ms = NOW_MS
+        self.store = FakeStore(lambda: self.now_ms)
+        self.lookup = Lookup(self.store, now_ms=lambda: self.now_ms)
 
     async def create(self, size: int) -> list[str]:
         await self.store.create(NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
@@ -91,6 +93,24 @@ async def test_an_unknown_batch_is_not_found(stage: Stage, bad: str) -> None:
 
     with pytest.raises(NotFound):
         await stage.lookup.batch("acme", bad, 0, 10)
+
+
+async def test_an_id_that_has_outlived_its_record_is_expired(stage: Stage) -> None:
+    [task_id] = await stage.create(1)
+    unknown = new_batch_id(stage.now_ms, bytes(16))
+    stage.now_ms += 3_600_001
+
+    view = await stage.lookup.tasks("acme", [task_id, f"{unknown}-0", f"{KEYED}-0", f"{task_id}x"])
+
+    assert [task["status"] for task in view.body["tasks"]] == ["expired", "expired", "not_found", "not_found"]
+    for error, ask in (
+        (Gone, stage.lookup.task("acme", task_id)),
+        (Gone, stage.lookup.batch("acme", BATCH, 0, 10)),
+        (NotFound, stage.lookup.task("acme", f"{KEYED}-0")),
+        (NotFound, stage.lookup.batch("acme", KEYED, 0, 10)),
+    ):
+        with pytest.raises(error):
+            await ask
 
 
 async def test_an_answer_says_when_to_ask_again_until_nothing_can_change(stage: Stage) -> None:

@@ -7,7 +7,7 @@ import pytest
 from common.errors import QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
-from functions.submit.service import KeyInUse, KeyReused, Prompt, Repeatable, Submission
+from functions.submit.service import Call, KeyInUse, KeyReused, Prompt, Repeatable, Submission
 from tests.fakes import FakeStore
 
 NOW_MS = 1_000_000
@@ -15,6 +15,7 @@ PROMPTS = [
     Prompt("small", [{"role": "user", "content": "a"}], {"seed": 1}, "first", 50),
     Prompt("large", [{"role": "user", "content": "b"}]),
 ]
+CALL = Call(tuple(PROMPTS), 60, 100)
 KEY = Repeatable("key", "digest")
 
 
@@ -54,7 +55,7 @@ class Stage:
         self.store = Flaky(lambda: NOW_MS)
         self.queue = FakeQueue()
         self.warnings: list[str] = []
-        self.submission = Submission(self.store, self.queue, retention_seconds=100, warn=self.warnings.append)
+        self.submission = Submission(self.store, self.queue, warn=self.warnings.append)
 
     async def statuses(self, refs: Sequence[TaskRef]) -> list[tuple[TaskStatus, FailureCode | None] | None]:
         records = await self.store.read(refs)
@@ -67,7 +68,7 @@ def stage() -> Stage:
 
 
 async def test_an_accepted_call_is_recorded_and_sent_prompt_by_prompt(stage: Stage) -> None:
-    accepted = await stage.submission.accept("acme", PROMPTS, 60)
+    accepted = await stage.submission.accept("acme", CALL)
 
     assert is_batch_id(accepted.batch_id)
     assert not accepted.replayed
@@ -80,7 +81,7 @@ async def test_an_accepted_call_is_recorded_and_sent_prompt_by_prompt(stage: Sta
 
 
 async def test_the_message_carries_the_times_of_the_store(stage: Stage) -> None:
-    await stage.submission.accept("acme", PROMPTS, 60)
+    await stage.submission.accept("acme", CALL)
 
     for message in stage.queue.sent:
         assert message.task.created_ms == NOW_MS
@@ -89,16 +90,28 @@ async def test_the_message_carries_the_times_of_the_store(stage: Stage) -> None:
         assert message.task.batch_size == 2
 
 
+async def test_an_answer_says_until_when_its_tasks_can_be_read(stage: Stage) -> None:
+    first = await stage.submission.accept("acme", CALL, KEY)
+    again = await stage.submission.accept("acme", CALL, KEY)
+
+    for accepted in (first, again):
+        assert accepted.created_ms == NOW_MS
+        assert accepted.deadline_ms == NOW_MS + 60_000
+        assert accepted.expires_ms == NOW_MS + 160_000
+    records = await stage.store.read(first.refs)
+    assert [record.expires_ms for record in records if record] == [first.expires_ms] * len(PROMPTS)
+
+
 async def test_two_calls_without_a_key_are_two_batches(stage: Stage) -> None:
-    one = await stage.submission.accept("acme", PROMPTS, 60)
-    other = await stage.submission.accept("acme", PROMPTS, 60)
+    one = await stage.submission.accept("acme", CALL)
+    other = await stage.submission.accept("acme", CALL)
 
     assert one.batch_id != other.batch_id
 
 
 async def test_a_repeat_with_the_key_gets_the_same_ids_and_sends_nothing(stage: Stage) -> None:
-    first = await stage.submission.accept("acme", PROMPTS, 60, KEY)
-    again = await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    first = await stage.submission.accept("acme", CALL, KEY)
+    again = await stage.submission.accept("acme", CALL, KEY)
 
     assert again.refs == first.refs
     assert again.batch_id == batch_id_of_key("acme", "key")
@@ -107,17 +120,17 @@ async def test_a_repeat_with_the_key_gets_the_same_ids_and_sends_nothing(stage: 
 
 
 async def test_the_key_with_another_request_is_refused(stage: Stage) -> None:
-    await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    await stage.submission.accept("acme", CALL, KEY)
 
     with pytest.raises(KeyReused):
-        await stage.submission.accept("acme", PROMPTS, 60, Repeatable("key", "another digest"))
+        await stage.submission.accept("acme", CALL, Repeatable("key", "another digest"))
 
     assert len(stage.queue.sent) == len(PROMPTS)
 
 
 async def test_a_key_is_each_tenants_own(stage: Stage) -> None:
-    await stage.submission.accept("acme", PROMPTS, 60, KEY)
-    other = await stage.submission.accept("other", PROMPTS, 60, Repeatable("key", "another digest"))
+    await stage.submission.accept("acme", CALL, KEY)
+    other = await stage.submission.accept("other", CALL, Repeatable("key", "another digest"))
 
     assert not other.replayed
 
@@ -126,7 +139,7 @@ async def test_a_call_that_could_not_be_sent_is_cancelled_unpaid(stage: Stage) -
     stage.queue.fails_after = 1
 
     with pytest.raises(QueueUnavailable):
-        await stage.submission.accept("acme", PROMPTS, 60)
+        await stage.submission.accept("acme", CALL)
 
     [sent] = stage.queue.sent
     refs = [TaskRef("acme", sent.task.ref.batch_id, index) for index in range(2)]
@@ -136,11 +149,11 @@ async def test_a_call_that_could_not_be_sent_is_cancelled_unpaid(stage: Stage) -
 async def test_a_call_with_a_key_that_could_not_be_sent_is_sent_by_its_repeat(stage: Stage) -> None:
     stage.queue.fails_after = 1
     with pytest.raises(QueueUnavailable):
-        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+        await stage.submission.accept("acme", CALL, KEY)
     stage.queue.fails_after = None
     stage.queue.sent.clear()
 
-    accepted = await stage.submission.accept("acme", PROMPTS, 60, KEY)
+    accepted = await stage.submission.accept("acme", CALL, KEY)
 
     assert not accepted.replayed
     assert [message.task.ref for message in stage.queue.sent] == list(accepted.refs)
@@ -152,10 +165,10 @@ async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(st
     stage.store.refused = frozenset({"unsent"})
     stage.queue.fails_after = 0
     with pytest.raises(QueueUnavailable):
-        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+        await stage.submission.accept("acme", CALL, KEY)
 
     with pytest.raises(KeyInUse) as caught:
-        await stage.submission.accept("acme", PROMPTS, 60, KEY)
+        await stage.submission.accept("acme", CALL, KEY)
 
     assert caught.value.retry_after == KeyInUse.retry_after
     assert stage.warnings == ["A batch that was not accepted could not be taken back"]
@@ -164,7 +177,7 @@ async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(st
 async def test_what_was_sent_is_accepted_even_if_that_cannot_be_marked(stage: Stage) -> None:
     stage.store.refused = frozenset({"accept"})
 
-    accepted = await stage.submission.accept("acme", PROMPTS, 60)
+    accepted = await stage.submission.accept("acme", CALL)
 
     assert len(stage.queue.sent) == len(accepted.refs)
     assert stage.warnings == ["A batch was sent but could not be marked as accepted"]

@@ -12,10 +12,9 @@ def test_what_is_not_said_has_its_default() -> None:
     settings = SubmitSettings.from_env(ENVIRONMENT)
 
     assert settings.queue_url == "https://queue"
-    assert settings.retention_seconds == 86_400
     assert settings.limits.models == ("small", "large")
     assert settings.limits.deadline_seconds == 21_600
-    assert settings.limits.most_deadline_seconds == 86_400
+    assert settings.limits.retention_seconds == 86_400
     assert settings.limits.most_prompts == 1_000
     assert settings.limits.most_prompt_bytes == 262_144
 
@@ -32,7 +31,8 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ("ALLOWED_MODELS", "small,,large"),
         ("DEADLINE_SECONDS", "86401"),
         ("DEADLINE_SECONDS", "soon"),
-        ("RETENTION_SECONDS", "0"),
+        ("RETENTION_SECONDS", "3599"),
+        ("RETENTION_SECONDS", "2592001"),
         ("MAX_PROMPTS", "10001"),
         ("MAX_PROMPT_BYTES", "1048576"),
     ],
@@ -40,3 +40,11 @@ def test_a_missing_variable_is_named(name: str) -> None:
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         SubmitSettings.from_env({**ENVIRONMENT, name: value})
+
+
+def test_a_deadline_is_over_before_the_queue_forgets_its_message() -> None:
+    month = {**ENVIRONMENT, "RETENTION_SECONDS": "2592000"}
+
+    assert SubmitSettings.from_env({**month, "DEADLINE_SECONDS": "777600"}).limits.deadline_seconds == 777_600
+    with pytest.raises(SettingError, match="DEADLINE_SECONDS"):
+        SubmitSettings.from_env({**month, "DEADLINE_SECONDS": "777601"})

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from common.errors import CallerError, InvalidItems
 from functions.submit.body import MAX_ERRORS
 from functions.submit.schema import RESERVED_PARAMS
-from functions.submit.service import Prompt
-from functions.submit.validation import Call, Limits, read_call, read_repeatable
+from functions.submit.service import Call, Prompt
+from functions.submit.validation import Limits, read_call, read_repeatable
 
 LIMITS = Limits(
     models=("small", "large"),
     most_prompts=5,
     most_prompt_bytes=300,
     deadline_seconds=60,
-    most_deadline_seconds=100,
+    retention_seconds=100,
 )
 
 
@@ -45,7 +45,7 @@ def system(text: str) -> dict[str, Any]:
 
 
 def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
-    assert read_call({"prompts": ["Tell me"]}, LIMITS) == Call((Prompt("small", [user("Tell me")]),), 60)
+    assert read_call({"prompts": ["Tell me"]}, LIMITS) == Call((Prompt("small", [user("Tell me")]),), 60, 100)
 
 
 def test_a_prompt_may_say_everything_for_itself() -> None:
@@ -108,6 +108,22 @@ def test_the_deadline_may_be_set_within_its_limits(seconds: int) -> None:
     assert read_call({"prompts": ["a"], "deadline_seconds": seconds}, LIMITS).deadline_seconds == seconds
 
 
+def test_an_ended_task_is_kept_for_as_long_as_the_call_says() -> None:
+    for seconds in (3_600, 2_592_000):
+        assert read_call({"prompts": ["a"], "retention_seconds": seconds}, LIMITS).retention_seconds == seconds
+
+
+def test_a_retention_allows_for_a_later_deadline_and_cuts_the_one_that_nobody_set() -> None:
+    limits = Limits(("m",), 5, 300, deadline_seconds=21_600, retention_seconds=86_400)
+
+    for said, deadline in (
+        ({"retention_seconds": 864_000, "deadline_seconds": 777_600}, 777_600),
+        ({"retention_seconds": 864_000}, 21_600),
+        ({"retention_seconds": 3_600}, 3_600),
+    ):
+        assert read_call({"prompts": ["a"], **said}, limits).deadline_seconds == deadline
+
+
 # ─── What is refused ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -134,6 +150,18 @@ def prompts(*items: object) -> dict[str, Any]:
         ({"prompts": ["a"], "system": " "}, "/system", "blank_text"),
         ({"prompts": ["a"], "deadline_seconds": 0}, "/deadline_seconds", "invalid_value"),
         ({"prompts": ["a"], "deadline_seconds": 101}, "/deadline_seconds", "invalid_value"),
+        ({"prompts": ["a"], "retention_seconds": 3_599}, "/retention_seconds", "invalid_value"),
+        ({"prompts": ["a"], "retention_seconds": 2_592_001}, "/retention_seconds", "invalid_value"),
+        (
+            {"prompts": ["a"], "retention_seconds": 3_600, "deadline_seconds": 3_601},
+            "/deadline_seconds",
+            "invalid_value",
+        ),
+        (
+            {"prompts": ["a"], "retention_seconds": 2_592_000, "deadline_seconds": 777_601},
+            "/deadline_seconds",
+            "invalid_value",
+        ),
         ({"prompts": ["a"], "deadline_seconds": 1.5}, "/deadline_seconds", "invalid_value"),
         ({"prompts": ["a"], "deadline_seconds": True}, "/deadline_seconds", "invalid_value"),
         ({"prompts": ["a"], "params": {"temperature": 2.1}}, "/params/temperature", "invalid_value"),
