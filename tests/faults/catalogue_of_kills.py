@@ -97,7 +97,7 @@ async def _(world: World) -> None:
 # ── Submit: what was not answered with 202 costs nothing, or is found by a repeat with the same key ──────────────────
 
 
-@fault("submit killed before the record", calls=1, quick=True)
+@fault("submit killed before the record", calls=1)
 async def _(world: World) -> None:
     prompts = world.new_prompts(3)
     await world.warm("submit")
@@ -167,7 +167,6 @@ async def _(world: World) -> None:
     "a dead worker's answer arrives while another asks again",
     calls=2,
     timing=Timing(workers=2),
-    quick=True,
 )
 async def _(world: World) -> None:
     await world.submit(script="ok")

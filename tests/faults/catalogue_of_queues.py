@@ -31,7 +31,7 @@ async def _(world: World) -> None:
     await _shuffled(world, times=3)
 
 
-@fault("duplicates arrive mid-call", calls=1, timing=Timing(workers=2), quick=True)
+@fault("duplicates arrive mid-call", calls=1, timing=Timing(worker=12, model=9, visibility=18, workers=2), quick=True)
 async def _(world: World) -> None:
     await world.submit()
 
