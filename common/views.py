@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
-from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
+from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus
 
 type Body = dict[str, Any]
 

@@ -130,8 +130,6 @@ class TaskStore:
             )
             for note in notes
         ]
-        A note without text only asks that.
-
         with redis_errors():
             return [answer == 1 for answer in await self._scripts.run_many(self._client, calls)]
 
