@@ -14,12 +14,10 @@ CONCURRENCY ?= 3#        model calls at a time, for each worker
 WORKERS ?= 2#            workers at a time (MaximumConcurrency), at least 2
 WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
 ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
-BUILD_DIR ?= .aws-sam/build#  where it builds
+FAULT_RUNS ?= 1#         how often `make faults` runs each fault
 PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
 # OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a
 # stand-in answers for the model.
-
-BUILT = $(BUILD_DIR)/.built-$(ARCH)
 
 # ---- The targets -----------------------------------------------------------------------------------------------------
 
@@ -46,11 +44,16 @@ demo local: export WORKERS := $(WORKERS)
 demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
 
 test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
-	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 # Both of what the marker takes and what it leaves: the choice is ours, so that nothing is left out.
 faults: setup ## Run the whole fault suite and write its table into docs/reliability.md
 	@exec .venv/bin/python -m pytest tests/faults -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
+
+# Python 3.13 comes first on the PATH: SAM looks there for the runtime's interpreter.
+SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+faults: export FAULT_RUNS := $(FAULT_RUNS)
 
 # Nested stacks stand in infra/; `sam validate` sees only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
@@ -63,8 +66,8 @@ check: .venv/.made .venv-sam/.made ## Lint, types, import rules and templates
 	.venv/bin/cfn-lint $(TEMPLATES)
 	$(SAM) validate --lint
 
-build: $(BUILT) ## Build what deploys, with bytecode (ARCH, BUILD_DIR)
-	@:
+build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
+	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build
 
 lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile,uv,--universal)
@@ -131,24 +134,3 @@ compile = $(COMPILE) $(2) requirements/$(1).in --output-file requirements/$(1).t
 # and not for all: markers such as sys_platform would be judged on the machine that builds.
 compile_shipped = $(COMPILE) --python-platform aarch64-manylinux_2_34 --constraints requirements/dev.txt \
 	$(1)/requirements.in --output-file $(1)/requirements.txt
-
-# ---- Build -----------------------------------------------------------------------------------------------------------
-
-# Python 3.13 comes first on the PATH: the builder looks there for the runtime's interpreter.
-SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
-SOURCES = template.yaml $(wildcard infra/*.yaml) $(shell find common functions -type f ! -path '*/__pycache__/*')
-
-# The stamp lists what it was built from, so that a file that is gone counts as a change too.
-GONE = $(filter-out $(SOURCES),$(shell cat $(BUILT) 2>/dev/null))
-.PHONY: again
-
-# `sam build` ships no bytecode, and without it a cold start takes three times as long. unchecked-hash: files get new
-# times on the way to Lambda, which must not make the bytecode stale.
-$(BUILT): $(SOURCES) $(if $(GONE),again) | .venv/.made .venv-sam/.made
-	@echo 'Building for $(ARCH) in $(BUILD_DIR) …'
-	@mkdir -p $(BUILD_DIR)
-	@$(SAM) build --cached --parallel --cache-dir $(BUILD_DIR)/../cache --build-dir $(BUILD_DIR) \
-		--parameter-overrides Architecture=$(ARCH) >$(BUILD_DIR)/../build.log 2>&1 || \
-		{ cat $(BUILD_DIR)/../build.log >&2; exit 1; }
-	@.venv/bin/python -m compileall -q -j0 --invalidation-mode unchecked-hash -s $(BUILD_DIR) $(BUILD_DIR)
-	@echo $(SOURCES) >$@

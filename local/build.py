@@ -1,10 +1,14 @@
-"""Build what is deployed, once for each state of the sources.
+"""Build what is deployed, once for each state of the sources: the one way for `make build`, the laptop and the tests.
 
-`sam build` makes the functions and the layer, `compileall` adds the bytecode that it does not ship, and `sam package`
-uploads them and says where each is. What it uploaded is kept, so that a start with the same sources needs no SAM.
-Two stacks share the folder: a lock lets one build while the other waits.
+`sam build` makes the functions and the layer. What the runtime has itself is taken out of the layer, and `compileall`
+adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process build there while
+others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept, so that a start
+with the same sources needs no SAM.
+
+`python -m local.build` builds for this machine; `--architecture` for another; `--to FOLDER` puts the result there.
 """
 
+import argparse
 import asyncio
 import fcntl
 import hashlib
@@ -16,31 +20,35 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from local.aws import BUCKET, Aws, credentials
+from local.errors import ChildEndedError
 from local.processes import Child
-from local.settings import ROOT, Settings
+from local.settings import ROOT, architecture_of_this_machine, build_folder
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
-SOURCES = ("template.yaml", "functions", "common", "infra", "requirements/sam.txt")
-# The steps below; another number makes every kept build stale.
-RECIPE = 1
+# This file too: another way to build makes every kept build stale.
+SOURCES = ("template.yaml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
+# The X-Ray SDK names botocore, and with it comes all this. A layer is before the runtime on the path: it would hide the
+# SDK that AWS keeps up to date. See docs/decisions/0021.
+OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "python_dateutil", "six", "urllib3")
 _LOCK_POLL_SECONDS = 0.1
 
 
 class Build:
-    """The build folder; use it under `lock`."""
+    """One build folder; use it under `lock`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, folder: Path, architecture: str) -> None:
         """Name the parts of the folder; nothing is touched yet."""
-        self._folder = settings.build
-        self._architecture = settings.architecture
-        self._digest_file = self._folder / "digest"
-        self._built = self._folder / "sam"
-        self._objects = self._folder / "objects"
-        self._template = self._folder / "packaged.yaml"
+        self._folder = folder
+        self._architecture = architecture
+        self._built_digest = folder / "built"
+        self._packaged_digest = folder / "packaged"
+        self._objects = folder / "objects"
+        self._template = folder / "packaged.yaml"
+        self.artefacts = folder / "sam"
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Keep other stacks out; the system gives the lock back however this process ends."""
+        """Keep other processes out; the system gives the lock back however this one ends."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as file:
             while True:
@@ -51,44 +59,52 @@ class Build:
                     await asyncio.sleep(_LOCK_POLL_SECONDS)
             yield
 
-    def is_fresh(self) -> bool:
-        """Tell whether the sources are those of the kept build."""
-        return self._digest_file.exists() and self._digest_file.read_text() == self._digest()
+    def is_built(self) -> bool:
+        """Tell whether the artefacts are those of the present sources."""
+        return _says(self._built_digest, self._digest())
 
-    async def build(self, logs: Path) -> None:
-        """Run `sam build` and compile; raises ChildEndedError with the end of the log."""
-        self._digest_file.unlink(missing_ok=True)
+    def is_packaged(self) -> bool:
+        """Tell whether what `package` kept is that of the present sources."""
+        return _says(self._packaged_digest, self._digest())
+
+    async def build(self) -> None:
+        """Build if a source has changed; raises ChildEndedError with the end of the log."""
+        digest = self._digest()
+        if _says(self._built_digest, digest):
+            return
+        self._built_digest.unlink(missing_ok=True)
         # A file that stays from an earlier build could ship.
-        shutil.rmtree(self._built, ignore_errors=True)
+        shutil.rmtree(self.artefacts, ignore_errors=True)
         await self._run(
             "sam build",
-            logs,
-            *(SAM, "build", "--template", ROOT / "template.yaml", "--build-dir", self._built),
-            *("--cached", "--cache-dir", self._folder / "cache"),
+            *(SAM, "build", "--template", ROOT / "template.yaml", "--build-dir", self.artefacts),
+            *("--cached", "--parallel", "--cache-dir", self._folder / "cache"),
             *("--parameter-overrides", f"Architecture={self._architecture}"),
         )
-        # As `make build`: the files get new times on the way, which must not make the bytecode stale.
+        _prune(self.artefacts / "CommonLayer" / "python")
+        # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new times on the way to
+        # Lambda, which must not make it stale.
         await self._run(
             "compileall",
-            logs,
             *(sys.executable, "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash"),
-            *("-s", self._built, self._built),
+            *("-s", self.artefacts, self.artefacts),
         )
+        self._built_digest.write_text(digest)
 
-    async def package(self, logs: Path, aws: Aws) -> None:
+    async def package(self, aws: Aws) -> None:
         """Upload the build with `sam package` and keep what it uploaded."""
         digest = self._digest()
+        self._packaged_digest.unlink(missing_ok=True)
         await self._run(
             "sam package",
-            logs,
-            *(SAM, "package", "--template-file", self._built / "template.yaml", "--s3-bucket", BUCKET),
+            *(SAM, "package", "--template-file", self.artefacts / "template.yaml", "--s3-bucket", BUCKET),
             *("--output-template-file", self._template, "--no-progressbar"),
             endpoint=aws.endpoint,
         )
         shutil.rmtree(self._objects, ignore_errors=True)
         self._objects.mkdir()
         await asyncio.to_thread(aws.download_all, self._objects)
-        self._digest_file.write_text(digest)
+        self._packaged_digest.write_text(digest)
 
     async def upload(self, aws: Aws) -> None:
         """Upload what an earlier `package` kept."""
@@ -98,23 +114,34 @@ class Build:
         """Give the template with the places of the uploaded code in it."""
         return self._template.read_text()
 
-    async def _run(self, name: str, logs: Path, *command: str | Path, endpoint: str = "http://localhost:9") -> None:
+    def publish(self, place: Path) -> None:
+        """Put the artefacts in another folder, in place of what is there; the files are shared, so it costs no room."""
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.artefacts, place, copy_function=_link)
+
+    async def _run(self, name: str, *command: str | Path, endpoint: str = "http://localhost:9") -> None:
         # All of our environment, unlike MiniStack's: pip's settings are in it, such as a mirror.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_"))}
         environment |= credentials(endpoint)
         # The builder looks on the PATH for the interpreter of the runtime.
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
         environment |= {"SAM_CLI_TELEMETRY": "0"}
-        child = await Child.start(name, command, env=environment, log=logs / "sam.log", cwd=self._folder)
+        log = self._folder / f"{name.replace(' ', '-')}.log"
+        log.unlink(missing_ok=True)
+        child = await Child.start(name, command, env=environment, log=log, cwd=self._folder)
         await child.succeed()
 
     def _digest(self) -> str:
-        total = hashlib.sha256(f"{RECIPE} {sys.version_info[:2]} {self._architecture}".encode())
+        total = hashlib.sha256(f"{sys.version_info[:2]} {self._architecture}".encode())
         for source in SOURCES:
             for path in _files(ROOT / source):
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 total.update(f"{path.relative_to(ROOT)} {content}\n".encode())
         return total.hexdigest()
+
+
+def _says(file: Path, digest: str) -> bool:
+    return file.exists() and file.read_text() == digest
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -124,3 +151,43 @@ def _files(source: Path) -> Iterator[Path]:
     for path in sorted(source.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path
+
+
+def _prune(layer: Path) -> None:
+    """Take out what the runtime has, and what says that it is there."""
+    for name in OF_THE_RUNTIME:
+        for path in (layer / name, layer / f"{name}.py", *layer.glob(f"{name}-*.dist-info")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m local.build", description=__doc__.partition("\n")[0])
+    parser.add_argument("--architecture", choices=("arm64", "x86_64"), default=architecture_of_this_machine())
+    parser.add_argument("--to", type=Path, help="where else to put the result")
+    arguments = parser.parse_args()
+    build = Build(build_folder(arguments.architecture), arguments.architecture)
+    async with build.lock():
+        if not build.is_built():
+            print(f"Building for {arguments.architecture} …", flush=True)
+        await build.build()
+        if arguments.to is not None:
+            build.publish(arguments.to)
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_main())
+    except ChildEndedError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -11,10 +11,12 @@ from local.errors import SettingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# As template.yaml: a worker is given at most 10 messages, 2 is AWS's least, and Lambda ends all after 15 minutes.
-MAX_CONCURRENCY = 10
+# As template.yaml: 2 workers are AWS's least, 2 seconds the worker's own, and Lambda ends all after 15 minutes.
+MAX_CONCURRENCY = 1000
 MIN_WORKERS, MAX_WORKERS = 2, 1000
-MAX_WORKER_TIMEOUT = 900
+MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT = 2, 900
+# The most messages that AWS hands a worker without collecting them for a second or more.
+BATCH_SIZE = 10
 MAX_MODEL_TIMEOUT = 120
 # A call gets less than its worker, so that the worker can still record how it ended.
 MODEL_SHARE_OF_WORKER = 0.8
@@ -56,9 +58,24 @@ class Settings:
         return not (self.openai_base_url or self.openai_api_key)
 
     @property
-    def architecture(self) -> str:
-        """Name this machine's processor as Lambda does."""
-        return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+    def batch_size(self) -> int:
+        """Give the number of messages that one worker is handed: at least as many as it may work on."""
+        return max(BATCH_SIZE, self.concurrency)
+
+    @property
+    def batching_window(self) -> int:
+        """Give the seconds for which AWS collects a batch of this size."""
+        return int(self.batch_size > BATCH_SIZE)
+
+
+def architecture_of_this_machine() -> str:
+    """Name this machine's processor as Lambda does."""
+    return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+
+
+def build_folder(architecture: str) -> Path:
+    """Say where the build for a processor is."""
+    return ROOT / ".build" / architecture
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -74,14 +91,14 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         port=_whole(environ, "PORT", DEFAULT_PORT, 0, 65535),
         concurrency=_whole(environ, "CONCURRENCY", 3, 1, MAX_CONCURRENCY),
         workers=_whole(environ, "WORKERS", 2, MIN_WORKERS, MAX_WORKERS),
-        worker_timeout=_whole(environ, "WORKER_TIMEOUT", 300, 1, MAX_WORKER_TIMEOUT),
+        worker_timeout=_whole(environ, "WORKER_TIMEOUT", 300, MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT),
         models=models,
         openai_base_url=_url(environ, "OPENAI_BASE_URL"),
         openai_api_key=environ.get("OPENAI_API_KEY", "").strip(),
         model_latency=_seconds(environ, "MODEL_LATENCY", 0.2),
         model_chunk_delay=_seconds(environ, "MODEL_CHUNK_DELAY", 0.03),
         state=state,
-        build=Path(environ.get("SLUICE_LOCAL_BUILD") or ROOT / ".local" / "build").absolute(),
+        build=Path(environ.get("SLUICE_LOCAL_BUILD") or build_folder(architecture_of_this_machine())).absolute(),
     )
 
 

@@ -20,7 +20,7 @@ from local.errors import DeployError, NotReadyError, StackError
 from local.model import StandIn
 from local.processes import Child
 from local.servers import LOOPBACK, aws_endpoint, on_free_port, require_free, start_ministack, start_valkey
-from local.settings import Settings
+from local.settings import Settings, architecture_of_this_machine
 
 STAGE = "local"
 AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
@@ -140,23 +140,25 @@ async def _make_ready(settings: Settings, stack: Stack, cache_port: int, say: Sa
 
 
 async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -> None:
-    aws, build = stack.aws, Build(settings)
+    architecture = architecture_of_this_machine()
+    aws, build = stack.aws, Build(settings.build, architecture)
     await asyncio.to_thread(aws.create_bucket)
     async with build.lock():
-        if await asyncio.to_thread(build.is_fresh):
-            await build.upload(aws)
-            say("The build is that of the last start: no source has changed")
+        if await asyncio.to_thread(build.is_built):
+            say("The functions are built: no source has changed")
         else:
             say("Building the functions (sam build) …")
-            await build.build(stack.run)
-            await build.package(stack.run, aws)
+            await build.build()
             say("The functions are built")
+        await (build.upload(aws) if await asyncio.to_thread(build.is_packaged) else build.package(aws))
         template = build.template()
     await asyncio.to_thread(aws.put_secrets, settings.openai_api_key or API_KEY)
     parameters = {
-        "Architecture": settings.architecture,
+        "Architecture": architecture,
         "StageName": STAGE,
         "Concurrency": str(settings.concurrency),
+        "BatchSize": str(settings.batch_size),
+        "BatchingWindow": str(settings.batching_window),
         "MaxWorkers": str(settings.workers),
         "WorkerTimeout": str(settings.worker_timeout),
         "VisibilityTimeout": str(settings.visibility_timeout),
@@ -171,7 +173,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "CacheCluster": "false",
     }
     await asyncio.to_thread(aws.create_stack, template, parameters)
-    await asyncio.to_thread(aws.set_maximum_concurrency, settings.workers)
+    await asyncio.to_thread(aws.set_task_source, settings.workers, settings.batch_size)
     await asyncio.to_thread(aws.apply_gateway_responses, STAGE)
     await asyncio.to_thread(aws.map_root, LOOPBACK, STAGE)
     say("template.yaml is deployed")

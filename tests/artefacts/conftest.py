@@ -1,10 +1,9 @@
 """Build once, and start what the built functions talk to."""
 
-import fcntl
 import hashlib
 import json
-import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,27 +12,19 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.artefacts.emulator import ARCHITECTURE, ROOT, Artefacts, link_runtime
+from local.settings import ROOT, build_folder
+from tests.artefacts.emulator import ARCHITECTURE, Artefacts, link_runtime
 from tests.infra.stack import Stack, read_template
 from tests.valkey import running_valkey
 
 
 @pytest.fixture(scope="session")
 def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Artefacts:
-    """Build for this machine what is not built yet; `make` knows, and the lock lets one pytest worker do it."""
-    build = ROOT / ".build" / ARCHITECTURE
-    build.parent.mkdir(exist_ok=True)
-    # Settings that were given to an outer make are not for this one.
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
-    }
-    with (build.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        command = ["make", "-s", "build", f"ARCH={ARCHITECTURE}", f"BUILD_DIR={build.relative_to(ROOT)}"]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    """Build for this machine what is not built yet, with the stack on a laptop, whose build this is too."""
+    subprocess.run([sys.executable, "-m", "local.build"], cwd=ROOT, check=True)
     runtime = tmp_path_factory.mktemp("runtime")
     link_runtime(runtime)
-    return Artefacts(build, runtime)
+    return Artefacts(build_folder(ARCHITECTURE) / "sam", runtime)
 
 
 @dataclass(frozen=True, slots=True)

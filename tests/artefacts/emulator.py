@@ -5,7 +5,6 @@ AWS's runtime emulator comes with the SAM CLI, the runtime's client from PyPI; t
 
 import json
 import os
-import platform
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -18,12 +17,15 @@ from typing import Any
 import httpx
 
 from local.processes import Child
+from local.settings import ROOT, architecture_of_this_machine
 
-ROOT = Path(__file__).parents[2]
-ARCHITECTURE = "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
+ARCHITECTURE = architecture_of_this_machine()
 EMULATOR = f".venv-sam/lib/python3.13/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"
-RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
-"""What the runtime itself consists of."""
+RUNTIME = (
+    *("awslambdaric", "simplejson", "snapshot-restore-py"),
+    *("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"),
+)
+"""What the runtime itself consists of: its client and its SDK, which comes last on the path."""
 
 # -S and -s: without the packages that are installed for the interpreter, which Lambda has not.
 PYTHON = (str(Path(sys._base_executable).resolve()), "-S", "-s")  # type: ignore[attr-defined]  # no public name for it

@@ -109,8 +109,8 @@ FAULTS = [
     Fault(
         rules.large_batches_have_a_window,
         "LargeBatchesNeedAWindow",
-        "Rules LargeBatchesNeedAWindow Assertions 0 Assert Fn::Or 0 Fn::Contains 0",
-        [str(size) for size in range(1, 12)],
+        "Rules LargeBatchesNeedAWindow Assertions 0 Assert Fn::Or 0 Fn::Contains",
+        [[str(size) for size in range(1, 12)], {"Ref": "BatchSize"}],
     ),
     Fault(rules.each_time_is_shorter_than_the_next, "the model's timeout", "Parameters ModelTimeout Default", 300),
     Fault(rules.each_time_is_shorter_than_the_next, "the lease", "Parameters VisibilityTimeout Default", 305),

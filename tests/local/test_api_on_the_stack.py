@@ -6,8 +6,8 @@ import pytest
 from local.answers import prompt_digest
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
 
-# One stack serves the module: pytest-xdist keeps a group in one process.
-pytestmark = [pytest.mark.xdist_group("local-stack"), pytest.mark.timeout(300)]
+# One stack serves the module: pytest-xdist keeps a file in one process.
+pytestmark = pytest.mark.timeout(300)
 
 ENDED = ("completed", "failed", "cancelled")
 ANSWER_SECONDS = 120

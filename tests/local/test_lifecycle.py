@@ -12,12 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.build import Build
-from local.settings import ROOT, read_settings
+from local.settings import ROOT
 from tests.local.conftest import GONE_SECONDS, KEY, Up, command_environment, eventually, processes_in, started
 
 pytestmark = [
-    pytest.mark.xdist_group("local-lifecycle"),
     pytest.mark.timeout(300),
     pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="it looks for processes in /proc"),
 ]
@@ -44,11 +42,9 @@ def running(up: Up) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> None:
+def built() -> None:
     """Have a build of the present sources, as every start but the first finds one."""
-    if not Build(read_settings({})).is_fresh():
-        with started(tmp_path_factory.mktemp("built")):
-            pass
+    subprocess.run([sys.executable, "-m", "local.build"], cwd=ROOT, check=True)
 
 
 @pytest.mark.usefixtures("built")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from functions.worker.window import margin_of
 from local.errors import SettingError
 from local.settings import read_settings
 
@@ -28,12 +29,26 @@ def test_the_first_of_the_models_is_the_default() -> None:
     assert read_settings({"MODELS": "small, large"}).models == ("small", "large")
 
 
-@pytest.mark.parametrize("seconds", [1, 2, 5, 30, 300, 900])
+@pytest.mark.parametrize("seconds", [2, 3, 5, 30, 300, 900])
 def test_the_times_hold_each_other_up(seconds: int) -> None:
     settings = read_settings({"WORKER_TIMEOUT": str(seconds)})
 
     assert 1 <= settings.model_timeout <= settings.worker_timeout
     assert settings.visibility_timeout == 6 * seconds
+
+
+@pytest.mark.parametrize(("concurrency", "batch", "window"), [(3, 10, 0), (10, 10, 0), (11, 11, 1), (1000, 1000, 1)])
+def test_a_worker_is_handed_as_many_tasks_as_it_may_work_on(concurrency: int, batch: int, window: int) -> None:
+    settings = read_settings({"CONCURRENCY": str(concurrency)})
+
+    assert (settings.batch_size, settings.batching_window) == (batch, window)
+
+
+@pytest.mark.parametrize("seconds", [2, 3, 4, 5, 9, 40, 150, 900])
+def test_the_worker_accepts_its_times(seconds: int) -> None:
+    settings = read_settings({"WORKER_TIMEOUT": str(seconds)})
+
+    assert settings.model_timeout <= seconds - margin_of(seconds)
 
 
 @pytest.mark.parametrize(
@@ -44,10 +59,10 @@ def test_the_times_hold_each_other_up(seconds: int) -> None:
         ("PORT", "-1"),
         ("PORT", "9" * 5000),
         ("CONCURRENCY", "0"),
-        ("CONCURRENCY", "11"),
+        ("CONCURRENCY", "1001"),
         ("WORKERS", "1"),
         ("WORKERS", "²"),
-        ("WORKER_TIMEOUT", "0"),
+        ("WORKER_TIMEOUT", "1"),
         ("WORKER_TIMEOUT", "901"),
         ("WORKER_TIMEOUT", "1.5"),
         ("MODELS", "one,,two"),

@@ -40,7 +40,6 @@ def has_image() -> bool:
 
 
 pytestmark = [
-    pytest.mark.xdist_group("artefacts"),
     pytest.mark.timeout(600),
     pytest.mark.skipif(not has_image(), reason=f"no Docker engine that holds {IMAGE} (another: SLUICE_LAMBDA_IMAGE)"),
 ]
