@@ -3,12 +3,14 @@
 from tests.faults.faults import Catalogue
 from tests.faults.proxy import never_answer, reset, swallow_the_reply
 from tests.faults.valkey import runs
-from tests.faults.world import World
+from tests.faults.world import Timing, World
 
 REDIS = Catalogue()
 fault = REDIS.fault
 
 LIFE_SECONDS = 8
+# A socket's timeout and its repeat fit between the answer and the end of the writes.
+_PATIENT = Timing(worker=12, model=4, visibility=18)
 
 
 # ── It forgets ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +103,13 @@ async def _(world: World) -> None:
     await world.wait_for_status("completed")
     world.forget_what_was_seen()
     await world.valkey.roll_back()
+
+
+@fault("Redis restarted empty after the acknowledgement", calls=1, ends="not_found", lost=3)
+async def _(world: World) -> None:
+    await world.submit()
+    await world.drain()
+    await world.valkey.restart_empty()
 
 
 # ── It refuses ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +268,7 @@ async def _(world: World) -> None:
     await world.submit()
 
 
-@fault("one connection to Redis is half open at complete", calls=1)
+@fault("one connection to Redis is half open at complete", calls=1, timing=_PATIENT)
 async def _(world: World) -> None:
     world.redis.on(runs("complete"), never_answer, times=1)
     await world.submit()

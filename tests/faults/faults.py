@@ -43,15 +43,32 @@ class Row:
     """What came of one fault."""
 
     fault: str
+    runs: int = 1
     tasks: int = 0
     lost: int = 0
     paid_too_often: int = 0
-    calls: str = ""
+    calls: tuple[int, int] = (0, 0)
+    """The least and the most that all of its tasks may have been paid for; what they were is within."""
     hole: int = 0
     wrong: list[str] = field(default_factory=list)
     """Every promise that was broken, a sentence each."""
     logs: str = ""
     """What the functions wrote, if one was."""
+
+    def __add__(self, other: "Row") -> "Row":
+        """Add up two runs of one fault."""
+        (least, most), (least_too, most_too) = self.calls, other.calls
+        return Row(
+            self.fault,
+            self.runs + other.runs,
+            self.tasks + other.tasks,
+            self.lost + other.lost,
+            self.paid_too_often + other.paid_too_often,
+            (least + least_too, most + most_too),
+            self.hole + other.hole,
+            self.wrong + other.wrong,
+            self.logs + other.logs,
+        )
 
 
 @dataclass(slots=True)
@@ -114,6 +131,8 @@ async def _judge_tasks(fault: Fault, world: World, row: Row) -> None:
     for task_id, prompt in world.accepted.items():
         task, first = now[task_id], world.seen.get(task_id)
         end = task["error"]["code"] if task["status"] == "failed" and task.get("error") else task["status"]
+        if fault.lost and end in fault.ends:
+            continue
         if task["status"] not in TERMINAL or (task["status"] == "failed" and not task.get("error")):
             row.lost += 1
             row.wrong.append(f"{task_id} is {task['status']} without an end")
@@ -139,4 +158,4 @@ def _judge_spend(fault: Fault, world: World, row: Row) -> None:
             row.wrong.append(f"a task was paid for {spend.paid} times, and not {at_least} to {at_most}")
         if spend.most_at_once > fault.at_once:
             row.wrong.append(f"a task was called for {spend.most_at_once} times at once")
-    row.calls = str(least * row.tasks) if least == most else f"{least * row.tasks} to {most * row.tasks}"
+    row.calls = (least * row.tasks, most * row.tasks)

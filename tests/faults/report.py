@@ -13,10 +13,15 @@ _END: Final = "<!-- end of what make faults makes -->"
 
 def table(rows: Sequence[Row]) -> str:
     """Draw the table."""
-    lines = ["| fault | tasks | lost | paid beyond the bound | paid calls |", "|---|--:|--:|--:|--:|"]
+    lines = [
+        "| fault | runs | tasks | lost | paid beyond the bound | paid calls |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
     for row in rows:
         lost = f"**{row.hole}: the known hole**" if row.hole else str(row.lost)
-        lines.append(f"| {row.fault} | {row.tasks} | {lost} | {row.paid_too_often} | {row.calls} |")
+        least, most = row.calls
+        calls = f"{least}" if least == most else f"{least} to {most}"
+        lines.append(f"| {row.fault} | {row.runs} | {row.tasks} | {lost} | {row.paid_too_often} | {calls} |")
     return "\n".join(lines)
 
 
