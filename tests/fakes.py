@@ -195,6 +195,12 @@ class FakeStore:
         record.updated_ms = now
         return ReleaseOutcome.RELEASED
 
+    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+        for ref in refs:
+            record = self._find(ref)
+            if record and record.status is TaskStatus.QUEUED:
+                record.waiting_on = waiting_on
+
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         return [self._note(note) for note in notes]
 
@@ -204,14 +210,14 @@ class FakeStore:
             return True  # nobody took it: the answer will rebuild it
         if record.owner != note.owner:
             return False
+        if note.partial is None:
+            return True
         record.progress = max(record.progress, min(note.percent, 99))
         record.partial = note.partial
         record.updated_ms = self._now_ms()
         return True
 
     # ─── A task's end ─────────────────────────────────────────────────────────────────────────────────────────────────
-        if note.partial is None:
-            return True
 
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         ended_by = f"complete:{lease.owner}"

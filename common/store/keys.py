@@ -27,6 +27,47 @@ CANCEL_CHUNK: Final = 100
 """Records cancelled by one script call, for the same reason; they are small."""
 
 
+# Flow control. Model and tenant have keys on different slots; what one script touches shares a hash tag.
+
+RATE_KEY: Final = "rate:{{{scope}}}"
+"""One hash per scope: the next free start, and the limits that the provider named. It lives two minutes beyond that
+start: by then nothing of it matters."""
+
+PAUSE_KEY: Final = "pause:{{{scope}}}"
+"""One hash per scope that the provider has told to slow down: until when, and how often in a row."""
+
+FLIGHTS_KEY: Final = "flights:{{{scope}}}"
+"""One hash per tenant: each invocation's share of its calls in flight, and when that lease ends: what a dead worker
+held is free again then. It lives as long as the longest lease."""
+
+PROVIDER_WORD_MS: Final = 60_000
+"""How long a limit counts that the provider named: it comes with every answer, and limits are per minute."""
+
+FIRST_PAUSE_MS: Final = 1_000
+"""The pause after a 429 that names no time; it doubles with every further one in a row."""
+
+LONGEST_PAUSE_MS: Final = 60_000
+"""The longest pause, also at the provider's word. Its limits are per minute, and one call a minute finds out."""
+
+PAUSE_MEMORY_MS: Final = 60_000
+"""For how long after a pause the next 429 counts as one in a row."""
+
+
+def rate_key(scope: str) -> str:
+    """Return the key of a scope's schedule."""
+    return RATE_KEY.format(scope=_quoted(scope))
+
+
+def pause_key(scope: str) -> str:
+    """Return the key of a scope's pause."""
+    return PAUSE_KEY.format(scope=_quoted(scope))
+
+
+def flights_key(scope: str) -> str:
+    """Return the key of a tenant's calls in flight."""
+    return FLIGHTS_KEY.format(scope=_quoted(scope))
+
+
 def task_key(ref: TaskRef) -> str:
     """Return the key of a task's record."""
     return TASK_KEY.format(tag=_tag(ref.tenant, ref.batch_id), index=ref.index)
@@ -38,5 +79,9 @@ def batch_key(tenant: str, batch_id: str) -> str:
 
 
 def _tag(tenant: str, batch_id: str) -> str:
-    # A brace in a tenant's name would end the hash tag early and spread the batch over several slots.
-    return f"{quote(tenant, safe='', errors='surrogatepass')}/{batch_id}"
+    return f"{_quoted(tenant)}/{batch_id}"
+
+
+def _quoted(text: str) -> str:
+    # A brace in a name would end the hash tag early and spread its keys over several slots.
+    return quote(text, safe="", errors="surrogatepass")

@@ -101,6 +101,12 @@ class TaskStore:
         with redis_errors():
             return ReleaseOutcome(records.read_text(await self._scripts.run(self._client, call)))
 
+    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+        """Note what queued tasks wait for, in one pipeline; tasks in any other state are left alone."""
+        calls = [Call("wait", [keys.task_key(ref)], [waiting_on]) for ref in refs]
+        with redis_errors():
+            await self._scripts.run_many(self._client, calls)
+
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         """Write the answer; the first result wins, also when its lease is over or its record was lost."""
         args: list[Argument] = [

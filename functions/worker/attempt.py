@@ -2,27 +2,25 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Protocol
+from typing import Final, Protocol
 
-from common.errors import (
-    MessageTooNew,
-    MessageUnreadable,
-    ModelBusy,
-    ModelFailed,
-    ModelRefused,
-    StoreUnavailable,
-    Unavailable,
-)
+from common.errors import ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.messages import TaskMessage
-from common.tasks import Answer, FailureCode, WaitingOn
+from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
 from functions.worker.backoff import LOST_SECONDS, Backoff
+from functions.worker.concurrency import Concurrency
 from functions.worker.delivery import Delivery, Ending, EndingKind
+from functions.worker.flow import FlowControl
 from functions.worker.progress import ProgressBoard
 from functions.worker.window import Pace, Window
+
+NO_ROOM: Final = frozenset({FailureCode.RATE_LIMITED, FailureCode.SERVER_ERROR, FailureCode.TIMEOUT})
+"""Failures of a call that fewer calls at a time may cure."""
 
 
 class TaskClaims(Protocol):
@@ -35,6 +33,9 @@ class TaskClaims(Protocol):
         self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
     ) -> ReleaseOutcome:
         """Give the task back; with a refund the attempt is not counted."""
+
+    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+        """Note what tasks wait for that are queued."""
 
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         """Record the answer."""
@@ -96,20 +97,18 @@ class Attempts:
     claims: TaskClaims
     model: Model
     board: ProgressBoard
+    flow: FlowControl
+    concurrency: Concurrency
     pace: Pace
     backoff: Backoff
     max_attempts: int
     model_timeout_seconds: float
 
-    async def make(self, delivery: Delivery, window: Window) -> Ending:
-        """Work on one delivery to its end; every wait in here ends within the window."""
-        growing = self.backoff.after_receive(delivery.receives)
-        try:
-            message = TaskMessage.decode(delivery.body)
-        except MessageTooNew:
-            return Ending(EndingKind.TOO_NEW, growing)
-        except MessageUnreadable:
-            return Ending(EndingKind.UNREADABLE, growing)
+    async def make(self, delivery: Delivery, message: TaskMessage, window: Window, start_by: float) -> Ending:
+        """Work on one delivery to its end; every wait in here ends within the window.
+
+        `start_by` is when, by the loop's clock, the call must have started, or leave its place in the rate unused.
+        """
         # Random for each claim: the fence that keeps a worker which lost its lease from writing.
         lease = Lease(message.task, secrets.token_hex(16), window.lease_ms, self.max_attempts)
         task_id = message.task.ref.task_id
@@ -117,17 +116,26 @@ class Attempts:
             async with asyncio.timeout_at(window.stop_at):
                 claim = await self.claims.claim(lease)
         except (StoreUnavailable, TimeoutError):
-            return Ending(EndingKind.UNAVAILABLE, growing, task_id)
+            await self._unclaim(lease, window)
+            return Ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(delivery.receives), task_id)
         if claim.outcome is ClaimOutcome.BUSY:
             return Ending(EndingKind.BUSY, claim.wait_ms / 1000, task_id)
         if claim.outcome is ClaimOutcome.ENDED:
             kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
             return Ending(kind, None, task_id, code=claim.code)
-        return await self._work(Held(delivery, message, lease, claim, window))
+        return await self._work(Held(delivery, message, lease, claim, window), start_by)
 
-    async def _work(self, held: Held) -> Ending:
+    async def _unclaim(self, lease: Lease, window: Window) -> None:
+        """Take back a claim whose reply was lost: the task would be nobody's until its lease is over."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout_at(window.writes_end):
+                await self.claims.release(lease, refund=True, code=None, waiting_on=WaitingOn.CAPACITY)
+
+    async def _work(self, held: Held, start_by: float) -> Ending:
         started = _now()
         try:
+            if started > start_by:
+                return await self._release(held, held.ending(EndingKind.HELD, 0.0), WaitingOn.RATE_LIMIT, refund=True)
             ending = await self._ask_and_record(held, started)
         except StoreUnavailable:
             # Whatever was to be recorded, the lease runs on: sooner than its end the message would only be busy.
@@ -140,14 +148,17 @@ class Attempts:
         try:
             answer = await self._ask(held, started)
         except CallCut as cut:
-            return await self._record_cut(held, cut.cut)
+            return await self._record_cut(held, cut.cut, started)
         except (ModelBusy, Unavailable) as unbilled:
-            return await self._refund(held, unbilled)
+            return await self._refund(held, unbilled, started)
         except ModelFailed as failed:
+            if failed.code in NO_ROOM:
+                self.concurrency.refused(started, _now())
             return await self._retry(held, failed.code, failed.retry_after)
         except ModelRefused as refused:
             return await self._fail(held, refused.code)
         call_seconds = _now() - started
+        self.flow.used(held.message, answer.usage)
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
         # Never LOST: an answer needs no lease, the first one wins.
         kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE
@@ -165,22 +176,33 @@ class Attempts:
         if ends[cut] <= started:
             raise CallCut(cut)  # a timer that is over would still let the request out
         timer = asyncio.timeout_at(ends[cut])
+        first_at: list[float] = []
+
+        def hear(text: str) -> None:
+            if not first_at:
+                first_at.append(_now())
+            meter.add(text)
+
         with self.board.follow(held.lease, held.message, lambda: _expire(timer)) as meter:
             try:
                 async with timer:
-                    return await self.model.ask(held.message, meter.add)
+                    answer = await self.model.ask(held.message, hear)
             except TimeoutError:
                 if not timer.expired():
                     raise
                 raise CallCut(Cut.LOST if meter.lost else cut) from None
             finally:
                 self.pace.add(_now() - started)
+        to_first = (first_at[0] if first_at else _now()) - started
+        self.concurrency.succeeded(held.message.task.model, started, _now(), to_first)
+        return answer
 
-    async def _record_cut(self, held: Held, cut: Cut) -> Ending:
+    async def _record_cut(self, held: Held, cut: Cut, started: float) -> Ending:
         match cut:
             case Cut.LOST:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
             case Cut.TIMEOUT:
+                self.concurrency.refused(started, _now())
                 return await self._retry(held, FailureCode.TIMEOUT, None)
             case Cut.DEADLINE:
                 return await self._fail(held, FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
@@ -189,9 +211,13 @@ class Attempts:
                 stopped = held.ending(EndingKind.STOPPED, 0.0, FailureCode.WORKER_STOPPED)
                 return await self._release(held, stopped, WaitingOn.CAPACITY, refund=False)
 
-    async def _refund(self, held: Held, error: ModelBusy | Unavailable) -> Ending:
+    async def _refund(self, held: Held, error: ModelBusy | Unavailable, started: float) -> Ending:
         receives = held.delivery.receives
         if isinstance(error, ModelBusy):
+            self.concurrency.refused(started, _now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(held.window.writes_end):
+                    await self.flow.slow_down(held.message, error.retry_after)
             wait = self.backoff.after_receive(receives, error.retry_after)
             limited = held.ending(EndingKind.RATE_LIMITED, wait, error.code)
             return await self._release(held, limited, WaitingOn.RATE_LIMIT, refund=True)

@@ -41,6 +41,10 @@ class Backoff:
         """
         return max(self._stretched(asked or 0.0), self._drawn(receives, RECEIVE_CAP_SECONDS))
 
+    def after_hold(self, seconds: float) -> float:
+        """Wait for a limit that all workers share; stretched, so that not all come back together."""
+        return self._stretched(seconds)
+
     def before_rewrite(self) -> float:
         """Wait before a write is tried again within the same invocation."""
         return REWRITE_SECONDS * (1 + self._random())

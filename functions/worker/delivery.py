@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from common.tasks import FailureCode, Usage
+from common.tasks import FailureCode, Usage, WaitingOn
 
 SUSPECT_RECEIVES: Final = 3
 """From this receive on a message may be what kills its workers: it runs alone, after the others."""
+
+RENEWED_RECEIVES: Final = SUSPECT_RECEIVES - 1
+"""At this receive a message that only waited is sent anew, and so never becomes suspect by waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class EndingKind(StrEnum):
     """The provider wants us to wait; the attempt is refunded."""
     STOPPED = "stopped"
     """The invocation's time ran out while the answer was under way."""
+    HELD = "held"
+    """A shared limit, a pause or the tenant's cap did not let it start; no attempt was made."""
     UNSTARTED = "unstarted"
     """No slot was free in time, or no call would have ended in time; nothing was claimed."""
     BUSY = "busy"
@@ -66,11 +71,16 @@ class EndingKind(StrEnum):
     """A fault of ours."""
 
 
+ONLY_WAITED: Final = frozenset({EndingKind.HELD, EndingKind.UNSTARTED, EndingKind.RATE_LIMITED})
+"""Endings that say nothing against the message: its receive count should not grow by them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """Say how a delivery ended: `visible_in` seconds it comes back, or None when it is done with.
 
-    `attempt` is set once a lease was held, `call_seconds` once the model was called.
+    `attempt` is set once a lease was held, `call_seconds` once the model was called. `waiting_on` is what the record of
+    a task that was not claimed has yet to be told.
     """
 
     kind: EndingKind
@@ -80,4 +90,5 @@ class Ending:
     code: FailureCode | None = None
     call_seconds: float | None = None
     usage: Usage | None = None
+    waiting_on: WaitingOn | None = None
     error: Exception | None = None

@@ -1,7 +1,8 @@
 """Start the worker: SQS batch in, the messages that have to come back out.
 
 service.py shares the time of an invocation among its messages, attempt.py is one message's way, llm.py speaks to the
-model, queue.py puts messages back. This module only puts them together, once for each Lambda environment.
+model, queue.py brings messages back. flow.py lets calls start as the shared limits and pauses allow, concurrency.py
+adapts how many run at a time. This module only puts them together, once for each Lambda environment.
 """
 
 import asyncio
@@ -12,17 +13,21 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from common.store.connection import connect
+from common.store.flow_store import FlowStore
 from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from functions.worker.attempt import Attempts
 from functions.worker.backoff import Backoff
+from functions.worker.concurrency import Concurrency
 from functions.worker.delivery import Delivery
+from functions.worker.flow import FlowControl
 from functions.worker.journal import WorkerJournal
 from functions.worker.llm import ChatModel, SecretKey
 from functions.worker.progress import ProgressBoard
 from functions.worker.queue import RedeliveryQueue
 from functions.worker.service import Worker
 from functions.worker.settings import WorkerSettings
+from functions.worker.shares import TenantShares
 from functions.worker.window import Pace
 
 SETTINGS = WorkerSettings.from_env(os.environ)
@@ -31,22 +36,28 @@ JOURNAL = WorkerJournal(TELEMETRY)
 
 REDIS = connect(SETTINGS.redis)
 STORE = TaskStore(REDIS)
+FLOWS = FlowStore(REDIS)
+FLOW = FlowControl(FLOWS, SETTINGS.limits)
 MODEL = ChatModel(
     key=SecretKey(SETTINGS.openai_api_key_secret),
     base_url=SETTINGS.openai_base_url,
     timeout_seconds=SETTINGS.model_timeout_seconds,
+    on_headers=FLOW.heard,
 )
 QUEUE = RedeliveryQueue(SETTINGS.queue_url, JOURNAL.queue_failed)
 ATTEMPTS = Attempts(
     claims=STORE,
     model=MODEL,
     board=ProgressBoard(STORE, JOURNAL.fault),
+    flow=FLOW,
+    concurrency=Concurrency(SETTINGS.concurrency_min, SETTINGS.concurrency),
     pace=Pace(),
     backoff=Backoff(SystemRandom().random),
     max_attempts=SETTINGS.max_attempts,
     model_timeout_seconds=SETTINGS.model_timeout_seconds,
 )
-WORKER = Worker(ATTEMPTS, QUEUE, JOURNAL, concurrency=SETTINGS.concurrency, margin_seconds=SETTINGS.margin_seconds)
+SHARES = TenantShares(FLOWS, SETTINGS.limits.tenant_in_flight)
+WORKER = Worker(ATTEMPTS, QUEUE, SHARES, JOURNAL, margin_seconds=SETTINGS.margin_seconds)
 
 # One loop for the environment's life: the clients above keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

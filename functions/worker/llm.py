@@ -1,7 +1,7 @@
 """Ask an OpenAI-compatible model; every way in which that can fail becomes a ModelError."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -34,14 +34,19 @@ _OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """Parameters of the request that a caller's params never override."""
 
 type KeySource = Callable[[], Awaitable[str]]
+type HeaderListener = Callable[[str, Mapping[str, str]], None]
+"""Is told a model's name and the headers of its answer, be that an error."""
 
 
 class ChatModel:
     """Speak chat completions, streamed. One for the life of the environment: it keeps its connections."""
 
-    def __init__(self, *, key: KeySource, base_url: str | None, timeout_seconds: float) -> None:
+    def __init__(
+        self, *, key: KeySource, base_url: str | None, timeout_seconds: float, on_headers: HeaderListener
+    ) -> None:
         """Take where the key comes from; nothing is connected or fetched before the first call."""
         self._key = key
+        self._on_headers = on_headers
         # No retries of the SDK's: it would send a 429 about an empty account three times. Ours is the one policy.
         self._client = AsyncOpenAI(
             api_key=key,
@@ -65,7 +70,7 @@ class ChatModel:
 
         """
         parts = AnswerParts()
-        with model_errors():
+        with model_errors(), self._heard(message.task.model):
             async with self._client.chat.completions.with_streaming_response.create(
                 model=message.task.model,
                 messages=cast("Any", message.messages),  # passed on as the caller wrote them
@@ -73,6 +78,7 @@ class ChatModel:
                 stream_options={"include_usage": True},
                 extra_body={name: value for name, value in message.params.items() if name not in _OURS},
             ) as response:
+                self._on_headers(message.task.model, response.headers)
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 async with aclosing(_bytes_of(response)) as chunks:
                     if kind == "application/json":  # a server that does not stream
@@ -85,6 +91,14 @@ class ChatModel:
                     else:
                         raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
         return parts.finish()
+
+    @contextmanager
+    def _heard(self, model: str) -> Iterator[None]:
+        try:
+            yield
+        except APIStatusError as error:
+            self._on_headers(model, error.response.headers)
+            raise
 
     async def close(self) -> None:
         """Close the connections."""

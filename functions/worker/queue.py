@@ -1,4 +1,4 @@
-"""Put messages back on the queue: visible again when their next try is due."""
+"""Bring messages back when their next try is due: visible again, or sent anew."""
 
 import asyncio
 import importlib
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZE: Final = 10
 """Messages in one ChangeMessageVisibilityBatch, at most."""
+
+MAX_DELAY_SECONDS: Final = 900
+"""SQS delays a new message by 15 minutes at most."""
 
 MAX_VISIBILITY_SECONDS: Final = 12 * 3600 - 15 * 60
 """SQS allows 12 hours from the receive; the invocation, 15 minutes at most, has used some of them."""
@@ -43,6 +46,30 @@ class RedeliveryQueue:
         async with asyncio.TaskGroup() as group:
             for batch in batched(waits, BATCH_SIZE, strict=False):
                 group.create_task(self._change(batch))
+
+    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
+        """Send a copy of each message, for its tenant, due in so many seconds; return those that were sent.
+
+        A copy has not been received yet. Whoever dies before the old message is deleted leaves both: the record
+        settles that. Failures are told and not raised.
+        """
+        sent = await asyncio.gather(*(self._send(*wait) for wait in waits))
+        return [delivery for (delivery, _, _), is_sent in zip(waits, sent, strict=True) if is_sent]
+
+    async def _send(self, delivery: Delivery, tenant: str, seconds: float) -> bool:
+        # One by one: ten bodies may be more than SendMessageBatch takes, and this is rare.
+        try:
+            client = await self._connected()
+            await client.send_message(
+                QueueUrl=self._queue_url,
+                MessageBody=delivery.body,
+                DelaySeconds=min(math.ceil(seconds), MAX_DELAY_SECONDS),
+                MessageGroupId=tenant,
+            )
+        except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
+            self._on_failure(type(error).__name__, 1)
+            return False
+        return True
 
     async def _change(self, batch: Sequence[tuple[Delivery, float]]) -> None:
         try:

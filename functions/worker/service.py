@@ -1,27 +1,40 @@
 """Work on the messages of one invocation, several at a time, and say which have to come back.
 
-One delivery's way is told in attempt.py; here is what the deliveries share: slots, time and order.
+One delivery's way is told in attempt.py; here is what the deliveries share: slots, limits, time and order.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import Unavailable
+from common.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Unavailable
+from common.messages import TaskMessage
+from common.tasks import TaskRef, WaitingOn
 from functions.worker.attempt import Attempts
-from functions.worker.delivery import Delivery, Ending, EndingKind
+from functions.worker.delivery import ONLY_WAITED, RENEWED_RECEIVES, Delivery, Ending, EndingKind
+from functions.worker.flow import Held
+from functions.worker.shares import Share, TenantShares
+from functions.worker.slots import Slots
 from functions.worker.window import Window
 
 QUEUE_END_SECONDS: Final = 0.5
 """Before the hard end, the latest moment at which we still wait for the queue: our answer must get out."""
 
+CAP_SECONDS: Final = 5.0
+"""How long a delivery stays away whose tenant has all its calls in flight: about the time of a call."""
+
 
 class PutBacks(Protocol):
-    """Say when messages become visible again. A failure is the adapter's to log: the queue's own timeout applies."""
+    """Bring messages back. A failure is the adapter's to log: the queue's own timeout applies."""
 
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
         """Make each message visible again in so many seconds."""
+
+    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
+        """Send a copy of each message, for its tenant, due in so many seconds; return those that were sent."""
 
 
 class Journal(Protocol):
@@ -31,17 +44,52 @@ class Journal(Protocol):
         """Note how a delivery ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Hold a delivery and its message, or why that cannot be read."""
+
+    delivery: Delivery
+    message: TaskMessage | None
+    flaw: EndingKind = EndingKind.UNREADABLE
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "Job":
+        """Read a delivery's message."""
+        try:
+            return cls(delivery, TaskMessage.decode(delivery.body))
+        except MessageTooNew:
+            return cls(delivery, None, EndingKind.TOO_NEW)
+        except MessageUnreadable:
+            return cls(delivery, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Hold what the deliveries of one invocation share."""
+
+    window: Window
+    can_call: bool
+    shares: Mapping[str, Share]
+
+
 class Worker:
     """Work on invocations, one after the other, for the life of the environment."""
 
     def __init__(
-        self, attempts: Attempts, queue: PutBacks, journal: Journal, *, concurrency: int, margin_seconds: float
+        self,
+        attempts: Attempts,
+        queue: PutBacks,
+        shares: TenantShares,
+        journal: Journal,
+        *,
+        margin_seconds: float,
     ) -> None:
-        """Take the collaborators, how many deliveries may run at once, and how early calls stop."""
+        """Take the collaborators, and how early calls stop."""
         self._attempts = attempts
         self._queue = queue
+        self._shares = shares
         self._journal = journal
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(lambda: attempts.concurrency.limit)
         self._margin_seconds = margin_seconds
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
@@ -52,52 +100,102 @@ class Worker:
         """
         window = Window.opening(remaining_seconds, self._margin_seconds)
         self._attempts.pace.open_window()
-        fresh = [delivery for delivery in deliveries if not delivery.is_suspect]
-        suspects = [delivery for delivery in deliveries if delivery.is_suspect]
-        can_call = await self._can_call(window)
-        async with self._attempts.board.running(until=window.writes_end):
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._work_on(delivery, window, can_call=can_call)) for delivery in fresh]
-            endings = [(delivery, task.result()) for delivery, task in zip(fresh, tasks, strict=True)]
-            endings += [(each, await self._work_on(each, window, can_call=can_call)) for each in suspects]
+        jobs = [Job.of(delivery) for delivery in deliveries]
+        async with AsyncExitStack() as held:
+            shift = await self._begin(jobs, window, held)
+            async with self._attempts.board.running(until=window.writes_end):
+                endings = await self._work_on_all(jobs, shift)
+        await self._note_waits(endings, window)
         return await self._put_back(endings, window)
 
-    async def _can_call(self, window: Window) -> bool:
+    async def _begin(self, jobs: Sequence[Job], window: Window, held: AsyncExitStack) -> Shift:
+        """Make sure that calls can be made, and take the tenants' shares of them."""
+        tenants = [job.message.task.ref.tenant for job in jobs if job.message]
+        most = self._attempts.concurrency.limit
         try:
             async with asyncio.timeout_at(window.stop_at):
                 await self._attempts.model.prepare()
+                shares = await held.enter_async_context(self._shares.held(tenants, most, window))
         except (Unavailable, TimeoutError):
-            return False
-        return True
+            return Shift(window, can_call=False, shares={})
+        return Shift(window, can_call=True, shares=shares)
 
-    async def _work_on(self, delivery: Delivery, window: Window, *, can_call: bool) -> Ending:
+    async def _work_on_all(self, jobs: Sequence[Job], shift: Shift) -> list[tuple[Job, Ending]]:
+        fresh = [job for job in jobs if not job.delivery.is_suspect]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._work_on(job, shift)) for job in fresh]
+        endings = [(job, task.result()) for job, task in zip(fresh, tasks, strict=True)]
+        endings += [(job, await self._work_on(job, shift)) for job in jobs if job.delivery.is_suspect]
+        return endings
+
+    async def _work_on(self, job: Job, shift: Shift) -> Ending:
         """See one delivery to its end, and note it. Never raises: its neighbours go on."""
-        wait = self._attempts.backoff.after_receive(delivery.receives)
+        wait = self._attempts.backoff.after_receive(job.delivery.receives)
         try:
-            ending = await self._with_slot(delivery, window) if can_call else Ending(EndingKind.UNAVAILABLE, wait)
+            if not shift.can_call:
+                ending = Ending(EndingKind.UNAVAILABLE, wait)
+            elif job.message is None:
+                ending = Ending(job.flaw, wait)
+            else:
+                ending = await self._in_turn(job.delivery, job.message, shift)
+        except StoreUnavailable:
+            ending = Ending(EndingKind.UNAVAILABLE, wait)
         except Exception as error:  # noqa: BLE001  # noted with its place; the delivery comes back
             ending = Ending(EndingKind.CRASHED, wait, error=error)
-        self._journal.ended(delivery, ending)
+        self._journal.ended(job.delivery, ending)
         return ending
 
-    async def _with_slot(self, delivery: Delivery, window: Window) -> Ending:
-        unstarted = Ending(EndingKind.UNSTARTED, visible_in=0.0)
-        try:
-            async with asyncio.timeout_at(window.stop_at):
-                await self._slots.acquire()
-        except TimeoutError:
-            return unstarted
-        try:
+    async def _in_turn(self, delivery: Delivery, message: TaskMessage, shift: Shift) -> Ending:
+        """Make an attempt when the tenant, this environment and the shared limits have room for it."""
+        task_id, window, backoff = message.task.ref.task_id, shift.window, self._attempts.backoff
+        unstarted = Ending(EndingKind.UNSTARTED, 0.0, task_id, waiting_on=WaitingOn.CAPACITY)
+        share = shift.shares.get(message.task.ref.tenant)
+        if share and share.is_empty:
+            wait = backoff.after_hold(CAP_SECONDS)
+            return Ending(EndingKind.HELD, wait, task_id, waiting_on=WaitingOn.CAPACITY)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout_at(window.stop_at):
+                    if share:
+                        await held.enter_async_context(share.slots)
+                    await held.enter_async_context(self._slots.one())
+                    if not self._attempts.pace.fits(window.seconds_to_stop):
+                        return unstarted
+                    start_by = await self._attempts.flow.start(message)
+            except TimeoutError:
+                return unstarted
+            if isinstance(start_by, Held):
+                wait = backoff.after_hold(start_by.seconds)
+                return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=WaitingOn.RATE_LIMIT)
             if not self._attempts.pace.fits(window.seconds_to_stop):
                 return unstarted
-            return await self._attempts.make(delivery, window)
-        finally:
-            self._slots.release()
+            return await self._attempts.make(delivery, message, window, start_by)
 
-    async def _put_back(self, endings: Sequence[tuple[Delivery, Ending]], window: Window) -> list[Delivery]:
-        waits = [(delivery, ending.visible_in) for delivery, ending in endings if ending.visible_in is not None]
-        if waits:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(window.hard_end - QUEUE_END_SECONDS):
+    async def _note_waits(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> None:
+        """Tell the records of tasks that were not claimed what they wait for: a comfort, tried once."""
+        refs: defaultdict[WaitingOn, list[TaskRef]] = defaultdict(list)
+        for job, ending in endings:
+            if job.message and ending.waiting_on:
+                refs[ending.waiting_on].append(job.message.task.ref)
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout_at(window.writes_end):
+                for waiting_on, group in refs.items():
+                    await self._attempts.claims.wait(group, waiting_on)
+
+    async def _put_back(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> list[Delivery]:
+        """Bring back what is not done with, and return what the queue must not delete."""
+        back = [(job, ending, ending.visible_in) for job, ending in endings if ending.visible_in is not None]
+        renewed = [
+            (job.delivery, job.message.task.ref.tenant, wait)
+            for job, ending, wait in back
+            if job.message and ending.kind in ONLY_WAITED and job.delivery.receives == RENEWED_RECEIVES
+        ]
+        sent: set[str] = set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(window.hard_end - QUEUE_END_SECONDS):
+                if renewed:
+                    sent = {delivery.message_id for delivery in await self._queue.send_anew(renewed)}
+                waits = [(job.delivery, wait) for job, _, wait in back if job.delivery.message_id not in sent]
+                if waits:
                     await self._queue.put_back(waits)
-        return [delivery for delivery, _ in waits]
+        return [job.delivery for job, _, _ in back if job.delivery.message_id not in sent]

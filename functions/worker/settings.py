@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from common.errors import SettingError
 from common.settings import Environment, RedisSettings, number, optional_text, text
+from functions.worker.limits import FlowLimits
 from functions.worker.window import margin_of
 
 MOST_CONCURRENCY: Final = 1000
@@ -20,6 +21,8 @@ class WorkerSettings:
 
     queue_url: str
     concurrency: int
+    concurrency_min: int
+    limits: FlowLimits
     max_attempts: int
     worker_timeout_seconds: int
     model_timeout_seconds: int
@@ -35,9 +38,12 @@ class WorkerSettings:
     @classmethod
     def from_env(cls, env: Environment) -> "WorkerSettings":
         """Read the environment; raise SettingError with the name of what is missing or wrong."""
+        concurrency = number(env, "CONCURRENCY", least=1, most=MOST_CONCURRENCY)
         settings = cls(
             queue_url=_url("QUEUE_URL", text(env, "QUEUE_URL")),
-            concurrency=number(env, "CONCURRENCY", least=1, most=MOST_CONCURRENCY),
+            concurrency=concurrency,
+            concurrency_min=number(env, "CONCURRENCY_MIN", least=1, most=concurrency, default=1),
+            limits=FlowLimits.from_env(env),
             max_attempts=number(env, "MAX_ATTEMPTS", least=1, most=MOST_ATTEMPTS, default=3),
             worker_timeout_seconds=number(env, "WORKER_TIMEOUT_SECONDS", least=2, most=MOST_TIMEOUT_SECONDS),
             model_timeout_seconds=number(env, "MODEL_TIMEOUT_SECONDS", least=1, most=MOST_TIMEOUT_SECONDS),

@@ -4,6 +4,7 @@ from secrets import token_hex
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
+from redis import Redis
 
 from common.settings import RedisSettings
 from local.model import StandIn
@@ -66,6 +67,8 @@ def worker_settings(
 def environment(
     worker_settings: pytest.MonkeyPatch, model: tuple[str, StandIn], valkey: RedisSettings
 ) -> Iterator[WorkerEnvironment]:
+    with Redis(host=valkey.host, port=valkey.port) as redis:
+        redis.flushall()  # a model that one test has paused is the next one's too
     secrets_manager = boto3.client("secretsmanager")
     secrets_manager.create_secret(Name=SECRET_NAME, SecretString="sk-test")
     sqs = boto3.client("sqs")

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import sys
 import threading
 import time
@@ -115,15 +116,15 @@ def test_what_no_retry_cures_fails_at_once(environment: WorkerEnvironment, fault
 def test_at_the_soft_stop_a_hanging_call_is_released_and_comes_back_at_once(
     worker_settings: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    worker_settings.setenv("WORKER_TIMEOUT_SECONDS", "4")
-    worker_settings.setenv("MODEL_TIMEOUT_SECONDS", "3")
+    worker_settings.setenv("WORKER_TIMEOUT_SECONDS", "10")
+    worker_settings.setenv("MODEL_TIMEOUT_SECONDS", "8")
     environment: WorkerEnvironment = request.getfixturevalue("environment")
     environment.send("warm up")
     environment.invoke(environment.receive())
     prompt = "[[fault:hang]] stop"
     environment.send(prompt, "quick")
 
-    assert environment.invoke(environment.receive(), remaining=2.5) == {prompt}
+    assert environment.invoke(environment.receive(), remaining=4) == {prompt}
 
     record = environment.record(prompt)
     assert (record.status, len(record.attempts), record.last_code) == (TaskStatus.QUEUED, 1, FailureCode.WORKER_STOPPED)
@@ -146,6 +147,31 @@ def test_while_an_answer_streams_its_progress_and_its_beginning_can_be_read(envi
     assert all(record.partial and answer.text.startswith(record.partial) for record in seen)
     assert all(0 < record.progress < 100 for record in seen)
     assert environment.record(prompt).progress == 100
+
+
+def test_a_prompt_with_tools_is_answered_by_their_calls(environment: WorkerEnvironment) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": name, "parameters": parameters}} for name in ("rain", "trains")]
+    environment.send("Rain?", tools=tools, tool_choice="required", parallel_tool_calls=True)
+
+    assert environment.invoke(environment.receive()) == set()
+
+    answer = environment.record("Rain?").answer
+    assert answer is not None
+    assert (answer.text, answer.finish_reason) == ("", "tool_calls")
+    assert [call.name for call in answer.tool_calls] == ["rain", "trains"]
+    assert all(set(json.loads(call.arguments)) == {"city"} for call in answer.tool_calls)
+
+
+def test_an_answer_fits_the_schema_that_the_prompt_asks_for(environment: WorkerEnvironment) -> None:
+    schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}}
+    environment.send("How?", response_format={"type": "json_schema", "json_schema": {"name": "mood", "schema": schema}})
+
+    assert environment.invoke(environment.receive()) == set()
+
+    answer = environment.record("How?").answer
+    assert answer is not None
+    assert json.loads(answer.text) == {"mood": "good"}
 
 
 def test_a_cancel_reaches_a_call_whose_model_is_silent(environment: WorkerEnvironment) -> None:

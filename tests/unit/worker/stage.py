@@ -1,19 +1,25 @@
 """The worker's service on a stage: a fake store, model, queue and journal, all in virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, override
 
 from common.errors import StoreUnavailable, Unavailable
+from common.flow import HORIZON_MS, Booking, Feedback, Limit
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from functions.worker.attempt import Attempts
 from functions.worker.backoff import Backoff
+from functions.worker.concurrency import Concurrency
 from functions.worker.delivery import Delivery, Ending
+from functions.worker.flow import FlowControl
+from functions.worker.limits import FlowLimits
 from functions.worker.progress import ProgressBoard
 from functions.worker.service import Worker
+from functions.worker.shares import TenantShares
 from functions.worker.window import Pace, margin_of
 from tests.fakes import FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -146,9 +152,70 @@ class FailingStore(FakeStore):
 @dataclass
 class FakeQueue:
     waits: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, float] = field(default_factory=dict)
+    refuses: bool = False
+
+    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
+        if self.refuses:
+            return []
+        self.sent |= {delivery.message_id: wait for delivery, _, wait in waits}
+        return [delivery for delivery, _, _ in waits]
 
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
         self.waits |= {delivery.message_id: wait for delivery, wait in waits}
+
+
+class FakeFlows:
+    """Keep a schedule of requests, a pause and the shares of one world, without the finer points of the scripts.
+
+    All scopes are one here, so their names go unused.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.next_request = 0.0
+        self.paused_until = 0.0
+        self.in_flight = 0
+        self.booked: list[list[int]] = []
+        self.feedback: list[Feedback] = []
+        self.shared: list[dict[str, int]] = []
+        self.is_down = False
+        self.takes = 0.0
+
+    async def reserve(
+        self,
+        scope: str,  # noqa: ARG002
+        limit: Limit,
+        costs: Sequence[int],
+        feedback: Feedback,
+    ) -> Booking:
+        if self.is_down:
+            raise StoreUnavailable
+        self.booked.append(list(costs))
+        self.feedback.append(feedback)
+        now = self._now()
+        waits = []
+        for _ in costs:
+            start = max(now, self.paused_until, self.next_request if limit.requests else 0.0)
+            waits.append(math.ceil((start - now) * 1000))
+            if limit.requests and waits[-1] <= HORIZON_MS:
+                self.next_request = start + 60 / limit.requests
+        await asyncio.sleep(self.takes)
+        return Booking(math.ceil(max(0.0, self.paused_until - now) * 1000), tuple(waits))
+
+    async def pause(self, model: str, wait_ms: int | None) -> int:  # noqa: ARG002
+        self.paused_until = max(self.paused_until, self._now() + (wait_ms or 1000) / 1000)
+        return math.ceil((self.paused_until - self._now()) * 1000)
+
+    async def share(
+        self,
+        invocation: str,  # noqa: ARG002
+        wanted: Mapping[str, int],
+        cap: int,
+        lease_ms: int,  # noqa: ARG002
+    ) -> dict[str, int]:
+        self.shared.append(dict(wanted))
+        return {tenant: max(0, min(count, cap - self.in_flight)) for tenant, count in wanted.items()}
 
 
 @dataclass
@@ -166,12 +233,21 @@ class FakeJournal:
 class Stage:
     """One worker environment; `work` is one invocation."""
 
-    def __init__(self, *, concurrency: int = 10, max_attempts: int = 3, chance: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        concurrency: int = 10,
+        max_attempts: int = 3,
+        chance: float = 1.0,
+        limits: FlowLimits = FlowLimits({}),  # noqa: B008  frozen
+    ) -> None:
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
         loop = self.runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
         self.loop = loop
         self.store = FailingStore(loop)
+        self.flows = FakeFlows(lambda: loop.now)
+        self.flow = FlowControl(self.flows, limits)
         self.model = FakeModel({})
         self.queue = FakeQueue()
         self.journal = FakeJournal()
@@ -180,13 +256,16 @@ class Stage:
             claims=self.store,
             model=self.model,
             board=ProgressBoard(self.store, self.journal.fault),
+            flow=self.flow,
+            concurrency=Concurrency(1, concurrency),
             pace=Pace(),
             backoff=Backoff(lambda: chance),
             max_attempts=max_attempts,
             model_timeout_seconds=120.0,
         )
         margin = margin_of(WORKER_TIMEOUT)
-        self.worker = Worker(attempts, self.queue, self.journal, concurrency=concurrency, margin_seconds=margin)
+        shares = TenantShares(self.flows, limits.tenant_in_flight)
+        self.worker = Worker(attempts, self.queue, shares, self.journal, margin_seconds=margin)
 
     def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0) -> Task:
         index = self._indexes.setdefault(prompt, len(self._indexes))
@@ -219,6 +298,7 @@ class Stage:
     def work(self, *deliveries: Delivery, remaining: float = WORKER_TIMEOUT) -> list[str]:
         """Run one invocation, and return the ids of the messages that it reports."""
         self.queue.waits.clear()
+        self.queue.sent.clear()
         self.journal.endings.clear()
         back = self.runner.run(self._work(deliveries, remaining))
         assert not asyncio.all_tasks(self.loop), "something runs on after the invocation"

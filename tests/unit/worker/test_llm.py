@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -61,6 +61,10 @@ def error(code: str | None, message: str = SECRET) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "code": code, "param": None}}
 
 
+def ignored(_model: str, _headers: Mapping[str, str]) -> None:
+    """Hear nothing."""
+
+
 @asynccontextmanager
 async def model_of(serve: Serve, *, timeout_seconds: float = 5.0) -> AsyncIterator[ChatModel]:
     app = web.Application()
@@ -69,7 +73,10 @@ async def model_of(serve: Serve, *, timeout_seconds: float = 5.0) -> AsyncIterat
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     model = ChatModel(
-        key=_key, base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1", timeout_seconds=timeout_seconds
+        key=_key,
+        base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1",
+        timeout_seconds=timeout_seconds,
+        on_headers=ignored,
     )
     try:
         yield model
@@ -337,7 +344,7 @@ async def test_a_server_that_hangs_up_before_it_answers_is_a_connection_error() 
 async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
     async with model_of(sends(200)) as model:
         base_url = str(model._client.base_url)
-    gone = ChatModel(key=_key, base_url=base_url, timeout_seconds=5)
+    gone = ChatModel(key=_key, base_url=base_url, timeout_seconds=5, on_headers=ignored)
 
     with pytest.raises(ModelFailed) as caught:
         await gone.ask(MESSAGE, lambda _: None)
@@ -388,7 +395,7 @@ async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    model = ChatModel(key=SecretKey("absent"), base_url=None, timeout_seconds=5)
+    model = ChatModel(key=SecretKey("absent"), base_url=None, timeout_seconds=5, on_headers=ignored)
 
     with pytest.raises(Unavailable):
         await model.prepare()

@@ -1,0 +1,56 @@
+"""Keep each tenant below its cap of calls in flight, all workers together."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from common.errors import StoreUnavailable
+from functions.worker.window import Window
+
+
+class Flights(Protocol):
+    """Hold the shares of all invocations; may raise StoreUnavailable."""
+
+    async def share(self, invocation: str, wanted: Mapping[str, int], cap: int, lease_ms: int) -> dict[str, int]:
+        """Take shares of the tenants' calls in flight, or give them back by wanting none."""
+
+
+class Share:
+    """Hold what one invocation may have in flight for one tenant."""
+
+    def __init__(self, size: int) -> None:
+        self.is_empty = size == 0
+        self.slots = asyncio.Semaphore(size)
+
+
+class TenantShares:
+    """Take a share for each tenant of an invocation, and give it back at its end; a dead worker's ends by itself."""
+
+    def __init__(self, flights: Flights, cap: int) -> None:
+        """Take where the shares are held and the cap of each tenant, 0 for none: then nothing is ever asked."""
+        self._flights = flights
+        self._cap = cap
+
+    @asynccontextmanager
+    async def held(self, tenants: Iterable[str], most: int, window: Window) -> AsyncIterator[dict[str, Share]]:
+        """Hold the shares for the length of the block: what each tenant has deliveries for, at most `most`.
+
+        Raises:
+            StoreUnavailable: nobody can say what is free.
+
+        """
+        wanted = {tenant: min(count, most) for tenant, count in Counter(tenants).items()} if self._cap else {}
+        if not wanted:
+            yield {}
+            return
+        invocation = secrets.token_hex(8)
+        granted = await self._flights.share(invocation, wanted, self._cap, window.lease_ms)
+        try:
+            yield {tenant: Share(size) for tenant, size in granted.items()}
+        finally:
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout_at(window.writes_end):
+                    await self._flights.share(invocation, dict.fromkeys(wanted, 0), self._cap, window.lease_ms)
