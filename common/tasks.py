@@ -173,13 +173,41 @@ class Usage:
     total_tokens: int
 
 
+class ToolKind(StrEnum):
+    """Name the kinds of tools; the values are chat completions'."""
+
+    FUNCTION = "function"
+    """Its arguments are JSON, as its schema says."""
+    CUSTOM = "custom"
+    """Its input is any text."""
+
+    @property
+    def argument(self) -> str:
+        """Return the field that a call of this kind has for what it hands over."""
+        return "arguments" if self is ToolKind.FUNCTION else "input"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """Hold what the model wants a tool of the caller's to do; `arguments` are text, as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str = field(repr=False)
+    kind: ToolKind = ToolKind.FUNCTION
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold a finished answer of the model. `finish_reason` is `length` where the model cut it at its token limit."""
+    """Hold a finished answer of the model. `finish_reason` is `length` where the model cut it at its token limit.
 
-    text: str
+    The text is empty where the model only calls tools, and may be even where it calls none.
+    """
+
+    text: str = field(repr=False)
     finish_reason: str
     usage: Usage | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
-from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus
+from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 
 type Body = dict[str, Any]
 
@@ -44,6 +44,37 @@ SENTENCES: Final[dict[FailureCode, str]] = {
 """What each code means, for a person."""
 
 
+TEXT_FIELDS: Final = frozenset(
+    {"result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls"},
+)
+"""The fields of a task that need its text to be read."""
+
+TASK_FIELDS: Final = frozenset(
+    {
+        *("task_id", "batch_id", "custom_id", "status", "progress", "model", "attempts", "waiting_on", "error"),
+        *("created_at", "started_at", "ended_at", "deadline_at", "expires_at"),
+        *TEXT_FIELDS,
+    }
+)
+"""Every field that a task may show."""
+
+BATCH_FIELDS: Final = frozenset(
+    {
+        *("batch_id", "status", "progress", "size", "counts", "metadata", "tasks"),
+        *("created_at", "deadline_at", "expires_at"),
+    }
+)
+"""Every field that a batch may show; `next` comes with `tasks`."""
+
+ALWAYS: Final = frozenset({"task_id", "batch_id", "status", "next"})
+"""What is shown whatever fields were asked for, so far as it is there."""
+
+
+def chosen(body: Body, fields: frozenset[str] | None) -> Body:
+    """Keep the fields that were asked for; None asks for all."""
+    return body if fields is None else {name: value for name, value in body.items() if name in fields | ALWAYS}
+
+
 def show_absent(task_id: str, status: str) -> Body:
     """Show an id of which there is no record."""
     return {"task_id": task_id, "status": status}
@@ -62,6 +93,7 @@ def show_task(record: TaskRecord) -> Body:
         "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
         "result": answer.text if answer else None,
+        "tool_calls": [_show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
         "usage": asdict(answer.usage) if answer and answer.usage else None,
@@ -125,6 +157,11 @@ def time_of(milliseconds: int | None) -> str | None:
     # Not from a float: 1.001 s would come out as 1.000.
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _show_tool_call(call: ToolCall) -> Body:
+    # As chat completions has it, so that it can be sent back in the assistant's message as it stands.
+    return {"id": call.call_id, "type": call.kind, call.kind: {"name": call.name, call.kind.argument: call.arguments}}
 
 
 def _show_attempt(attempt: Attempt) -> Body:

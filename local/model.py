@@ -11,6 +11,9 @@ A prompt may ask for what happens to it, in any of its messages:
     [[delay:0.5]]       seconds between two pieces of the answer
     [[tokens:200]]      length of the answer, a word a token
 
+It calls a tool where `tool_choice` is "required" or names one (each of the `tools` with `parallel_tool_calls`), and
+answers with JSON where `response_format` asks for it; both fit their schema.
+
 `GET /calls` tells what was asked: how many calls, how many at once, and how often each prompt, by its digest alone. It
 is what tests know about money spent. `python -m local.model PORT` runs it by itself.
 """
@@ -29,6 +32,7 @@ from typing import Any
 from aiohttp import web
 
 from local.answers import answer_words, prompt_digest
+from local.shapes import value_of
 
 _DIRECTIVE = re.compile(
     r"\[\[(?:(fault):([a-z0-9]+)|(tokens):([0-9]{1,6})|(latency|delay|retry-after):([0-9]+(?:\.[0-9]+)?))\]\]"
@@ -41,6 +45,7 @@ _NAMED_ERRORS = {
 _CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _HOUR = 3600.0
+_TOKEN_CHARACTERS = 4
 
 
 @dataclass(slots=True)
@@ -70,6 +75,7 @@ class Call:
 
     model: str
     pieces: list[str]
+    tool_calls: list[tuple[str, str]]
     finish_reason: str
     usage: dict[str, int]
     stream: bool
@@ -120,9 +126,9 @@ class StandIn:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.json()
-            prompts = [_text(message["content"]) for message in body["messages"]]
-            asked_by = _text(body["messages"][-1]["content"])
-        except (ValueError, LookupError, TypeError):
+            prompts = [_said(message) for message in body["messages"]]
+            asked_by = _said(body["messages"][-1])
+        except (ValueError, LookupError, TypeError, AttributeError):
             return _error(400, "invalid_request", "The body must be JSON with messages.")
         calls, digest = self.calls, prompt_digest(asked_by)
         calls.total += 1
@@ -145,13 +151,19 @@ class StandIn:
         fault = fault.removesuffix(f"x{first}")
         length = int(asked["tokens"]) if "tokens" in asked else None
         pieces = answer_words(_DIRECTIVE.sub("", asked_by), length)
+        tool_calls = _tool_calls(body, pieces)
+        if tool_calls:
+            pieces = []
+        elif (schema := _schema(body.get("response_format"))) is not None:
+            pieces = _cut(json.dumps(value_of(schema, [word.strip() for word in pieces[:4]])))
         most = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
         prompt_tokens = sum(len(prompt.split()) for prompt in prompts)
-        completion_tokens = min(len(pieces), most)
+        completion_tokens = min(len(pieces), most) + sum(len(_cut(arguments)) for _, arguments in tool_calls)
         return Call(
             model=str(body.get("model", "")),
             pieces=pieces[:most],
-            finish_reason="length" if most < len(pieces) else "stop",
+            tool_calls=tool_calls,
+            finish_reason=_finish_reason(body, tool_calls, is_cut=most < len(pieces)),
             usage={
                 "prompt_tokens": prompt_tokens,
                 "completion_tokens": completion_tokens,
@@ -181,8 +193,10 @@ class StandIn:
             return await self._stream(request, call)
         # The whole answer takes as long as the streamed one.
         await asyncio.sleep(call.delay * len(call.pieces))
-        message = {"role": "assistant", "content": "".join(call.pieces), "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": call.finish_reason}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(call.pieces), "refusal": None}
+        if call.tool_calls:
+            message |= {"content": None, "tool_calls": [_tool_call(n, *tool) for n, tool in enumerate(call.tool_calls)]}
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": call.finish_reason}
         if call.fault == "nofinish":
             choice["finish_reason"] = None
         choices = [] if call.fault == "empty" else [choice]
@@ -193,7 +207,7 @@ class StandIn:
         await response.prepare(request)
         head = _envelope(call, "chat.completion.chunk") | ({"usage": None} if call.include_usage else {})
 
-        async def send(delta: dict[str, str], finish_reason: str | None = None) -> None:
+        async def send(delta: dict[str, Any], finish_reason: str | None = None) -> None:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
             await response.write(_event(head | {"choices": [choice]}))
 
@@ -204,6 +218,11 @@ class StandIn:
                     _end_connection(request)
                 await asyncio.sleep(call.delay)
                 await send({"content": piece})
+            for index, (name, arguments) in enumerate(call.tool_calls):
+                await send({"tool_calls": [{"index": index, **_tool_call(index, name, "")}]})
+                for piece in _cut(arguments):
+                    await asyncio.sleep(call.delay)
+                    await send({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
             if call.fault != "nofinish":
                 await send({}, call.finish_reason)
         if call.include_usage:
@@ -213,11 +232,55 @@ class StandIn:
         return response
 
 
+def _said(message: dict[str, Any]) -> str:
+    """Give the text of a message; one that only calls tools has none."""
+    return _text((message.get("content") if message.get("tool_calls") else message["content"]) or "")
+
+
 def _text(content: str | list[dict[str, str]]) -> str:
     """Give the text of a message, whose content may be in parts."""
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content)
+
+
+def _tool_calls(body: dict[str, Any], words: list[str]) -> list[tuple[str, str]]:
+    """Choose the functions to call, with their arguments."""
+    choice = body.get("tool_choice")
+    named = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
+    if named is None and choice != "required":
+        return []
+    functions = [tool["function"] for tool in body.get("tools") or [] if "function" in tool]
+    chosen = [function for function in functions if named in {None, function["name"]}]
+    chosen = chosen if body.get("parallel_tool_calls") else chosen[:1]
+    text = [word.strip() for word in words[:4]]
+    return [(each["name"], json.dumps(value_of(each.get("parameters") or {}, text))) for each in chosen]
+
+
+def _tool_call(index: int, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": f"call_{name}_{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    match response_format:
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            return schema
+        case {"type": "json_object"}:
+            return {"properties": {"answer": {"type": "string"}}}
+        case _:
+            return None
+
+
+def _finish_reason(body: dict[str, Any], tool_calls: list[tuple[str, str]], *, is_cut: bool) -> str:
+    if tool_calls:
+        # As OpenAI does: "stop" where the caller has named the function.
+        return "stop" if isinstance(body.get("tool_choice"), dict) else "tool_calls"
+    return "length" if is_cut else "stop"
+
+
+def _cut(text: str) -> list[str]:
+    """Cut JSON into pieces of some characters, as a model's tokens do."""
+    return [text[at : at + _TOKEN_CHARACTERS] for at in range(0, len(text), _TOKEN_CHARACTERS)]
 
 
 def _envelope(call: Call, kind: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 -- Write the answer: the first result wins, whoever brings it.
--- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?.  Answers the outcome.
+-- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?.  Answers the outcome.
 local by = 'complete:' .. ARGV[7]
 
 local record = load_or_rebuild()
@@ -11,6 +11,7 @@ if is_terminal(record) then return 'already' end
 if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
 
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), progress = 100, attempt = record.attempt,
+  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), tool_calls = optional(ARGV[11]),
+  progress = 100, attempt = record.attempt,
 })
 return 'ended'

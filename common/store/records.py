@@ -17,6 +17,8 @@ from common.tasks import (
     TaskRecord,
     TaskRef,
     TaskStatus,
+    ToolCall,
+    ToolKind,
     Usage,
     WaitingOn,
 )
@@ -38,7 +40,7 @@ _SHORT_FIELDS: Final = (
     "last_code",
     "waiting_on",
 )
-_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage")
+_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls")
 _EXPIRY: Final = "expires"
 
 
@@ -81,6 +83,12 @@ def write_usage(usage: Usage | None) -> bytes:
     return write_optional(json.dumps([usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]))
 
 
+def write_tool_calls(calls: Sequence[ToolCall]) -> bytes:
+    """Encode tool calls as an optional argument."""
+    fields = [[call.call_id, call.name, call.arguments, call.kind] for call in calls]
+    return write_optional(json.dumps(fields) if fields else None)
+
+
 def write_metadata(metadata: Mapping[str, str] | None) -> bytes:
     """Encode a batch's metadata as an optional argument."""
     return write_optional(None if metadata is None else json.dumps(dict(metadata)))
@@ -112,7 +120,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         updated_ms=number("updated"),
         ended_ms=number("ended"),
         partial=text("partial"),
-        answer=_read_answer(text("result"), text("finish_reason"), text("usage")),
+        answer=_read_answer(text("result"), text("finish_reason"), text("usage"), text("tool_calls")),
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         waiting_on=WaitingOn(waiting_on) if waiting_on else None,
@@ -142,7 +150,15 @@ def _read_attempts(text: str) -> tuple[Attempt, ...]:
     )
 
 
-def _read_answer(text: str | None, finish_reason: str | None, usage: str | None) -> Answer | None:
+def _read_answer(
+    text: str | None, finish_reason: str | None, usage: str | None, tool_calls: str | None
+) -> Answer | None:
     if text is None or finish_reason is None:
         return None
-    return Answer(text, finish_reason, Usage(*json.loads(usage)) if usage else None)
+    calls = json.loads(tool_calls) if tool_calls else []
+    return Answer(
+        text,
+        finish_reason,
+        Usage(*json.loads(usage)) if usage else None,
+        tuple(ToolCall(call_id, name, arguments, ToolKind(kind)) for call_id, name, arguments, kind in calls),
+    )

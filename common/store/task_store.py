@@ -114,6 +114,7 @@ class TaskStore:
             records.write_text(answer.text),
             records.write_text(answer.finish_reason),
             records.write_usage(answer.usage),
+            records.write_tool_calls(answer.tool_calls),
         ]
         return await self._end("complete", lease.task, args)
 
@@ -127,6 +128,8 @@ class TaskStore:
 
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         """Write how far answers are, in one pipeline; False means that somebody else ended or took the task.
+
+        A note without text only asks that.
 
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """

@@ -74,11 +74,15 @@ class KnownParams(Struct, frozen=True, kw_only=True):
     user: str | None = None
     reasoning_effort: str | None = None
     response_format: dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
 
 
 _OURS: Final = "is set by Sluice itself"
-_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text"
+_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text and tool calls"
+_BY_TOOLS: Final = "is what chat completions had before `tools` and `tool_choice`; use those"
 _SDK: Final = "is no parameter of the model"
 
 RESERVED_PARAMS: Final[Mapping[str, str]] = {
@@ -91,11 +95,8 @@ RESERVED_PARAMS: Final[Mapping[str, str]] = {
     "top_logprobs": _TEXT_ONLY,
     "modalities": _TEXT_ONLY,
     "audio": _TEXT_ONLY,
-    "tools": _TEXT_ONLY,
-    "tool_choice": _TEXT_ONLY,
-    "parallel_tool_calls": _TEXT_ONLY,
-    "functions": _TEXT_ONLY,
-    "function_call": _TEXT_ONLY,
+    "functions": _BY_TOOLS,
+    "function_call": _BY_TOOLS,
     # The model's client would take these for itself: a header of the caller's could replace our key.
     "extra_headers": _SDK,
     "extra_query": _SDK,

@@ -167,8 +167,16 @@ def _check_message(message: dict[str, Any], place: str) -> None:
     if message.get("role") not in ROLES:
         raise InvalidRequest(f"must be one of {', '.join(ROLES)}", pointer=f"{place}/role", code="invalid_value")
     content = message.get("content")
+    if message["role"] == "tool" and not _is_name(message.get("tool_call_id")):
+        raise InvalidRequest(
+            "must say which of the assistant's tool_calls it answers",
+            pointer=f"{place}/tool_call_id",
+            code="invalid_value",
+        )
     if content is None and message["role"] == "assistant":
         return  # an answer that only called tools
+    if content == "" and (message["role"] == "tool" or message.get("tool_calls")):
+        return  # a tool may have nothing to say, and so may an answer that only called tools
     is_text = isinstance(content, str) and bool(content.strip())
     is_parts = isinstance(content, list) and bool(content) and all(isinstance(part, dict) for part in content)
     if not is_text and not is_parts:
@@ -177,6 +185,10 @@ def _check_message(message: dict[str, Any], place: str) -> None:
             pointer=f"{place}/content",
             code="blank_text" if content == "" else "invalid_value",
         )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _shaped[Body: (CallBody, PromptBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:

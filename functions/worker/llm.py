@@ -61,7 +61,7 @@ class ChatModel:
         await self._key()
 
     async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
-        """Stream the answer to one task, handing each piece of it to `on_text`.
+        """Stream the answer to one task, handing each piece of it to `on_text`; one of a tool call is "".
 
         The caller bounds the time: a timeout of the HTTP client is per read, and a slow drip outlives it.
 
@@ -82,11 +82,11 @@ class ChatModel:
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 async with aclosing(_bytes_of(response)) as chunks:
                     if kind == "application/json":  # a server that does not stream
-                        on_text(parts.add(await whole_of(chunks), message_key="message"))
+                        on_text(parts.add(await whole_of(chunks), message_key="message") or "")
                     elif kind == "text/event-stream":
                         async with aclosing(events_of(chunks)) as events:
                             async for event in events:
-                                if text := parts.add(event):
+                                if (text := parts.add(event)) is not None:
                                     on_text(text)
                     else:
                         raise ModelFailed(FailureCode.UNREADABLE_ANSWER)

@@ -9,7 +9,7 @@ from common.errors import StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
-from functions.worker.stream import paired
+from functions.worker.text import paired
 
 FLUSH_SECONDS: Final = 1.0
 """Between two writes: a caller who looks once a second sees each step."""

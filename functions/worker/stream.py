@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from common.errors import ModelFailed, ModelRefused
 from common.tasks import Answer, FailureCode, Usage
+from functions.worker.text import paired
+from functions.worker.tools import ToolCallParts
 from functions.worker.verdicts import judge_in_stream
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -89,28 +91,34 @@ class AnswerParts:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._tool_calls = ToolCallParts()
+        self._has_tool_calls = False
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._refused = False
 
-    def add(self, event: dict[str, Any], *, message_key: str = "delta") -> str:
-        """Take one event and return the text that it adds; `message` is the key in an answer that is not streamed.
+    def add(self, event: dict[str, Any], *, message_key: str = "delta") -> str | None:
+        """Take one event and return the text that it adds: "" where it adds to a tool call, None where to nothing.
+
+        `message` is the key in an answer that is not streamed.
 
         Raises:
             ModelError: the event reports an error, or is not what the protocol says.
 
         """
         if error := event.get("error"):
-            raise judge_in_stream(error, begun=bool(self._texts))
+            raise judge_in_stream(error, begun=bool(self._texts) or self._has_tool_calls)
         try:
             self._usage = _usage_of(event.get("usage")) or self._usage
             choices = event["choices"] if self._usage is None else event.get("choices", [])
             # One answer a task: of several choices only the first is kept.
-            return "".join([self._take(choice, message_key) for choice in choices if choice.get("index", 0) == 0])
-        except (KeyError, TypeError, AttributeError):
+            grown = [self._take(choice, message_key) for choice in choices if choice.get("index", 0) == 0]
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
+        texts = [text for text in grown if text is not None]
+        return "".join(texts) if texts else None
 
-    def _take(self, choice: dict[str, Any], message_key: str) -> str:
+    def _take(self, choice: dict[str, Any], message_key: str) -> str | None:
         message = choice.get(message_key) or {}
         text = message.get("content") or ""
         if not isinstance(text, str):
@@ -119,30 +127,28 @@ class AnswerParts:
             self._texts.append(text)
         self._refused = self._refused or bool(message.get("refusal"))
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        return text
+        calls_tools = self._tool_calls.add(message.get("tool_calls"))
+        self._has_tool_calls = self._has_tool_calls or calls_tools
+        return text if text or calls_tools else None
 
     def finish(self) -> Answer:
         """Join the answer.
 
         Raises:
             ModelRefused: content_policy, where the provider or the model itself refused.
-            ModelFailed: stream_cut, where it ended without a finish reason.
+            ModelFailed: stream_cut, where it ended without a finish reason; unreadable_answer, where it calls a tool
+                without a name.
 
         """
         if self._refused or self._finish_reason == "content_filter":
             raise ModelRefused(FailureCode.CONTENT_POLICY)
         if self._finish_reason is None:
             raise ModelFailed(FailureCode.STREAM_CUT)
-        return Answer(paired("".join(self._texts)), str(self._finish_reason), self._usage)
-
-
-def paired(text: str) -> str:
-    """Join the halves of characters that came in two chunks; a half alone becomes U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+        try:
+            tool_calls = self._tool_calls.finish()
+        except ValueError:
+            raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
+        return Answer(paired("".join(self._texts)), str(self._finish_reason), self._usage, tool_calls)
 
 
 def _usage_of(raw: object) -> Usage | None:

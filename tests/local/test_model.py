@@ -1,6 +1,8 @@
 """The stand-in model speaks chat completions as OpenAI's own client reads them, and fails as it is asked to."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import openai
@@ -128,3 +130,63 @@ async def test_a_body_that_is_no_chat_is_a_400(url: str) -> None:
         for body in (b"{", b"[]", b"null", b'{"messages": []}', b'{"messages": [{}]}'):
             async with session.post(f"{url}/chat/completions", data=body) as response:
                 assert response.status == 400, body
+
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": 3}},
+    "required": ["city", "days"],
+}
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": name, "parameters": PARAMETERS}} for name in ("weather", "trains")
+]
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "reason"),
+    [
+        ({"tool_choice": "auto"}, [], "stop"),
+        ({"tool_choice": "required"}, ["weather"], "tool_calls"),
+        ({"tool_choice": "required", "parallel_tool_calls": True}, ["weather", "trains"], "tool_calls"),
+        ({"tool_choice": {"type": "function", "function": {"name": "trains"}}}, ["trains"], "stop"),
+    ],
+)
+async def test_a_tool_is_called_where_the_caller_insists_with_arguments_that_fit(
+    client: openai.AsyncOpenAI, choice: dict[str, Any], names: list[str], reason: str
+) -> None:
+    asked: dict[str, Any] = {"model": "small", "messages": [{"role": "user", "content": "Rain?"}], "tools": TOOLS}
+
+    whole = await client.chat.completions.create(**asked, **choice)
+    async with client.chat.completions.stream(**asked, **choice) as stream:
+        streamed = await stream.get_final_completion()
+
+    for [answered] in (whole.choices, streamed.choices):
+        calls = [call for call in answered.message.tool_calls or [] if call.type == "function"]
+        assert [call.function.name for call in calls] == names
+        assert answered.finish_reason == reason
+        assert bool(answered.message.content) == (not names)
+        for call in calls:
+            arguments = json.loads(call.function.arguments)
+            assert (set(arguments), arguments["days"]) == ({"city", "days"}, 3)
+
+
+async def test_json_fits_the_schema_that_is_asked_for(client: openai.AsyncOpenAI) -> None:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "mood": {"enum": ["good", "bad"]},
+            "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}, "minItems": 2},
+        },
+        "$defs": {"line": {"type": "object", "properties": {"text": {"type": "string"}, "sure": {"type": "boolean"}}}},
+    }
+    completion = await client.chat.completions.create(
+        model="small",
+        messages=[{"role": "user", "content": "A joke about plants"}],
+        response_format={"type": "json_schema", "json_schema": {"name": "joke", "schema": schema}},
+    )
+
+    value = json.loads(completion.choices[0].message.content or "")
+
+    assert value["mood"] == "good"
+    assert [set(line) for line in value["lines"]] == [{"text", "sure"}] * 2
+    assert all(isinstance(line["text"], str) and line["sure"] is True for line in value["lines"])

@@ -2,7 +2,19 @@
 
 import pytest
 
-from common.tasks import Answer, Attempt, FailureCode, Task, TaskRecord, TaskRef, TaskStatus, Usage, WaitingOn
+from common.tasks import (
+    Answer,
+    Attempt,
+    FailureCode,
+    Task,
+    TaskRecord,
+    TaskRef,
+    TaskStatus,
+    ToolCall,
+    ToolKind,
+    Usage,
+    WaitingOn,
+)
 from common.transitions import ClaimOutcome, EndOutcome, ProgressNote
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
@@ -17,6 +29,10 @@ from tests.integration.store.harness import (
 )
 
 ANSWER = Answer("To reach the other bank.", "stop", Usage(11, 7, 18))
+TOOL_CALLS = (
+    ToolCall("call_a", "weather", '{"city": "K\u00f6ln"}'),
+    ToolCall("", "shell", "\ud83d ls\0", ToolKind.CUSTOM),
+)
 OTHER = Answer("It was a recession.", "length")
 
 
@@ -40,6 +56,16 @@ async def processing(harness: Harness) -> Task:
     await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, "To reach")])
     await harness.advance(100)
     return task
+
+
+@pytest.mark.parametrize("text", ["", "Let me look."])
+async def test_an_answer_keeps_its_tool_calls_with_and_without_text(harness: Harness, text: str) -> None:
+    task = await processing(harness)
+    answer = Answer(text, "tool_calls", None, TOOL_CALLS)
+
+    await harness.store.complete(lease_of(task), answer)
+
+    assert (await read_one(harness, task.ref)).answer == answer
 
 
 async def test_a_completed_task_has_its_answer(harness: Harness) -> None:

@@ -67,7 +67,7 @@ class WorkerEnvironment:
     redis: RedisSettings
     _tasks: dict[str, Task] = field(default_factory=dict)
 
-    def send(self, *prompts: str, **params: float) -> None:
+    def send(self, *prompts: str, **params: object) -> None:
         """Do as submit does: record a batch, then send a message a prompt."""
         now_ms = time.time_ns() // 1_000_000
         batch_id = new_batch_id(now_ms, secrets.token_bytes(16))

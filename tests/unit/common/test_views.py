@@ -12,6 +12,8 @@ from common.tasks import (
     TaskRecord,
     TaskRef,
     TaskStatus,
+    ToolCall,
+    ToolKind,
     Usage,
     WaitingOn,
     new_batch_id,
@@ -64,6 +66,17 @@ def test_a_running_task_shows_the_text_so_far() -> None:
     body = show_task(replace(QUEUED, status=TaskStatus.PROCESSING, progress=40, partial=""))
 
     assert (body["status"], body["progress"], body["partial_result"]) == ("processing", 40, "")
+
+
+def test_an_answer_shows_its_tool_calls_as_chat_completions_does() -> None:
+    calls = (ToolCall("a", "weather", "{}"), ToolCall("b", "shell", "ls", ToolKind.CUSTOM))
+    body = show_task(replace(COMPLETED, answer=Answer("", "tool_calls", None, calls)))
+
+    assert (body["result"], body["finish_reason"]) == ("", "tool_calls")
+    assert body["tool_calls"] == [
+        {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
+        {"id": "b", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+    ]
 
 
 def test_a_completed_task_shows_its_answer() -> None:

@@ -1,6 +1,7 @@
 """The rules of a call: each breach is a 4xx that names the item."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,27 @@ def test_a_message_may_be_made_of_parts() -> None:
     assert only({"prompts": [{"messages": parts}]}).messages == parts
 
 
+def test_a_conversation_may_call_tools_and_answer_them_and_its_answer_may_call_more() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    conversation = [
+        user("Rain?"),
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": ""},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "no"}]},
+    ]
+    params = {
+        "tools": [{"type": "function", "function": {"name": "weather"}}],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+    }
+    asked = {"prompts": [{"messages": conversation, "params": {"tool_choice": "required"}}], "params": params}
+
+    [prompt] = read_call(asked, replace(LIMITS, most_prompt_bytes=1_000)).prompts
+
+    assert (prompt.messages, prompt.params) == (conversation, params)
+
+
 def test_null_is_the_same_as_nothing() -> None:
     names = ("messages", "custom_id", "model", "system", "params", "expected_tokens")
     call = {"prompts": [{"prompt": "a", **dict.fromkeys(names)}], "model": None, "deadline_seconds": None}
@@ -178,6 +200,15 @@ def prompts(*items: object) -> dict[str, Any]:
         (prompts({"prompt": "a", "model": "huge"}), "/prompts/0/model", "model_not_allowed"),
         (prompts({"prompt": "a", "expected_tokens": 0}), "/prompts/0/expected_tokens", "invalid_value"),
         (prompts({"messages": []}), "/prompts/0/messages", "invalid_value"),
+        (
+            prompts({"messages": [{"role": "tool", "content": "no"}]}),
+            "/prompts/0/messages/0/tool_call_id",
+            "invalid_value",
+        ),
+        (prompts({"messages": [{"role": "assistant", "content": ""}]}), "/prompts/0/messages/0/content", "blank_text"),
+        (prompts({"prompt": "a", "params": {"tools": []}}), "/prompts/0/params/tools", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"tools": ["a"]}}), "/prompts/0/params/tools/0", "invalid_value"),
+        (prompts({"prompt": "a", "params": {"tool_choice": 1}}), "/prompts/0/params/tool_choice", "invalid_value"),
         (prompts({"messages": ["a"]}), "/prompts/0/messages/0", "invalid_value"),
         (prompts({"messages": [{"content": "a"}]}), "/prompts/0/messages/0/role", "invalid_value"),
         (prompts({"messages": [{"role": "boss", "content": "a"}]}), "/prompts/0/messages/0/role", "invalid_value"),

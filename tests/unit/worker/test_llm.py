@@ -11,7 +11,7 @@ from aiohttp import web
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
-from common.tasks import Answer, FailureCode, Task, TaskRef, Usage
+from common.tasks import Answer, FailureCode, Task, TaskRef, ToolCall, ToolKind, Usage
 from functions.worker import stream
 from functions.worker.llm import ChatModel, SecretKey
 
@@ -205,6 +205,91 @@ async def test_only_the_first_of_several_choices_is_kept() -> None:
     answer, _ = await answer_of(streams(event("Hi"), other, event(finish="stop"), DONE))
 
     assert answer.text == "Hi"
+
+
+def tool_event(*calls: dict[str, Any], finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"tool_calls": list(calls)}, "finish_reason": finish}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+
+
+def called(index: int, name: str, arguments: str = "", **fields: str) -> dict[str, Any]:
+    return {"index": index, "type": "function", **fields, "function": {"name": name, "arguments": arguments}}
+
+
+async def test_tool_calls_are_put_together_by_their_index_however_their_pieces_come() -> None:
+    more: list[dict[str, Any]] = [
+        {"index": 1, "function": {"arguments": '"Kö'}},
+        {"index": 0, "function": {"arguments": '{"city": '}},
+        {"index": 1, "function": {"arguments": 'ln"}'}},
+        {"index": 0, "function": {"arguments": '"Bonn"}'}},
+    ]
+    answer, pieces = await answer_of(
+        streams(
+            event(None, role="assistant"),
+            tool_event(called(0, "weather", id="call_a")),
+            tool_event(called(1, "trains", '{"to": ', id="call_b")),
+            *(tool_event(piece) for piece in more),
+            event(finish="tool_calls"),
+            DONE,
+        )
+    )
+
+    assert answer == Answer(
+        "",
+        "tool_calls",
+        None,
+        (ToolCall("call_a", "weather", '{"city": "Bonn"}'), ToolCall("call_b", "trains", '{"to": "Köln"}')),
+    )
+    assert pieces == [""] * 6, "a piece of a call is a step of the progress, without text"
+
+
+async def test_a_provider_may_repeat_name_and_id_with_every_piece() -> None:
+    answer, _ = await answer_of(
+        streams(*(tool_event(called(0, "weather", part, id="a")) for part in '{"x":1}'), event(finish="stop"), DONE)
+    )
+
+    assert answer == Answer("", "stop", None, (ToolCall("a", "weather", '{"x":1}'),))
+
+
+async def test_tool_calls_of_a_server_that_does_not_stream_and_of_custom_tools_are_kept_beside_the_text() -> None:
+    calls = [
+        {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}},
+        {"id": "b", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+    ]
+    message = {"content": "Let me look.", "tool_calls": calls}
+    answer, _ = await answer_of(sends(200, {"choices": [{"message": message, "finish_reason": "tool_calls"}]}))
+
+    assert answer.text == "Let me look."
+    assert answer.tool_calls == (
+        ToolCall("a", "weather", "{}"),
+        ToolCall("b", "shell", "ls", ToolKind.CUSTOM),
+    )
+
+
+async def test_an_answer_with_neither_text_nor_tool_calls_is_an_empty_answer() -> None:
+    answer, pieces = await answer_of(streams(event(None, role="assistant"), event(finish="stop"), DONE))
+
+    assert (answer, pieces) == (Answer("", "stop"), [])
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param({"index": 0}, id="no-list"),
+        pytest.param([{"index": "0", "function": {"name": "a"}}], id="index-as-text"),
+        pytest.param([{"index": 0, "function": "a"}], id="function-as-text"),
+        pytest.param([{"index": 0, "function": {"name": "a", "arguments": {"x": 1}}}], id="arguments-as-object"),
+        pytest.param([{"index": 0, "type": "magic"}], id="unknown-kind"),
+        pytest.param([{"index": 0, "function": {"arguments": "{}"}}], id="no-name"),
+        pytest.param(["a"], id="text"),
+    ],
+)
+async def test_tool_calls_that_are_none_make_the_answer_unreadable(calls: object) -> None:
+    choice = {"index": 0, "delta": {"tool_calls": calls}, "finish_reason": "tool_calls"}
+
+    caught = await error_of(streams(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n", DONE))
+
+    assert (type(caught), caught.code) == (ModelFailed, FailureCode.UNREADABLE_ANSWER)
 
 
 async def test_one_client_serves_many_calls_at_once() -> None:
