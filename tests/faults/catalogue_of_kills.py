@@ -1,9 +1,10 @@
 """kill -9 at every arrow of the way of a task, and what Lambda itself kills."""
 
 from tests.faults.faults import Catalogue
+from tests.faults.site import Timing
 from tests.faults.sqs import calls
 from tests.faults.valkey import runs
-from tests.faults.world import Timing, World
+from tests.faults.world import World
 
 KILLS = Catalogue()
 fault = KILLS.fault

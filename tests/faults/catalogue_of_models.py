@@ -3,7 +3,8 @@
 from tests.faults.faults import Catalogue
 from tests.faults.model import QUOTA_CODES
 from tests.faults.proxy import reset
-from tests.faults.world import Timing, World
+from tests.faults.site import Timing
+from tests.faults.world import World
 
 MODELS = Catalogue()
 fault = MODELS.fault

@@ -4,8 +4,9 @@ import random
 
 from tests.faults.faults import Catalogue
 from tests.faults.proxy import reset, swallow_the_reply
+from tests.faults.site import Timing
 from tests.faults.sqs import calls, refuse_the_first_message
-from tests.faults.world import Timing, World
+from tests.faults.world import World
 
 QUEUES = Catalogue()
 fault = QUEUES.fault

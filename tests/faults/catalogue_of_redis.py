@@ -2,8 +2,9 @@
 
 from tests.faults.faults import Catalogue
 from tests.faults.proxy import never_answer, reset, swallow_the_reply
+from tests.faults.site import Timing
 from tests.faults.valkey import runs
-from tests.faults.world import Timing, World
+from tests.faults.world import World
 
 REDIS = Catalogue()
 fault = REDIS.fault

@@ -17,7 +17,8 @@ from tests.faults.catalogue import FAULTS
 from tests.faults.faults import Fault, Row, strike
 from tests.faults.functions import Lambda
 from tests.faults.report import write_table
-from tests.faults.world import Site, World
+from tests.faults.site import Site
+from tests.faults.world import World
 from tests.infra.stack import Stack, read_template
 
 AT_ONCE = 8

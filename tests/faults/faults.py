@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.model import answer_to
-from tests.faults.world import TERMINAL, Timing, World
+from tests.faults.site import Timing
+from tests.faults.world import TERMINAL, World
 
 MAX_ATTEMPTS: Final = 3
 

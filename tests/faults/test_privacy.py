@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.faults.model import BEHAVIOURS
+from tests.faults.site import Site, Timing
 from tests.faults.valkey import runs
-from tests.faults.world import Site, Timing, World
+from tests.faults.world import World
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),

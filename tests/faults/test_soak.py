@@ -8,7 +8,8 @@ import pytest
 from tests.faults.model import answer_to
 from tests.faults.poller import Reading
 from tests.faults.proxy import reset
-from tests.faults.world import Site, Timing, World
+from tests.faults.site import Site, Timing
+from tests.faults.world import World
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),

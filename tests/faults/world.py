@@ -9,19 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from tests.faults.framing import HttpRequests, RedisRequests
-from tests.faults.functions import Died, Environment, Lambda
+from tests.faults.functions import Died, Environment
 from tests.faults.model import Model, Spend
 from tests.faults.poller import BATCH_SIZE, Poller
 from tests.faults.proxy import HOST, Proxy
+from tests.faults.site import Reply, Site, Timing, new_queues, read_event
 from tests.faults.valkey import Valkey
 
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs.client import SQSClient
-
-EVENTS: Final = Path(__file__).parents[1] / "events"
 API_TIMEOUT: Final = 28
 DEAD_LETTER_TIMEOUT: Final = 10
 TENANT: Final = "acme"
@@ -33,39 +30,6 @@ _REPEAT_SECONDS: Final = 1
 _IDS_AT_ONCE: Final = 1_000
 
 _NAMES = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What all worlds share: the processes' parent, SQS, and the variables of each function in template.yaml."""
-
-    functions: Lambda
-    sqs: "SQSClient"
-    aws_port: int
-    variables: Mapping[str, Mapping[str, str]]
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Times in seconds. The queue's visibility exceeds the lease, which lasts the worker's timeout and five more."""
-
-    worker: int = 6
-    model: int = 4
-    visibility: int = 12
-    workers: int = 1
-    max_receives: int = 20
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """More of the worker's environment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the API answered."""
-
-    status: int
-    body: dict[str, Any]
-    text: str
 
 
 @dataclass(slots=True)
@@ -118,7 +82,7 @@ class World:
             redis = await enter(Proxy(valkey.port, RedisRequests).serve())
             to_model = await enter(Proxy(model.port, HttpRequests).serve())
             aws = await enter(Proxy(site.aws_port, HttpRequests).serve())
-            dead_letters_url, queue_url = await _queues(site.sqs, name, timing)
+            dead_letters_url, queue_url = await new_queues(site.sqs, name, timing)
             world = cls(site, timing, valkey, model, redis, to_model, aws, queue_url, dead_letters_url, folder)
             try:
                 yield world
@@ -215,7 +179,7 @@ class World:
 
     async def post_text(self, text: str, *, key: str | None = None) -> Reply | None:
         """Send any body to submit."""
-        event = _event("submit.json")
+        event = read_event("submit.json")
         event["body"] = text
         if key is not None:
             event["headers"]["Idempotency-Key"] = key
@@ -246,7 +210,7 @@ class World:
         return found
 
     async def _look(self, ids: Sequence[str]) -> dict[str, dict[str, Any]] | None:
-        event = _event("status.json")
+        event = read_event("status.json")
         event |= {"path": "/tasks", "resource": "/tasks", "pathParameters": None}
         event["queryStringParameters"] = {"task_ids": ",".join(ids)}
         event["multiValueQueryStringParameters"] = {"task_ids": [",".join(ids)]}
@@ -356,18 +320,3 @@ class World:
         logs = [path.name for path in self.folder.glob("*.log") if self.marker in path.read_text()]
         bodies = [reply.text for reply in self.replies if reply.status >= 400 and self.marker in reply.text]
         return logs + bodies
-
-
-async def _queues(sqs: "SQSClient", name: str, timing: Timing) -> tuple[str, str]:
-    name = f"{name}-{secrets.token_hex(4)}"
-    dead = (await sqs.create_queue(QueueName=f"{name}-dead", Attributes={"VisibilityTimeout": "2"}))["QueueUrl"]
-    found = await sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
-    redrive = {"deadLetterTargetArn": found["Attributes"]["QueueArn"], "maxReceiveCount": timing.max_receives}
-    attributes = {"VisibilityTimeout": str(timing.visibility), "RedrivePolicy": json.dumps(redrive)}
-    queue = await sqs.create_queue(QueueName=name, Attributes=attributes)  # type: ignore[arg-type]  # literals as names
-    return dead, queue["QueueUrl"]
-
-
-def _event(name: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads((EVENTS / name).read_text())
-    return event
