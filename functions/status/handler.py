@@ -11,9 +11,11 @@ from aws_lambda_powertools.event_handler import Response
 from common.http import answer, resolver, tenant_of
 from common.store import TaskStore, connect
 from common.telemetry import Telemetry
-from functions.status.query import page, task_ids
+from common.views import TASK_FIELDS
+from functions.status.query import fields, page, task_ids
 from functions.status.service import Lookup, View
 from functions.status.settings import StatusSettings
+from functions.status.tag import is_known, tag_of
 
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
@@ -26,25 +28,30 @@ runner = asyncio.Runner()  # one loop for the life of the environment: the Redis
 @app.get("/tasks")
 async def show_tasks() -> Response[str]:
     """Show many tasks."""
-    ids = task_ids(app.current_event.resolved_query_string_parameters)
-    return _answer(await lookup.tasks(tenant_of(app.current_event), ids))
+    query = app.current_event.resolved_query_string_parameters
+    return _answer(await lookup.tasks(tenant_of(app.current_event), task_ids(query), fields(query, TASK_FIELDS)))
 
 
 @app.get("/tasks/<task_id>")
 async def show_task(task_id: str) -> Response[str]:
     """Show one task."""
-    return _answer(await lookup.task(tenant_of(app.current_event), task_id))
+    names = fields(app.current_event.resolved_query_string_parameters, TASK_FIELDS)
+    return _answer(await lookup.task(tenant_of(app.current_event), task_id, names))
 
 
 @app.get("/batches/<batch_id>")
 async def show_batch(batch_id: str) -> Response[str]:
     """Show a batch and a page of its tasks."""
-    start, limit = page(app.current_event.resolved_query_string_parameters)
-    return _answer(await lookup.batch(tenant_of(app.current_event), batch_id, start, limit))
+    asked = page(app.current_event.resolved_query_string_parameters)
+    return _answer(await lookup.batch(tenant_of(app.current_event), batch_id, asked))
 
 
 def _answer(view: View) -> Response[str]:
-    return answer(200, json.dumps(view.body), retry_after=view.retry_after)
+    body = json.dumps(view.body)
+    tag = tag_of(body)
+    if is_known(tag, app.current_event.headers.get("If-None-Match")):
+        return answer(304, "", headers={"ETag": tag}, retry_after=view.retry_after)
+    return answer(200, body, headers={"ETag": tag}, retry_after=view.retry_after)
 
 
 @telemetry.observe

@@ -1,11 +1,13 @@
 """Read what a caller asks for out of a URL; refuse what is out of bounds, by the parameter's name."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
 from common.errors import InvalidRequest
-from common.tasks import MAX_BATCH_SIZE
+from common.tasks import MAX_BATCH_SIZE, TaskStatus
+from common.views import BATCH_FIELDS
 
 type Query = Mapping[str, Sequence[str]]
 """Each parameter with all the values it came with."""
@@ -23,10 +25,29 @@ DEFAULT_LIMIT: Final = 100
 """Tasks on a page if nothing is said."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Say which tasks of a batch to show: from the one at place `start` on, `limit` at most.
+
+    With a status only those that have it; `fields` are of the batch, None means all.
+    """
+
+    start: int = 0
+    limit: int = DEFAULT_LIMIT
+    status: TaskStatus | None = None
+    fields: frozenset[str] | None = None
+
+    def following(self, start: int) -> str:
+        """Write the query of the page that starts elsewhere."""
+        query = f"?cursor={start}&limit={self.limit}"
+        if self.status is not None:
+            query += f"&status={self.status}"
+        return query + query_of(self.fields)
+
+
 def task_ids(query: Query) -> list[str]:
     """Return the ids of `task_ids`: a comma list, given once or more often. Order and repeats stay."""
-    lists = [unquote(value).split(",") for value in query.get("task_ids", ())]
-    ids = [each.strip() for values in lists for each in values if each.strip()]
+    ids = _listed(query, "task_ids")
     if not ids:
         raise InvalidRequest("task_ids must name at least one task, as in ?task_ids=a,b,c", code="no_task_ids")
     if len(ids) > MOST_IDS:
@@ -38,10 +59,35 @@ def task_ids(query: Query) -> list[str]:
     return ids
 
 
-def page(query: Query) -> tuple[int, int]:
-    """Return where a page of a batch starts, and how many tasks it may have."""
-    start = _number(query, "cursor", least=0, most=MAX_BATCH_SIZE, default=0)
-    return start, _number(query, "limit", least=1, most=MOST_LIMIT, default=DEFAULT_LIMIT)
+def page(query: Query) -> Page:
+    """Return which tasks of a batch to show."""
+    status = query.get("status", [""])[-1]
+    if status and status not in set(TaskStatus):
+        raise InvalidRequest(f"status must be one of {', '.join(TaskStatus)}", code="invalid_status")
+    return Page(
+        start=_number(query, "cursor", least=0, most=MAX_BATCH_SIZE, default=0),
+        limit=_number(query, "limit", least=1, most=MOST_LIMIT, default=DEFAULT_LIMIT),
+        status=TaskStatus(status) if status else None,
+        fields=fields(query, BATCH_FIELDS),
+    )
+
+
+def fields(query: Query, known: frozenset[str]) -> frozenset[str] | None:
+    """Return the names in `fields`, a comma list as in `task_ids`; None if there is none."""
+    names = frozenset(_listed(query, "fields"))
+    if names - known:
+        raise InvalidRequest(f"fields may name {', '.join(sorted(known))}", code="invalid_fields")
+    return names or None
+
+
+def query_of(names: frozenset[str] | None) -> str:
+    """Write chosen fields to follow another parameter of a URL."""
+    return f"&fields={','.join(sorted(names))}" if names else ""
+
+
+def _listed(query: Query, name: str) -> list[str]:
+    lists = [unquote(value).split(",") for value in query.get(name, ())]
+    return [each.strip() for values in lists for each in values if each.strip()]
 
 
 def _number(query: Query, name: str, *, least: int, most: int, default: int) -> int:

@@ -8,7 +8,11 @@ from typing import Final, Protocol
 
 from common.absence import absent_batch, absent_task, status_of_absent
 from common.tasks import BatchRecord, TaskRecord, TaskRef, TaskStatus, is_batch_id
-from common.views import Body, show_absent, show_batch, show_task, status_in
+from common.views import TEXT_FIELDS, Body, chosen, show_absent, show_batch, show_task, status_in
+from functions.status.query import Page, query_of
+
+type Fields = frozenset[str] | None
+"""The fields to show; None for all."""
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with, headers and the rest of the body included."""
@@ -49,35 +53,40 @@ class Lookup:
         self._store = store
         self._now_ms = now_ms
 
-    async def task(self, tenant: str, task_id: str) -> View:
-        """Show one task.
+    async def task(self, tenant: str, task_id: str, fields: Fields = None) -> View:
+        """Show one task, or those fields of it.
 
         Raises:
             NotFound, Gone: the tenant has no such task, or has it no longer.
 
         """
-        [record] = await self._read(tenant, [task_id])
+        [record] = await self._read(tenant, [task_id], fields)
         if record is None:
             raise absent_task(task_id, self._now_ms())
-        return View(show_task(record), _retry_after([record]))
+        return View(chosen(show_task(record), fields), _retry_after([record]))
 
-    async def tasks(self, tenant: str, task_ids: Sequence[str]) -> View:
-        """Show tasks in the order asked; `next` asks for those that did not fit."""
+    async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
+        """Show tasks, or those fields of them, in the order asked; `next` asks for those that did not fit."""
         shown: list[Body] = []
         records: list[TaskRecord | None] = []
         room, now_ms = MOST_BYTES, self._now_ms()
         for chunk in batched(task_ids, CHUNK, strict=False):
-            for task_id, record in zip(chunk, await self._read(tenant, chunk), strict=True):
-                body = show_task(record) if record else show_absent(task_id, status_of_absent(task_id, now_ms))
+            for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True):
+                body = (
+                    chosen(show_task(record), fields)
+                    if record
+                    else show_absent(task_id, status_of_absent(task_id, now_ms))
+                )
                 room -= _size_of(body)
                 if room < 0 and shown:
                     left = ",".join(task_ids[len(shown) :])
-                    return View({"tasks": shown, "next": f"?task_ids={left}"}, _retry_after(records))
+                    body = {"tasks": shown, "next": f"?task_ids={left}{query_of(fields)}"}
+                    return View(body, _retry_after(records))
                 shown.append(body)
                 records.append(record)
         return View({"tasks": shown}, _retry_after(records))
 
-    async def batch(self, tenant: str, batch_id: str, start: int, limit: int) -> View:
+    async def batch(self, tenant: str, batch_id: str, page: Page) -> View:
         """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
 
         Raises:
@@ -91,20 +100,32 @@ class Lookup:
         records = await self._store.read(refs, with_text=False)
         now_ms = self._now_ms()
         body = show_batch(batch, records, now_ms)
-        end = start + limit
-        body["tasks"] = [
-            show_task(record) if record else show_absent(ref.task_id, status_in(batch, now_ms))
-            for ref, record in zip(refs[start:end], records[start:end], strict=True)
-        ]
-        if end < batch.size:
-            body["next"] = f"?cursor={end}&limit={limit}"
-        return View(body, _retry_after(records))
+        if page.fields is None or "tasks" in page.fields:
+            wanted = [
+                place
+                for place in range(page.start, batch.size)
+                if page.status is None or _status(records[place]) is page.status
+            ]
+            body["tasks"] = [
+                show_task(record) if record else show_absent(refs[place].task_id, status_in(batch, now_ms))
+                for place in wanted[: page.limit]
+                for record in [records[place]]
+            ]
+            if len(wanted) > page.limit:
+                body["next"] = page.following(wanted[page.limit])
+        return View(chosen(body, page.fields), _retry_after(records))
 
-    async def _read(self, tenant: str, task_ids: Sequence[str]) -> list[TaskRecord | None]:
+    async def _read(self, tenant: str, task_ids: Sequence[str], fields: Fields) -> list[TaskRecord | None]:
         refs = {task_id: TaskRef.parse(tenant, task_id) for task_id in task_ids}
         known = {task_id: ref for task_id, ref in refs.items() if ref is not None}
-        found = dict(zip(known, await self._store.read(list(known.values())), strict=True))
+        # Answers are most of a record, and all that may be large.
+        with_text = fields is None or not fields.isdisjoint(TEXT_FIELDS)
+        found = dict(zip(known, await self._store.read(list(known.values()), with_text=with_text), strict=True))
         return [found.get(task_id) for task_id in task_ids]
+
+
+def _status(record: TaskRecord | None) -> TaskStatus | None:
+    return record.status if record else None
 
 
 def _size_of(body: Body) -> int:

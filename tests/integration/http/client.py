@@ -64,10 +64,11 @@ class Api:
         }
         return _answer(BASE + "tasks", self.submit.lambda_handler(event, Context()))
 
-    def get(self, reference: str, *, tenant: str | None = None) -> Answer:
+    def get(self, reference: str, headers: dict[str, str] | None = None, *, tenant: str | None = None) -> Answer:
         """Ask a URL, absolute or relative to the API."""
         url = urljoin(BASE, reference)
-        return _answer(url, self.status.lambda_handler(self._event("GET", url, tenant), Context()))
+        event = self._event("GET", url, tenant) | {"headers": headers or {}}
+        return _answer(url, self.status.lambda_handler(event, Context()))
 
     def take_back(self, reference: str, *, tenant: str | None = None) -> Answer:
         """Cancel a task or a batch, by a URL such as `tasks/<id>`."""
@@ -107,4 +108,4 @@ def _answer(url: str, answer: dict[str, Any]) -> Answer:
     assert headers["Cache-Control"] == "no-store"
     status = answer["statusCode"]
     assert headers["Content-Type"] == ("application/json" if status < 400 else "application/problem+json")
-    return Answer(url, status, headers, json.loads(answer["body"]))
+    return Answer(url, status, headers, json.loads(answer["body"]) if answer["body"] else None)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.tasks import Answer as ModelAnswer
-from common.tasks import TaskRef
+from common.tasks import FailureCode, TaskRef
 from common.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
@@ -129,6 +129,10 @@ def test_unknown_and_foreign_ids_are_not_found_in_their_place(api: Api) -> None:
         ("batches/x", 404, "not_found"),
         ("batches/x?limit=0", 400, "invalid_limit"),
         ("batches/x?cursor=-1", 400, "invalid_cursor"),
+        ("batches/x?status=ended", 400, "invalid_status"),
+        ("batches/x?fields=result", 400, "invalid_fields"),
+        ("tasks/x?fields=prompt", 400, "invalid_fields"),
+        ("tasks?task_ids=x&fields=prompt", 400, "invalid_fields"),
         ("nothing", 404, "not_found"),
     ],
 )
@@ -191,6 +195,58 @@ def test_a_batch_is_paged_by_its_links(api: Api) -> None:
 
     assert page.body["counts"]["queued"] == page.body["size"] == 5
     assert [task["task_id"] for task in shown] == answer.body["task_ids"]
+
+
+def test_the_failed_of_a_batch_are_listed_with_their_reasons(api: Api, queue: Queue) -> None:
+    answer = api.post({"prompts": ["a", "b", "c"]})
+    for message in queue.drain()[1:]:
+        store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+        lease = Lease(message.task, "owner", 10_000, 3)
+        run(store.claim(lease))
+        run(store.fail(lease, FailureCode.CONTENT_POLICY))
+
+    first = api.get(f"batches/{answer.body['batch_id']}?status=failed&limit=1&fields=tasks")
+    second = api.get(first.follow(first.body["next"]))
+
+    shown = first.body["tasks"] + second.body["tasks"]
+    assert [task["task_id"] for task in shown] == answer.body["task_ids"][1:]
+    assert [task["error"]["code"] for task in shown] == ["content_policy"] * 2
+    assert first.body.keys() == {"batch_id", "status", "tasks", "next"}
+    assert second.body.keys() == {"batch_id", "status", "tasks"}
+
+
+def test_an_answer_may_be_cut_to_some_fields(api: Api, queue: Queue) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+    [message] = queue.drain()
+    work(api, Lease(message.task, "owner", 10_000, 3), ModelAnswer("Ha", "stop"))
+
+    alone = api.get(f"tasks/{task_id}?fields=progress")
+    among = api.get(f"tasks?task_ids={task_id}&fields=result")
+
+    assert alone.body == {
+        "task_id": task_id,
+        "batch_id": message.task.ref.batch_id,
+        "status": "completed",
+        "progress": 100,
+    }
+    assert among.body["tasks"][0]["result"] == "Ha"
+    assert "progress" not in among.body["tasks"][0]
+
+
+def test_what_has_not_changed_is_not_sent_again(api: Api, queue: Queue) -> None:
+    accepted = api.post({"prompts": ["a"]}).body
+    [task_id] = accepted["task_ids"]
+    urls = [f"tasks/{task_id}", f"tasks?task_ids={task_id}", f"batches/{accepted['batch_id']}"]
+    tags = [api.get(url).headers["ETag"] for url in urls]
+
+    for url, tag in zip(urls, tags, strict=True):
+        same = api.get(url, {"If-None-Match": tag})
+        assert (same.status, same.body, same.headers["ETag"], same.headers["Retry-After"]) == (304, None, tag, "2")
+
+    [message] = queue.drain()
+    work(api, Lease(message.task, "owner", 10_000, 3), ModelAnswer("Ha", "stop"))
+    for url, tag in zip(urls, tags, strict=True):
+        assert api.get(url, {"if-none-match": tag}).status == 200
 
 
 # ─── Idempotency ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -18,7 +18,7 @@ from common.tasks import (
     WaitingOn,
     new_batch_id,
 )
-from common.views import SENTENCES, show_batch, show_task, time_of
+from common.views import BATCH_FIELDS, SENTENCES, TASK_FIELDS, show_batch, show_task, time_of
 
 BATCH = new_batch_id(1, bytes(16))
 DEADLINE_MS = 2_000
@@ -174,3 +174,12 @@ def test_a_task_of_a_batch_is_expired_when_its_retention_is_over_and_lost_before
 
     assert show_batch(batch, [None], 5_999)["counts"]["not_found"] == 1
     assert show_batch(batch, [None], 6_000)["counts"]["expired"] == 1
+
+
+def test_every_field_that_is_shown_can_be_asked_for() -> None:
+    failed = replace(FAILED, code=FailureCode.TIMEOUT, partial="", waiting_on=WaitingOn.CAPACITY)
+    cut = replace(COMPLETED, answer=Answer("An", "length", Usage(1, 2, 3)))
+    batch = BatchRecord("acme", BATCH, 1, 1, DEADLINE_MS, 3_000, {"a": "b"})
+
+    assert show_task(failed).keys() | show_task(cut).keys() <= TASK_FIELDS
+    assert show_batch(batch, [QUEUED], 0).keys() <= BATCH_FIELDS

@@ -1,12 +1,24 @@
 """Looking up: order, ownership, and answers that Lambda can carry."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from common.errors import Gone, NotFound
-from common.tasks import Answer, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
+from common.tasks import (
+    Answer,
+    FailureCode,
+    NewBatch,
+    Task,
+    TaskRecord,
+    TaskRef,
+    TaskStatus,
+    batch_id_of_key,
+    new_batch_id,
+)
 from common.transitions import Lease
+from functions.status.query import Page
 from functions.status.service import (
     CHUNK,
     MOST_BYTES,
@@ -74,7 +86,7 @@ async def test_another_tenant_sees_nothing(stage: Stage) -> None:
     with pytest.raises(NotFound):
         await stage.lookup.task("other", task_id)
     with pytest.raises(NotFound):
-        await stage.lookup.batch("other", BATCH, 0, 10)
+        await stage.lookup.batch("other", BATCH, Page())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +104,7 @@ async def test_an_unknown_batch_is_not_found(stage: Stage, bad: str) -> None:
     await stage.create(1)
 
     with pytest.raises(NotFound):
-        await stage.lookup.batch("acme", bad, 0, 10)
+        await stage.lookup.batch("acme", bad, Page())
 
 
 async def test_an_id_that_has_outlived_its_record_is_expired(stage: Stage) -> None:
@@ -105,9 +117,9 @@ async def test_an_id_that_has_outlived_its_record_is_expired(stage: Stage) -> No
     assert [task["status"] for task in view.body["tasks"]] == ["expired", "expired", "not_found", "not_found"]
     for error, ask in (
         (Gone, stage.lookup.task("acme", task_id)),
-        (Gone, stage.lookup.batch("acme", BATCH, 0, 10)),
+        (Gone, stage.lookup.batch("acme", BATCH, Page())),
         (NotFound, stage.lookup.task("acme", f"{KEYED}-0")),
-        (NotFound, stage.lookup.batch("acme", KEYED, 0, 10)),
+        (NotFound, stage.lookup.batch("acme", KEYED, Page())),
     ):
         with pytest.raises(error):
             await ask
@@ -170,7 +182,7 @@ async def test_a_batch_comes_with_a_page_of_its_tasks_without_results(stage: Sta
     shown = []
     start = 0
     while True:
-        view = await stage.lookup.batch("acme", BATCH, start, 2)
+        view = await stage.lookup.batch("acme", BATCH, Page(start, 2))
         assert (view.body["size"], view.body["counts"]["completed"], view.body["progress"]) == (5, 1, 20)
         shown += view.body["tasks"]
         if "next" not in view.body:
@@ -182,10 +194,83 @@ async def test_a_batch_comes_with_a_page_of_its_tasks_without_results(stage: Sta
     assert not any("result" in task for task in shown)
 
 
+async def test_the_tasks_of_one_status_are_listed_page_by_page(stage: Stage) -> None:
+    # GIVEN every other task of seven failed
+    ids = await stage.create(7)
+    for index in range(0, 7, 2):
+        await stage.store.fail(await stage.claim(index), FailureCode.CONTENT_POLICY)
+
+    # WHEN the failed are asked for, three at a time
+    first = await stage.lookup.batch("acme", BATCH, Page(limit=3, status=TaskStatus.FAILED))
+    second = await stage.lookup.batch("acme", BATCH, Page(6, 3, TaskStatus.FAILED))
+
+    # THEN they come with their reasons, and the counts are still those of all
+    assert first.body["next"] == "?cursor=6&limit=3&status=failed"
+    assert "next" not in second.body
+    shown = first.body["tasks"] + second.body["tasks"]
+    assert [task["task_id"] for task in shown] == ids[::2]
+    assert {task["error"]["code"] for task in shown} == {"content_policy"}
+    assert first.body["counts"] == second.body["counts"]
+    assert first.body["counts"]["queued"] == 3
+
+
+async def test_only_the_fields_that_were_asked_for_are_shown(stage: Stage) -> None:
+    done, queued = await stage.create(2)
+    await stage.complete(0)
+    fields = frozenset({"result", "model"})
+
+    alone = await stage.lookup.task("acme", done, fields)
+    among = await stage.lookup.tasks("acme", [done, queued, "x"], fields)
+
+    shown = {"task_id": done, "batch_id": BATCH, "status": "completed", "result": "done", "model": "m"}
+    assert alone.body == shown
+    assert among.body["tasks"] == [
+        shown,
+        {"task_id": queued, "batch_id": BATCH, "status": "queued", "model": "m"},
+        {"task_id": "x", "status": "not_found"},
+    ]
+
+
+async def test_what_is_not_asked_for_is_not_even_read(stage: Stage) -> None:
+    [done] = await stage.create(1)
+    await stage.complete(0)
+    read: list[bool] = []
+
+    class Watched(FakeStore):
+        async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+            read.append(with_text)
+            return await stage.store.read(refs, with_text=with_text)
+
+    lookup = Lookup(Watched(lambda: NOW_MS), now_ms=lambda: NOW_MS)
+    for names in ({"progress"}, {"progress", "usage"}):
+        await lookup.tasks("acme", [done], frozenset(names))
+
+    assert read == [False, True]
+
+
+async def test_fields_stay_chosen_on_the_next_page(stage: Stage) -> None:
+    ids = await stage.create(2)
+    await stage.complete(0, "x" * (MOST_BYTES + 1))
+
+    view = await stage.lookup.tasks("acme", ids, frozenset({"result", "model"}))
+    batch = await stage.lookup.batch("acme", BATCH, Page(0, 1, fields=frozenset({"tasks", "size"})))
+
+    assert view.body["next"] == f"?task_ids={ids[1]}&fields=model,result"
+    assert batch.body["next"] == "?cursor=1&limit=1&fields=size,tasks"
+
+
+async def test_a_batch_may_be_asked_for_without_its_tasks(stage: Stage) -> None:
+    await stage.create(2)
+
+    view = await stage.lookup.batch("acme", BATCH, Page(fields=frozenset({"progress"})))
+
+    assert view.body == {"batch_id": BATCH, "status": "queued", "progress": 0}
+
+
 async def test_a_page_behind_the_end_is_empty(stage: Stage) -> None:
     await stage.create(2)
 
-    view = await stage.lookup.batch("acme", BATCH, 7, 2)
+    view = await stage.lookup.batch("acme", BATCH, Page(7, 2))
 
     assert view.body["tasks"] == []
     assert "next" not in view.body
@@ -195,6 +280,6 @@ async def test_a_task_whose_record_is_lost_is_not_found_in_its_batch(stage: Stag
     ids = await stage.create(2)
     stage.store.lose(TaskRef("acme", BATCH, 1))
 
-    view = await stage.lookup.batch("acme", BATCH, 0, 2)
+    view = await stage.lookup.batch("acme", BATCH, Page(0, 2))
 
     assert view.body["tasks"][1] == {"task_id": ids[1], "status": "not_found"}
