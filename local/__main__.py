@@ -5,15 +5,15 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
 from rich.console import Console
 
 from local.errors import SettingError, StackError
+from local.make import make_is_over
 from local.settings import Settings, read_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-_PARENT_POLL_SECONDS = 0.5
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ async def _work(command: str, settings: Settings, console: Console) -> int:
 
 
 async def _until_signal(work: Coroutine[None, None, int]) -> int:
-    """Run the work and cancel it once at SIGINT, SIGTERM, SIGHUP, or when the make that started it is gone."""
+    """Run the work and cancel it once at SIGINT, SIGTERM, SIGHUP, or when the make that started it is over."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
 
@@ -58,8 +58,8 @@ async def _until_signal(work: Coroutine[None, None, int]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
-    # `kill -9` of make tells nobody; without make a parent may well go, as a shell does after `&`.
-    watch = asyncio.ensure_future(_watch_parent(stop)) if "MAKELEVEL" in os.environ else None
+    # Without make a parent may well go, as a shell does after `&`.
+    watch = asyncio.ensure_future(make_is_over(stop)) if "MAKELEVEL" in os.environ else None
     try:
         return await task
     except asyncio.CancelledError:
@@ -67,14 +67,6 @@ async def _until_signal(work: Coroutine[None, None, int]) -> int:
     finally:
         if watch is not None:
             watch.cancel()
-
-
-async def _watch_parent(stop: Callable[[], None]) -> None:
-    parent = os.getppid()
-    # No event comes when a parent dies.
-    while os.getppid() == parent:  # noqa: ASYNC110
-        await asyncio.sleep(_PARENT_POLL_SECONDS)
-    stop()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ CONCURRENCY, WORKERS = 3, 2
 # A first start builds; a machine that runs other tests besides is slow at it.
 START_SECONDS = 300
 GONE_SECONDS = 10
-SETTINGS_OF_A_USER = ("PORT", "CONCURRENCY", "WORKERS", "WORKER_TIMEOUT", "MODELS", "MAKELEVEL")
+SETTINGS_OF_A_USER = ("PORT", "CONCURRENCY", "WORKERS", "WORKER_TIMEOUT", "MODELS")
+OF_AN_OUTER_MAKE = ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,22 @@ def command_environment(state: Path, **settings: str) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in SETTINGS_OF_A_USER and not name.startswith(("OPENAI_", "MODEL_", "AWS_"))
+        if name not in (*SETTINGS_OF_A_USER, *OF_AN_OUTER_MAKE) and not name.startswith(("OPENAI_", "MODEL_", "AWS_"))
     }
     return {**inherited, "PORT": "0", "SLUICE_LOCAL_STATE": str(state), **settings}
 
 
+UP = (sys.executable, "-m", "local", "up")
+
+
 @contextmanager
-def started(state: Path, **settings: str) -> Iterator[Up]:
+def started(state: Path, command: Sequence[str] = UP, **settings: str) -> Iterator[Up]:
     """Start a stack and wait until it is ready; end it with the block, if it has not ended."""
     errors = state / "stderr.txt"
     with (
         errors.open("w") as stderr,
         subprocess.Popen(
-            [sys.executable, "-m", "local", "up"],
+            command,
             cwd=ROOT,
             env=command_environment(state, **settings),
             stdin=subprocess.DEVNULL,

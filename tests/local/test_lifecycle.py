@@ -71,6 +71,23 @@ def test_kill_9_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_to_make_alone_ends_every_process(tmp_path: Path, number: signal.Signals) -> None:
+    # GIVEN a stack that `make local` started, for a program and not at a terminal
+    with started(tmp_path, ("make", "local")) as up:
+        assert running(up)
+
+        # WHEN make gets a signal, and no other process does
+        up.process.send_signal(number)
+
+        # THEN it does not wait for ever, and all is over: the stack itself, whose output this is, and its children
+        assert up.process.wait(GONE_SECONDS) != 0
+        assert up.process.stdout is not None
+        assert "Try it" in up.process.stdout.read()
+        assert nothing_left(tmp_path)
+
+
+@pytest.mark.usefixtures("built")
 def test_an_endpoint_of_ones_own_is_asked_its_key_is_written_nowhere_and_sigterm_does_not_wait_for_it(
     tmp_path: Path,
 ) -> None:
