@@ -74,7 +74,7 @@ def _text(body: str, *, is_base64: bool) -> str:
 
 def _parse(text: str) -> object:
     if not text.strip():
-        raise InvalidRequest("the body must be a JSON object with `prompts`; it is empty", code="empty_body")
+        raise InvalidRequest("the body must be a JSON object; it is empty", code="empty_body")
     try:
         return json.loads(text, parse_int=_int, object_pairs_hook=_object)
     except json.JSONDecodeError as error:

@@ -46,9 +46,14 @@ class PromptBody(Struct, frozen=True, kw_only=True):
 
 
 class CallBody(Struct, frozen=True, kw_only=True):
-    """The whole body; what stands beside `prompts` holds for each of them that says nothing else."""
+    """The whole body: either `prompts`, or a `template` and its `inputs`.
 
-    prompts: list[Any]
+    What stands beside them holds for each prompt that says nothing else.
+    """
+
+    prompts: list[Any] | None = None
+    template: str | None = None
+    inputs: list[dict[str, Any]] | None = None
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None

@@ -17,6 +17,11 @@ from common.errors import CallerError, InvalidRequest, RequestTooLarge
 from functions.submit.body import MAX_ERRORS, pointer_to, refuse_all
 from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody
 from functions.submit.service import Call, Prompt, Repeatable
+from functions.submit.template import CUSTOM_ID, Template, read_template
+
+MOST_CALL_BYTES: Final = 20_000_000
+"""Bytes of all prompts of a call in the queue. A full request of 6 MB, all emoji, takes 18 MB; a template or a system
+prompt, which each task repeats, must not make far more of it than our memory and time have room for."""
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -48,12 +53,13 @@ def read_call(document: object, limits: Limits) -> Call:
     if not isinstance(document, dict):
         raise InvalidRequest("the body must be a JSON object with `prompts`", code="invalid_value")
     body = _shaped(document, CallBody, "")
-    if not body.prompts:
-        raise InvalidRequest("must have at least one prompt", pointer="/prompts", code="no_prompts")
-    if len(body.prompts) > limits.most_prompts:
+    name, items = _items(body)
+    if not items:
+        raise InvalidRequest("must not be empty", pointer=f"/{name}", code="no_prompts")
+    if len(items) > limits.most_prompts:
         raise RequestTooLarge(
-            f"has {len(body.prompts)} prompts; a call takes at most {limits.most_prompts}",
-            pointer="/prompts",
+            f"has {len(items)} items; a call takes at most {limits.most_prompts}",
+            pointer=f"/{name}",
             code="too_many_prompts",
         )
     retention = body.retention_seconds or limits.retention_seconds
@@ -80,13 +86,27 @@ def read_repeatable(key: str | None, document: object) -> Repeatable | None:
     return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
 
 
+def _items(call: CallBody) -> tuple[str, list[Any]]:
+    """Return what becomes one task each, and the name of the field it is in."""
+    if call.prompts is not None and call.template is None and call.inputs is None:
+        return "prompts", call.prompts
+    if call.prompts is None and call.template is not None and call.inputs is not None:
+        return "inputs", call.inputs
+    raise InvalidRequest("must have either `prompts`, or `template` with `inputs`", pointer="", code="invalid_value")
+
+
 def _prompts(call: CallBody, limits: Limits) -> Iterator[Prompt]:
+    name, items = _items(call)
+    template = None if call.template is None else read_template(call.template)
     faults: list[CallerError] = []
     places: dict[str, str] = {}
-    for index, item in enumerate(call.prompts):
-        place = f"/prompts/{index}"
+    room = MOST_CALL_BYTES
+    for index, item in enumerate(items):
+        place = f"/{name}/{index}"
         try:
-            prompt = _prompt(item, call, place, limits)
+            body = _prompt_body(item, place) if template is None else _filled(template, item, place)
+            prompt = _prompt(body, call, place, limits)
+            room -= _measured(prompt, place, limits)
             if prompt.custom_id is not None and places.setdefault(prompt.custom_id, place) != place:
                 raise InvalidRequest(
                     f"is already the custom_id of {places[prompt.custom_id]}",
@@ -99,24 +119,41 @@ def _prompts(call: CallBody, limits: Limits) -> Iterator[Prompt]:
                 break
         else:
             yield prompt
+        if room < 0:
+            taken = f"the prompts before it take up the {MOST_CALL_BYTES} bytes that a call has in the queue"
+            faults.append(RequestTooLarge(f"is too much: {taken}", pointer=place))
+            break
     refuse_all(faults)
 
 
-def _prompt(item: object, call: CallBody, place: str, limits: Limits) -> Prompt:
+def _prompt_body(item: object, place: str) -> PromptBody:
     if isinstance(item, str):
-        body = PromptBody(prompt=item)
-    elif isinstance(item, dict):
-        body = _shaped(item, PromptBody, place)
-    else:
-        raise InvalidRequest("must be a string or an object", pointer=place, code="invalid_value")
+        return PromptBody(prompt=item)
+    if isinstance(item, dict):
+        return _shaped(item, PromptBody, place)
+    raise InvalidRequest("must be a string or an object", pointer=place, code="invalid_value")
+
+
+def _filled(template: Template, values: dict[str, Any], place: str) -> PromptBody:
+    text = template.fill(values, place)
+    if not text.strip():
+        raise InvalidRequest("must not make a blank prompt", pointer=place, code="blank_text")
+    return _converted({"prompt": text, CUSTOM_ID: values.get(CUSTOM_ID)}, PromptBody, place)
+
+
+def _prompt(body: PromptBody, call: CallBody, place: str, limits: Limits) -> Prompt:
     _check_common(body, place, limits)
-    prompt = Prompt(
+    return Prompt(
         model=body.model or call.model or limits.models[0],
         messages=_messages(body, call.system, place),
         params={**(call.params or {}), **(body.params or {})},
         custom_id=body.custom_id,
         expected_tokens=body.expected_tokens,
     )
+
+
+def _measured(prompt: Prompt, place: str, limits: Limits) -> int:
+    """Return the bytes that a prompt takes in the queue, if it may."""
     size = len(json.dumps([prompt.messages, prompt.params], separators=(",", ":")))
     if size > limits.most_prompt_bytes:
         raise RequestTooLarge(
@@ -124,7 +161,7 @@ def _prompt(item: object, call: CallBody, place: str, limits: Limits) -> Prompt:
             pointer=place,
             code="prompt_too_large",
         )
-    return prompt
+    return size
 
 
 def _check_common(body: CallBody | PromptBody, place: str, limits: Limits) -> None:

@@ -34,6 +34,23 @@ def test_prompts_are_answered_with_ids_and_put_on_the_queue(api: Api, queue: Que
     assert first.task.deadline_ms - first.task.created_ms == 21_600_000
 
 
+def test_a_template_becomes_one_task_an_input(api: Api, queue: Queue) -> None:
+    topics = ["a magical forest", "a brave robot"]
+    call = {"template": "Write a short story about {topic}.", "inputs": [{"topic": topic} for topic in topics]}
+
+    answer = api.post(call)
+    refused = api.post({**call, "inputs": [{"topic": "x"}, {"tpoic": "y"}]})
+
+    assert answer.status == 202
+    messages = queue.drain()
+    assert [message.task.ref.task_id for message in messages] == answer.body["task_ids"]
+    assert [message.messages for message in messages] == [
+        [{"role": "user", "content": f"Write a short story about {topic}."}] for topic in topics
+    ]
+    assert (refused.status, refused.body["code"]) == (400, "missing_variable")
+    assert refused.body["errors"][0]["pointer"] == "/inputs/1/topic"
+
+
 def test_a_call_may_say_how_long_its_tasks_are_kept(api: Api, queue: Queue) -> None:
     answer = api.post({"prompts": ["a"], "deadline_seconds": 60, "retention_seconds": 2_592_000})
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import CallerError, InvalidItems
+from common.errors import CallerError, InvalidItems, RequestTooLarge
 from functions.submit.body import MAX_ERRORS
 from functions.submit.schema import RESERVED_PARAMS
 from functions.submit.service import Call, Prompt
@@ -118,6 +118,45 @@ def test_a_conversation_may_call_tools_and_answer_them_and_its_answer_may_call_m
     assert (prompt.messages, prompt.params) == (conversation, params)
 
 
+def test_a_template_makes_a_prompt_of_each_input() -> None:
+    call = read_call(
+        {
+            "template": "Write about {topic}.",
+            "inputs": [{"topic": "a forest", "custom_id": "first"}, {"topic": 7}],
+            "system": "Be brief",
+            "model": "large",
+        },
+        LIMITS,
+    )
+
+    assert call.prompts == (
+        Prompt("large", [system("Be brief"), user("Write about a forest.")], custom_id="first"),
+        Prompt("large", [system("Be brief"), user("Write about 7.")]),
+    )
+
+
+def test_each_bad_input_is_named() -> None:
+    error = refusal({"template": "{a}", "inputs": [{}, {"a": "x"}, {"a": "x", "b": "y"}]})
+
+    assert isinstance(error, InvalidItems)
+    assert [fault.pointer for fault in error.errors] == ["/inputs/0/a", "/inputs/2/b"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"template": "x" * 200_000 + "{a}", "inputs": [{"a": "y"}] * 1_000},
+        {"prompts": ["y"] * 1_000, "system": "x" * 200_000},
+    ],
+)
+def test_a_small_request_cannot_become_a_huge_call(document: dict[str, Any]) -> None:
+    with pytest.raises(RequestTooLarge) as caught:
+        read_call(document, Limits(("m",), 1_000, 262_144, 60, 100))
+
+    assert caught.value.code == "request_too_large"
+    assert str(caught.value.pointer).endswith("/99")
+
+
 def test_null_is_the_same_as_nothing() -> None:
     names = ("messages", "custom_id", "model", "system", "params", "expected_tokens")
     call = {"prompts": [{"prompt": "a", **dict.fromkeys(names)}], "model": None, "deadline_seconds": None}
@@ -160,7 +199,25 @@ def prompts(*items: object) -> dict[str, Any]:
         ("text", None, "invalid_value"),
         (None, None, "invalid_value"),
         ({}, "", "invalid_value"),
-        ({"prompts": None}, "/prompts", "invalid_value"),
+        ({"prompts": None}, "", "invalid_value"),
+        ({"template": "{a}"}, "", "invalid_value"),
+        ({"inputs": [{"a": "x"}]}, "", "invalid_value"),
+        ({"prompts": ["a"], "template": "{a}", "inputs": [{"a": "x"}]}, "", "invalid_value"),
+        ({"prompts": ["a"], "inputs": []}, "", "invalid_value"),
+        ({"template": "{a}", "inputs": []}, "/inputs", "no_prompts"),
+        ({"template": "{a}", "inputs": [{"a": "x"}] * 6}, "/inputs", "too_many_prompts"),
+        ({"template": "{a}", "inputs": ["x"]}, "/inputs/0", "invalid_value"),
+        ({"template": 1, "inputs": [{"a": "x"}]}, "/template", "invalid_value"),
+        ({"template": "{a.b}", "inputs": [{"a": "x"}]}, "/template", "invalid_template"),
+        ({"template": "{a}", "inputs": [{"a": "x"}, {"b": "x"}]}, "/inputs/1/a", "missing_variable"),
+        ({"template": "{a}", "inputs": [{"a": " "}]}, "/inputs/0", "blank_text"),
+        ({"template": "{a}", "inputs": [{"a": "x" * 300}]}, "/inputs/0", "prompt_too_large"),
+        ({"template": "{a}", "inputs": [{"a": "x", "custom_id": 1}]}, "/inputs/0/custom_id", "invalid_value"),
+        (
+            {"template": "{a}", "inputs": [{"a": "x", "custom_id": "i"}, {"a": "y", "custom_id": "i"}]},
+            "/inputs/1/custom_id",
+            "duplicate_custom_id",
+        ),
         ({"prompts": "text"}, "/prompts", "invalid_value"),
         (prompts(), "/prompts", "no_prompts"),
         (prompts(*"abcdef"), "/prompts", "too_many_prompts"),
