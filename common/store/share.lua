@@ -18,6 +18,7 @@ if granted == 0 then
   redis.call('HDEL', KEYS[1], id)
   return 0
 end
-redis.call('HSET', KEYS[1], id, granted .. ':' .. now + lease_ms)
-if redis.call('PTTL', KEYS[1]) < lease_ms then redis.call('PEXPIREAT', KEYS[1], now + lease_ms) end
+local lease_end = now + lease_ms
+redis.call('HSET', KEYS[1], id, granted .. ':' .. lease_end)
+if redis.call('PEXPIRETIME', KEYS[1]) < lease_end then redis.call('PEXPIREAT', KEYS[1], lease_end) end
 return granted

@@ -16,6 +16,10 @@ LATE_SECONDS: Final = 0.5
 NEWS_SECONDS: Final = 1.0
 """Without a limit only a pause can hold a call up: how long the news counts that there is none."""
 
+GATHER_SHARE: Final = 0.1
+"""Of the time to the latest start that was booked here, what we wait for others to ask with us: the next start will be
+no sooner, and one question serves all."""
+
 LONGEST_WAIT_SECONDS: Final = 60.0
 """What is taken of a wait that the headers name: limits are per minute."""
 
@@ -41,6 +45,9 @@ class _Slot:
     start_by: float
 
 
+type _Waiter = tuple[int, asyncio.Future[_Slot | Denied]]
+
+
 class Line:
     """Wait for starts. All that begin to wait at one moment ask in one call.
 
@@ -51,13 +58,14 @@ class Line:
         self._schedules = schedules
         self._scope = scope
         self._limit = limit
-        self._waiting: list[tuple[int, asyncio.Future[_Slot | Denied]]] = []
+        self._waiting: list[_Waiter] = []
         self._tokens = 0
         self._provider = NO_LIMIT
         self._request_wait_until = 0.0
         self._token_wait_until = 0.0
         self._paused_until = 0.0
         self._clear_until = 0.0
+        self._booked_until = 0.0
 
     async def start(self, cost: int) -> float | Denied:
         """Return when it is time to start, with the moment by which that must have happened.
@@ -99,18 +107,26 @@ class Line:
         answer: asyncio.Future[_Slot | Denied] = asyncio.get_running_loop().create_future()
         self._waiting.append((cost, answer))
         if len(self._waiting) == 1:
-            await asyncio.sleep(0)  # whoever begins to wait in this turn of the loop joins
-            waiting, self._waiting = self._waiting, []
-            try:
-                slots = await self._reserve([cost for cost, _ in waiting])
-            except BaseException as error:
-                # Ours may be a timeout of our own; for the others the store did not answer.
-                _tell(waiting, StoreUnavailable(type(error).__name__), but=answer)
-                raise
-            for (_, future), slot in zip(waiting, slots, strict=True):
-                if not future.done():  # one that stopped waiting leaves its start unused
-                    future.set_result(slot)
+            await self._ask_for_all(self._waiting)
         return await answer
+
+    async def _ask_for_all(self, waiting: list[_Waiter]) -> None:
+        try:
+            # At least one turn of the loop: whoever begins to wait in it joins.
+            await asyncio.sleep(max(0.0, self._booked_until - _now()) * GATHER_SHARE)
+            self._waiting = []
+            slots = await self._reserve([cost for cost, _ in waiting])
+        except BaseException as error:
+            if self._waiting is waiting:
+                self._waiting = []
+            # Ours may be a timeout of our own; for the others the store did not answer.
+            for _, future in waiting[1:]:
+                if not future.done():
+                    future.set_exception(StoreUnavailable(type(error).__name__))
+            raise
+        for (_, future), slot in zip(waiting, slots, strict=True):
+            if not future.done():  # one that stopped waiting leaves its start unused
+                future.set_result(slot)
 
     async def _reserve(self, costs: Sequence[int]) -> list[_Slot | Denied]:
         asked_at = _now()
@@ -120,6 +136,8 @@ class Line:
             self._paused_until = answered_at + booking.paused_ms / 1000
         else:
             self._clear_until = answered_at + NEWS_SECONDS
+        booked = [wait for wait in booking.waits_ms if wait <= HORIZON_MS]
+        self._booked_until = answered_at + max(booked, default=0) / 1000
         # The store counted from a moment between the two: waiting from the later one, we are late and never early.
         late_by = LATE_SECONDS if self._limit != NO_LIMIT else math.inf
         return [
@@ -138,19 +156,6 @@ class Line:
         )
         self._tokens, self._provider = 0, NO_LIMIT
         return feedback
-
-
-def _tell(
-    waiting: Sequence[tuple[int, asyncio.Future[_Slot | Denied]]],
-    error: Exception,
-    *,
-    but: asyncio.Future[_Slot | Denied],
-) -> None:
-    for _, future in waiting:
-        if future is but:
-            future.cancel()
-        elif not future.done():
-            future.set_exception(error)
 
 
 def _now() -> float:

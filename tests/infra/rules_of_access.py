@@ -23,7 +23,7 @@ POLLING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 SECRET_VALUE = re.compile(r"sk-|AKIA|-----BEGIN|resolve:(?:secretsmanager|ssm)|[0-9A-Za-z+/]{40}")
 """How keys look, and how CloudFormation would put one into an environment."""
 
-SECRET_NAME = re.compile(r"KEY|TOKEN|PASSWORD|CREDENTIAL|SECRET")
+SECRET_NAME = re.compile(r"KEY|TOKEN(?!S_PER_MINUTE)|PASSWORD|CREDENTIAL|SECRET")
 
 NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL")
 """Variables that libraries read, and no settings module of ours."""

@@ -1,0 +1,50 @@
+"""Offer the shared flow on a server and on a cluster, on time that only the test moves."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from common.flow import Booking, Feedback, Limit, model_scope
+from common.store import FlowStore
+from common.store.connection import Client
+from common.store.scripts import Scripts
+from tests.integration.store.harness import CLOCK_KEY, MOVE_CLOCK, START_MS, scripts_on_test_time, valkey_harness
+from tests.valkey import valkey, valkey_cluster
+
+__all__ = ["valkey", "valkey_cluster"]
+
+MODEL = "gpt-test"
+NO_NEWS = Feedback()
+
+
+@dataclass
+class Flows:
+    """The store under test, and what most tests ask of it."""
+
+    client: Client
+    store: FlowStore
+    now_ms: int = START_MS
+
+    async def advance(self, ms: int) -> None:
+        self.now_ms += ms
+        await self.client.eval(MOVE_CLOCK, 1, CLOCK_KEY, self.now_ms)
+
+    async def reserve(
+        self,
+        limit: Limit,
+        *costs: int,
+        feedback: Feedback = NO_NEWS,
+        model: str = MODEL,
+    ) -> Booking:
+        return await self.store.reserve(model_scope(model), limit, costs, feedback)
+
+    async def waits(self, limit: Limit, *costs: int, feedback: Feedback = NO_NEWS) -> list[int]:
+        return list((await self.reserve(limit, *costs, feedback=feedback)).waits_ms)
+
+
+@pytest.fixture(params=["valkey", "valkey_cluster"])
+async def flows(request: pytest.FixtureRequest) -> AsyncIterator[Flows]:
+    scripts = Scripts(scripts_on_test_time())
+    async with valkey_harness(request.getfixturevalue(request.param), scripts) as harness:
+        yield Flows(harness.client, FlowStore(harness.client, scripts))
