@@ -81,7 +81,7 @@ async def _(world: World) -> None:
 @fault("SendMessageBatch goes on refusing one", calls=1)
 async def _(world: World) -> None:
     world.aws.on(calls("SendMessageBatch"), refuse_the_first_message, times=3)
-    reply = await world.post(world.new_prompts(1))
+    reply = await world.post(world.new_prompts(3))
     assert reply is not None
     assert reply.status == 503
     await world.submit()

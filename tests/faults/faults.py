@@ -117,6 +117,8 @@ async def strike(fault: Fault, world: World) -> Row:
         await world.drain(leaving=fault.leaving)
         if before != {prompt: world.spent_on(prompt).asked for prompt in world.prompts}:
             row.wrong.append("a task that had ended was called for again")
+    if not all(place.has_struck for place in (world.redis, world.aws, world.to_model, world.model)):
+        row.wrong.append("the fault never struck")
     await _judge_tasks(fault, world, row)
     _judge_spend(fault, world, row)
     if leaks := world.leaks():

@@ -25,6 +25,8 @@ from tests.faults.moments import Deed, Moment
 _SCRIPT: Final = re.compile(r"\[\[(.+?)\]\]")
 _PIECES: Final = 6
 _DRIP_SECONDS: Final = 0.3
+_SLOW_SECONDS: Final = 1.5
+"""Long enough for the worker to write how far it is."""
 
 QUOTA_CODES: Final = (
     "insufficient_quota",
@@ -92,6 +94,11 @@ class Model:
         finally:
             await runner.cleanup()
 
+    @property
+    def has_struck(self) -> bool:
+        """Tell whether every moment has come."""
+        return all(moment.has_struck for moment in self._moments.values())
+
     async def reach(self, name: str) -> None:
         """Say that a call has come to a moment."""
         if name in self._moments:
@@ -139,9 +146,10 @@ async def _halfway(model: Model, call: Call) -> web.StreamResponse:
     return response
 
 
-def _answering(finish_reason: str | None) -> Behaviour:
+def _answering(finish_reason: str | None, pause: float = 0.0) -> Behaviour:
     async def answer(model: Model, call: Call) -> web.StreamResponse:
         response = await _halfway(model, call)
+        await asyncio.sleep(pause)
         for piece in call.pieces()[_PIECES // 2 :]:
             await _send(response, {"content": piece})
         if finish_reason:
@@ -242,6 +250,7 @@ UNPAID_BEHAVIOURS: Final[dict[str, Behaviour]] = {
 }
 BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "ok": _answering("stop"),
+    "slow": _answering("stop", _SLOW_SECONDS),
     "length": _answering("length"),
     "filter": _answering("content_filter"),
     "no finish": _answering(None),

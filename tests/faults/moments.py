@@ -44,6 +44,11 @@ class Moment:
         if not self._left:
             self._happened.set()
 
+    @property
+    def has_struck(self) -> bool:
+        """Tell whether it has happened, as often as it should."""
+        return self._happened.is_set()
+
     async def wait(self) -> None:
         """Wait until it has happened, and every repeat of it too."""
         await self._happened.wait()

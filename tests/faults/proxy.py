@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,22 +67,24 @@ class Delay:
 
 @dataclass(slots=True)
 class Rule:
-    """Say what happens to the requests that it sees, up to so many; the first `spared` of them pass."""
+    """Say what happens to the requests that it sees, up to so many."""
 
     sees: Sees
     act: Act
     times: float
-    spared: int = 0
+    struck: int = 0
 
     def takes(self, request: bytes) -> bool:
         """Tell whether this request is one for it, and count it."""
-        if self.times <= 0 or not self.sees(request):
+        if self.struck >= self.times or not self.sees(request):
             return False
-        if self.spared:
-            self.spared -= 1
-            return False
-        self.times -= 1
+        self.struck += 1
         return True
+
+    @property
+    def has_struck(self) -> bool:
+        """Tell whether it has met all the requests that it was for; one without an end, at least one."""
+        return self.struck >= (1 if math.isinf(self.times) else self.times)
 
 
 @dataclass(slots=True, eq=False)
@@ -180,9 +183,9 @@ class Proxy:
 
     # ── What can go wrong with one request ────────────────────────────────────────────────────────────────────────────
 
-    def on(self, sees: Sees, act: Act, *, times: float = 1, spared: int = 0) -> None:
+    def on(self, sees: Sees, act: Act, *, times: float = 1) -> None:
         """Do something with the requests that are seen."""
-        self._rules.append(Rule(sees, act, times, spared))
+        self._rules.append(Rule(sees, act, times))
 
     def before(self, sees: Sees, nth: int, deed: Deed, *, again: int = 0) -> Moment:
         """Do a deed when n such requests have come and none of them was forwarded; they never will be.
@@ -222,6 +225,11 @@ class Proxy:
 
         self.on(sees, act, times=nth)
         return delay
+
+    @property
+    def has_struck(self) -> bool:
+        """Tell whether everything that was to happen to a request has happened."""
+        return all(rule.has_struck for rule in self._rules)
 
     # ── The way of the bytes ──────────────────────────────────────────────────────────────────────────────────────────
 

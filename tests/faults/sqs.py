@@ -5,6 +5,8 @@ import json
 from tests.faults.framing import content_length
 from tests.faults.proxy import Exchange, Sees
 
+_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0"
+
 
 def calls(operation: str) -> Sees:
     """See the requests of one operation."""
@@ -17,12 +19,15 @@ async def refuse_the_first_message(exchange: Exchange) -> None:
     head, _, body = exchange.request.partition(b"\r\n\r\n")
     asked = json.loads(body)
     refused, *taken = asked["Entries"]
+    failure = {"Id": refused["Id"], "SenderFault": False, "Code": "InternalError", "Message": "Try again."}
+    if not taken:
+        await exchange.answer(_message(_OK, json.dumps({"Successful": [], "Failed": [failure]}).encode()))
+        return
     exchange.request = _message(head, json.dumps(asked | {"Entries": taken}).encode())
     await exchange.forward()
     reply = await exchange.reply()
     head, _, body = reply.partition(b"\r\n\r\n")
     assert len(body) == content_length(head), "the reply came in parts"
-    failure = {"Id": refused["Id"], "SenderFault": False, "Code": "InternalError", "Message": "Try again."}
     await exchange.answer(_message(head, json.dumps(json.loads(body) | {"Failed": [failure]}).encode()))
 
 
