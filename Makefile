@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults check build lock clean
+.PHONY: help setup demo local test faults check key build lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -66,6 +66,9 @@ check: .venv/.made .venv-sam/.made ## Lint, types, import rules and templates
 	.venv/bin/cfn-lint $(TEMPLATES)
 	$(SAM) validate --lint
 
+key: .venv/.made ## Issue a caller's key (TENANT=acme), list them (LIST=1) or revoke one (REVOKE=id)
+	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',issue '$(TENANT)'))
+
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build
 
@@ -81,7 +84,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-sam .venv-ministack .aws-sam .build .local .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
-	find common functions local tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Environments ----------------------------------------------------------------------------------------------------
 

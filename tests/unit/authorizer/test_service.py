@@ -87,6 +87,12 @@ def test_guessing_keys_does_not_fetch_the_list_each_time(
     assert keys.fetches == 2
 
 
+def test_an_entry_may_say_more_than_its_tenant() -> None:
+    entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "models": ["small"]}
+
+    assert Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).tenant_of("Bearer local") == "acme"
+
+
 def test_a_known_key_fetches_nothing(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
     doorkeeper.tenant_of("Bearer local")
 

@@ -1,0 +1,1 @@
+"""Hold what an operator or a check runs by hand; nothing of it ships."""
