@@ -1,9 +1,15 @@
 """The application's template, deployed on a laptop, does what the README shows."""
 
+import json
+import subprocess
+from typing import Any
+
 import httpx
 import pytest
 
 from local.answers import prompt_digest
+from local.settings import ROOT
+from tests.local import readme
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
 
 # One stack serves the module: pytest-xdist keeps a file in one process.
@@ -167,3 +173,46 @@ def test_a_flood_is_answered_without_ever_asking_the_model_more_at_once_than_all
     assert isinstance(peak, int)
     assert CONCURRENCY <= peak <= CONCURRENCY * WORKERS
     assert [by_prompt[prompt_digest(prompt)] for prompt in prompts] == [1] * len(prompts)
+
+
+def run_as_written(commands: str, stack: Up) -> list[Any]:
+    """Paste a block of the README into a shell, with this stack's address, and return the JSON that it prints."""
+    shown_address = "http://127.0.0.1:8000"
+    assert shown_address in commands
+    done = subprocess.run(
+        ["sh", "-eu", "-c", commands.replace(shown_address, stack.url)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    decoder, rest, answers = json.JSONDecoder(), done.stdout.strip(), []
+    while rest:
+        answer, end = decoder.raw_decode(rest)
+        answers.append(answer)
+        rest = rest[end:].lstrip()
+    return answers
+
+
+def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Client) -> None:
+    # WHEN its lines are pasted one after the other
+    accepted, tasks, task, batch = run_as_written(readme.commands()["api"], stack)
+
+    # THEN the calls are answered, each with what it is about
+    ids = [f"{accepted['batch_id']}-{n}" for n in range(2)]
+    assert accepted["task_ids"] == ids == [task["task_id"] for task in tasks["tasks"]]
+    assert (task["task_id"], task["custom_id"], batch["batch_id"]) == (ids[1], "plants", accepted["batch_id"])
+
+    # AND the answers have the fields that it shows
+    shown_acceptance, shown_task = readme.examples()
+    assert readme.fields(accepted) == readme.fields(shown_acceptance)
+    assert readme.fields(ended(api, ids)[1]) == readme.fields(shown_task)
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    # `make demo` has a test of its own, and so has `make local`; those of `sam local` are run where Docker is
+    known = {"make demo", "make local", "make build", ".venv-sam/bin/sam deploy --guided"}
+    known |= {".venv/bin/python -m local.bridge"}
+
+    assert set(readme.commands()[readme.UNMARKED].splitlines()) <= known
+    assert set(readme.commands()) == {readme.UNMARKED, "api", "sam local"}
