@@ -1,13 +1,15 @@
 """The demo: four prompts in one call, a bar for each, and the answers."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Self
 
 import aiohttp
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from local.errors import DemoError
@@ -33,19 +35,42 @@ type Task = dict[str, Any]
 
 async def run_demo(settings: Settings, console: Console) -> bool:
     """Start the stack, show it four prompts and stop it; tell whether every task completed."""
-    # Any port will do, so that the demo can't fail because of one.
-    settings = replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
-    async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
+    async with running_stack(for_demo(settings), lambda step: console.print(done(step), soft_wrap=True)) as stack:
         await stack.while_alive(stack.warm_up())
-        console.print("[green]✓[/green] The functions are warm")
-        console.print(f"\nFour prompts in one call; the worker asks the model {settings.concurrency} at a time.\n")
+        console.print(done("The functions are warm"))
+        console.print(introduction(settings))
         tasks = await stack.while_alive(_show(stack, console))
     for topic, task in zip(TOPICS, tasks, strict=True):
         console.print(_answer(topic, task))
     return all(task["status"] == "completed" for task in tasks)
 
 
+def for_demo(settings: Settings) -> Settings:
+    """Give the settings of a demo: any port will do, so that it can't fail because of one, and a slow stand-in."""
+    return replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
+
+
+def done(step: str) -> str:
+    """Give the line for a step that is done."""
+    return f"[green]✓[/green] {step}"
+
+
+def introduction(settings: Settings) -> str:
+    """Give the line above the bars."""
+    return f"\nFour prompts in one call; the worker asks the model {settings.concurrency} at a time.\n"
+
+
 async def _show(stack: Stack, console: Console) -> list[Task]:
+    tasks: list[Task] = []
+    with Bars(console) as bars:
+        async with aclosing(follow(stack)) as looks:
+            async for tasks in looks:
+                bars.show(tasks)
+    return tasks
+
+
+async def follow(stack: Stack) -> AsyncGenerator[list[Task]]:
+    """Submit the four prompts in one call and yield how they stand, again and again until all have ended."""
     prompts = [{"prompt": PROMPT.format(topic=topic), "expected_tokens": EXPECTED_TOKENS} for topic in TOPICS]
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with (
@@ -56,15 +81,14 @@ async def _show(stack: Stack, console: Console) -> list[Task]:
         # then one worker would get the first message and another the rest: nothing would ever wait.
         await stack.hold_deliveries()
         task_ids = (await _ask(api, "POST", "/tasks", json={"prompts": prompts}))["task_ids"]
-        with Bars(console, task_ids) as bars:
-            bars.show(await _look(api, task_ids))
-            await stack.deliver()
-            while True:
-                tasks = await _look(api, task_ids)
-                bars.show(tasks)
-                if all(task["status"] in ENDED for task in tasks):
-                    return tasks
-                await asyncio.sleep(POLL_SECONDS)
+        yield await _look(api, task_ids)
+        await stack.deliver()
+        while True:
+            tasks = await _look(api, task_ids)
+            yield tasks
+            if all(task["status"] in ENDED for task in tasks):
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _look(api: aiohttp.ClientSession, task_ids: list[str]) -> list[Task]:
@@ -93,8 +117,8 @@ def _answer(topic: str, task: Task) -> Panel:
 class Bars:
     """A bar for each task on a terminal; elsewhere a line for each change of state."""
 
-    def __init__(self, console: Console, task_ids: list[str]) -> None:
-        """Give each task its row, in the order of the topics."""
+    def __init__(self, console: Console) -> None:
+        """Give each topic its row."""
         self._console = console
         self._seen: dict[str, tuple[str, int]] = {}
         self._progress = Progress(
@@ -105,10 +129,7 @@ class Bars:
             console=console,
             disable=not console.is_terminal,
         )
-        self._rows: dict[str, tuple[str, TaskID]] = {
-            task_id: (topic, self._progress.add_task(topic, total=100, word=""))
-            for task_id, topic in zip(task_ids, TOPICS, strict=True)
-        }
+        self._rows = [self._progress.add_task(topic, total=100, word="") for topic in TOPICS]
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -120,9 +141,8 @@ class Bars:
         self._progress.stop()
 
     def show(self, tasks: list[Task]) -> None:
-        """Draw how the tasks stand."""
-        for task in tasks:
-            topic, row = self._rows[task["task_id"]]
+        """Draw how the tasks stand, one for each topic."""
+        for topic, row, task in zip(TOPICS, self._rows, tasks, strict=True):
             status, percent = task["status"], task["progress"]
             colour = COLOURS.get(status, "red")
             self._progress.update(row, completed=percent, word=f"[{colour}]{status:<10}[/]")
@@ -131,3 +151,7 @@ class Bars:
                 self._console.print(f"{topic:<12} {status:<10} {percent:>3}%")
                 self._seen[topic] = news
         self._progress.refresh()
+
+    def still(self) -> RenderableType:
+        """Give the bars as they stand, for a picture."""
+        return self._progress.get_renderable()
