@@ -166,11 +166,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Count the tokens that the provider says it billed for one answer."""
+    """Count the tokens that the provider says it billed; `cached_tokens` are those of the prompt that cost less."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    cached_tokens: int = 0
 
 
 class ToolKind(StrEnum):
@@ -201,13 +202,15 @@ class ToolCall:
 class Answer:
     """Hold a finished answer of the model. `finish_reason` is `length` where the model cut it at its token limit.
 
-    The text is empty where the model only calls tools, and may be even where it calls none.
+    The text is empty where the model only calls tools, and may be even where it calls none. The cost is in billionths
+    of a US dollar, None where it is not known.
     """
 
     text: str = field(repr=False)
     finish_reason: str
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    cost_nanos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +257,8 @@ class TaskRecord:
 class BatchRecord:
     """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`.
 
-    `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it.
+    `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it. `usage`
+    and `cost_nanos` are the sums over its answers, None before the first that has any.
     """
 
     tenant: str
@@ -264,6 +268,8 @@ class BatchRecord:
     deadline_ms: int
     expires_ms: int
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
+    usage: Usage | None = None
+    cost_nanos: int | None = None
 
     def refs(self) -> list[TaskRef]:
         """Address every task of the batch, in the order it was sent."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
+from common.spending import usd_of
 from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 
 type Body = dict[str, Any]
@@ -45,7 +46,7 @@ SENTENCES: Final[dict[FailureCode, str]] = {
 
 
 TEXT_FIELDS: Final = frozenset(
-    {"result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls"},
+    {"result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls", "cost"},
 )
 """The fields of a task that need its text to be read."""
 
@@ -60,7 +61,7 @@ TASK_FIELDS: Final = frozenset(
 
 BATCH_FIELDS: Final = frozenset(
     {
-        *("batch_id", "status", "progress", "size", "counts", "metadata", "tasks"),
+        *("batch_id", "status", "progress", "size", "counts", "metadata", "usage", "cost", "tasks"),
         *("created_at", "deadline_at", "expires_at"),
     }
 )
@@ -97,6 +98,7 @@ def show_task(record: TaskRecord) -> Body:
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
         "usage": asdict(answer.usage) if answer and answer.usage else None,
+        "cost": show_cost(answer.cost_nanos) if answer else None,
         "partial_result": record.partial,
         "error": _error(record),
         "created_at": time_of(record.created_ms),
@@ -134,6 +136,8 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         "deadline_at": time_of(batch.deadline_ms),
         "expires_at": time_of(batch.expires_ms),
         **({"metadata": batch.metadata} if batch.metadata is not None else {}),
+        **({"usage": asdict(batch.usage)} if batch.usage else {}),
+        **({"cost": show_cost(batch.cost_nanos)} if batch.cost_nanos is not None else {}),
     }
 
 
@@ -157,6 +161,11 @@ def time_of(milliseconds: int | None) -> str | None:
     # Not from a float: 1.001 s would come out as 1.000.
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def show_cost(nanos: int | None) -> Body | None:
+    """Show an amount of money, as text so that no reader rounds it; None stays None."""
+    return None if nanos is None else {"usd": usd_of(nanos)}
 
 
 def _show_tool_call(call: ToolCall) -> Body:

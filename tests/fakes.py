@@ -5,8 +5,10 @@ tests/integration/store runs against both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
+from datetime import UTC, datetime
 
+from common.spending import Spend
 from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
@@ -18,6 +20,7 @@ from common.tasks import (
     TaskRecord,
     TaskRef,
     TaskStatus,
+    Usage,
     WaitingOn,
 )
 from common.transitions import (
@@ -63,6 +66,8 @@ class _Batch:
     accepted: bool = False
     sending_until_ms: int = 0
     metadata: Mapping[str, str] | None = None
+    usage: Usage | None = None
+    cost_nanos: int | None = None
 
 
 class FakeStore:
@@ -72,6 +77,7 @@ class FakeStore:
         self._now_ms = now_ms
         self._records: dict[TaskRef, _Record] = {}
         self._batches: dict[tuple[str, str], _Batch] = {}
+        self._spends: dict[tuple[str, str], Spend] = {}
 
     def lose(self, ref: TaskRef) -> None:
         """Forget a task's record, as Redis may in a failover."""
@@ -234,7 +240,30 @@ class FakeStore:
             record.attempts.append(Attempt(now))
         self._finish(record, TaskStatus.COMPLETED, now, ended_by)
         record.answer, record.progress = answer, 100
+        self._book(lease.task.ref, answer)
         return EndOutcome.ENDED
+
+    def _book(self, ref: TaskRef, answer: Answer) -> None:
+        usage, cost_nanos = answer.usage, answer.cost_nanos
+        batch = self._batches[ref.tenant, ref.batch_id]
+        if usage is not None:
+            batch.usage = _sum(batch.usage, usage)
+        if cost_nanos is not None:
+            batch.cost_nanos = (batch.cost_nanos or 0) + cost_nanos
+        day = datetime.fromtimestamp(self._now_ms() // 1000, UTC).date().isoformat()
+        spent = self._spends.get((ref.tenant, day), Spend())
+        tokens = _sum(
+            Usage(spent.prompt_tokens, spent.completion_tokens, spent.total_tokens, spent.cached_tokens), usage
+        )
+        self._spends[ref.tenant, day] = Spend(
+            tasks=spent.tasks + 1,
+            **asdict(tokens),
+            cost_nanos=spent.cost_nanos + (cost_nanos or 0),
+            unpriced=spent.unpriced + (cost_nanos is None),
+        )
+
+    async def spend(self, tenant: str, day: str) -> Spend:
+        return self._spends.get((tenant, day), Spend())
 
     async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
         ended_by = f"fail:{lease.owner}"
@@ -322,7 +351,15 @@ class FakeStore:
         if batch is None:
             return None
         return BatchRecord(
-            tenant, batch_id, batch.size, batch.created_ms, batch.deadline_ms, batch.expires_ms, batch.metadata
+            tenant=tenant,
+            batch_id=batch_id,
+            size=batch.size,
+            created_ms=batch.created_ms,
+            deadline_ms=batch.deadline_ms,
+            expires_ms=batch.expires_ms,
+            metadata=batch.metadata,
+            usage=batch.usage,
+            cost_nanos=batch.cost_nanos,
         )
 
     # ─── What the transitions share ───────────────────────────────────────────────────────────────────────────────────
@@ -387,3 +424,7 @@ class FakeStore:
         record.ended_ms = record.updated_ms = at_ms
         record.expires_ms = at_ms + record.task.retention_ms
         record.owner = record.partial = record.waiting_on = None
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage:
+    return Usage(*map(sum, zip(astuple(one or Usage(0, 0, 0)), astuple(other or Usage(0, 0, 0)), strict=True)))

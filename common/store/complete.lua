@@ -1,17 +1,28 @@
 -- Write the answer: the first result wins, whoever brings it.
--- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?.  Answers the outcome.
+-- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?, cost?.
+-- Answers {outcome, now}.
+local usage, cost = optional(ARGV[10]), optional(ARGV[12])
+local counts = { 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens' }
 local by = 'complete:' .. ARGV[7]
 
 local record = load_or_rebuild()
-if not record then return 'already' end
-if record.ended_by == by then return 'ended' end
-if is_terminal(record) then return 'already' end
+if not record then return { 'already', now } end
+if record.ended_by == by then return { 'ended', now } end
+if is_terminal(record) then return { 'already', now } end
 
 -- An answer has cost an attempt, also where Redis has lost it, and with it its beginning.
 if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
 
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = ARGV[9], usage = optional(ARGV[10]), tool_calls = optional(ARGV[11]),
+  result = ARGV[8], finish_reason = ARGV[9], usage = usage, tool_calls = optional(ARGV[11]), cost = cost,
   progress = 100, attempt = record.attempt,
 })
-return 'ended'
+
+-- The batch's sums, once: a task ends once.
+if usage then
+  for place, count in ipairs(cjson.decode(usage)) do
+    redis.call('HINCRBY', KEYS[2], counts[place], string.format('%.0f', count))
+  end
+end
+if cost then redis.call('HINCRBY', KEYS[2], 'cost', cost) end
+return { 'ended', now }

@@ -14,6 +14,18 @@ BATCH_KEY: Final = "batch:{{{tag}}}"
 # Every key expires. A task's key lives until `deadline + retention` while it is unfinished, because a task ends at its
 # deadline at the latest, and until `ended + retention` once it has ended. A batch's key outlives those of its tasks.
 
+SPEND_KEY: Final = "spend:{{{tenant}}}:{day}"
+"""One hash per tenant and day: its sums. It is on another slot than the batches, which are spread over all."""
+
+BOOKED_KEY: Final = "booked:{{{tenant}}}:{task_id}"
+"""Marks that an answer is in its tenant's sums; on their slot, so that one script does both."""
+
+SPEND_KEPT_MS: Final = 40 * 86_400_000
+"""How long a day's sums are kept after the last booking: a month can be summed up after its end."""
+
+BOOKED_KEPT_MS: Final = 3_600_000
+"""A booking is repeated within its invocation, 15 minutes at most, or never."""
+
 SENDING_LEASE_MS: Final = 35_000
 """How long one call may be sending a batch before another may take over: API Gateway's 29 s and a grace."""
 
@@ -76,6 +88,16 @@ def task_key(ref: TaskRef) -> str:
 def batch_key(tenant: str, batch_id: str) -> str:
     """Return the key of a batch's record."""
     return BATCH_KEY.format(tag=_tag(tenant, batch_id))
+
+
+def spend_key(tenant: str, day: str) -> str:
+    """Return the key of a tenant's sums of a day, `yyyy-mm-dd`."""
+    return SPEND_KEY.format(tenant=_quoted(tenant), day=day)
+
+
+def booked_key(ref: TaskRef) -> str:
+    """Return the key that marks a task's answer as booked."""
+    return BOOKED_KEY.format(tenant=_quoted(ref.tenant), task_id=ref.task_id)
 
 
 def _tag(tenant: str, batch_id: str) -> str:

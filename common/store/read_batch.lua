@@ -1,5 +1,8 @@
--- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry} or nil.
+-- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry, cost?, tokens?…} or nil.
 local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline', 'metadata')
 if not values[1] then return false end
 values[5] = redis.call('PEXPIRETIME', KEYS[1])
+local sums = redis.call('HMGET', KEYS[1],
+  'cost', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens')
+for place, sum in ipairs(sums) do values[5 + place] = sum end
 return values

@@ -5,6 +5,7 @@ A broken model may send any text that JSON can hold, lone surrogates and NUL inc
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Final
 
 from common.store.scripts import Argument
@@ -40,7 +41,7 @@ _SHORT_FIELDS: Final = (
     "last_code",
     "waiting_on",
 )
-_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls")
+_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls", "cost")
 _EXPIRY: Final = "expires"
 
 
@@ -80,7 +81,7 @@ def write_usage(usage: Usage | None) -> bytes:
     """Encode a usage as an optional argument."""
     if usage is None:
         return write_optional(None)
-    return write_optional(json.dumps([usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]))
+    return write_optional(json.dumps(list(astuple(usage))))
 
 
 def write_tool_calls(calls: Sequence[ToolCall]) -> bytes:
@@ -120,7 +121,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         updated_ms=number("updated"),
         ended_ms=number("ended"),
         partial=text("partial"),
-        answer=_read_answer(text("result"), text("finish_reason"), text("usage"), text("tool_calls")),
+        answer=_read_answer(text("result"), text("finish_reason"), text("usage"), text("tool_calls"), number("cost")),
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         waiting_on=WaitingOn(waiting_on) if waiting_on else None,
@@ -128,8 +129,8 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
 
 
 def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
-    """Make a batch's record of its size, its creation, its deadline, its metadata and its expiry."""
-    size, created_ms, deadline_ms, metadata, expires_ms = values
+    """Make a batch's record of its size, its times, its metadata, its expiry, and the sums of cost and of tokens."""
+    size, created_ms, deadline_ms, metadata, expires_ms, cost, *tokens = values
     return BatchRecord(
         tenant=tenant,
         batch_id=batch_id,
@@ -138,6 +139,8 @@ def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchReco
         deadline_ms=int(deadline_ms or 0),
         expires_ms=int(expires_ms or 0),
         metadata=None if metadata is None else json.loads(read_text(metadata)),
+        usage=None if tokens[0] is None else Usage(*(int(count or 0) for count in tokens)),
+        cost_nanos=None if cost is None else int(cost),
     )
 
 
@@ -151,7 +154,7 @@ def _read_attempts(text: str) -> tuple[Attempt, ...]:
 
 
 def _read_answer(
-    text: str | None, finish_reason: str | None, usage: str | None, tool_calls: str | None
+    text: str | None, finish_reason: str | None, usage: str | None, tool_calls: str | None, cost_nanos: int | None
 ) -> Answer | None:
     if text is None or finish_reason is None:
         return None
@@ -161,4 +164,5 @@ def _read_answer(
         finish_reason,
         Usage(*json.loads(usage)) if usage else None,
         tuple(ToolCall(call_id, name, arguments, ToolKind(kind)) for call_id, name, arguments, kind in calls),
+        cost_nanos,
     )

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import batched
 from typing import Any
 
+from common.spending import Spend
 from common.store import keys, records
 from common.store.connection import Client, redis_errors
 from common.store.scripts import Argument, Call, Scripts, read_sources
+from common.store.spending import Spending
 from common.tasks import Answer, BatchRecord, FailureCode, NewBatch, Task, TaskRecord, TaskRef, WaitingOn
 from common.transitions import (
     Claim,
@@ -33,6 +35,7 @@ class TaskStore:
         """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
         self._client = client
         self._scripts = scripts or Scripts(read_sources())
+        self._spending = Spending(client, self._scripts)
 
     async def create(self, batch: NewBatch) -> Created:
         """Record a batch and its queued tasks in one round trip, all or nothing."""
@@ -108,15 +111,25 @@ class TaskStore:
             await self._scripts.run_many(self._client, calls)
 
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
-        """Write the answer; the first result wins, also when its lease is over or its record was lost."""
+        """Write the answer; the first result wins, also when its lease is over or its record was lost.
+
+        The batch's sums are written with it, the tenant's of the day right after it, on another slot.
+        """
         args: list[Argument] = [
             lease.owner,
             records.write_text(answer.text),
             records.write_text(answer.finish_reason),
             records.write_usage(answer.usage),
             records.write_tool_calls(answer.tool_calls),
+            records.write_optional(None if answer.cost_nanos is None else str(answer.cost_nanos)),
         ]
-        return await self._end("complete", lease.task, args)
+        call = Call("complete", _rebuilding(lease.task), [*records.write_task(lease.task), *args])
+        with redis_errors():
+            text, now_ms = await self._scripts.run(self._client, call)
+        outcome = EndOutcome(records.read_text(text))
+        if outcome is EndOutcome.ENDED:
+            await self._spending.book(lease.task.ref, answer, now_ms)
+        return outcome
 
     async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
         """Fail a task for good; only its owner may, or anybody whose record was lost."""
@@ -164,6 +177,10 @@ class TaskStore:
         with redis_errors():
             values = await self._scripts.run(self._client, Call("read_batch", [keys.batch_key(tenant, batch_id)], []))
         return None if values is None else records.read_batch(tenant, batch_id, values)
+
+    async def spend(self, tenant: str, day: str) -> Spend:
+        """Return what a tenant has spent on a day, `yyyy-mm-dd` in UTC."""
+        return await self._spending.read(tenant, day)
 
     async def _end(self, script: str, task: Task, args: Sequence[Argument]) -> EndOutcome:
         call = Call(script, _rebuilding(task), [*records.write_task(task), *args])

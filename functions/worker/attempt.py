@@ -162,7 +162,9 @@ class Attempts:
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
         # Never LOST: an answer needs no lease, the first one wins.
         kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE
-        return replace(held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage)
+        return replace(
+            held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos
+        )
 
     async def _ask(self, held: Held, started: float) -> Answer:
         """Call the model, for no longer than the shortest of the call's, the task's and the invocation's time."""

@@ -90,5 +90,6 @@ class Ending:
     code: FailureCode | None = None
     call_seconds: float | None = None
     usage: Usage | None = None
+    cost_nanos: int | None = None
     waiting_on: WaitingOn | None = None
     error: Exception | None = None

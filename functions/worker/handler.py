@@ -12,6 +12,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from common.prices import read_prices
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
 from common.store.task_store import TaskStore
@@ -43,6 +44,7 @@ MODEL = ChatModel(
     base_url=SETTINGS.openai_base_url,
     timeout_seconds=SETTINGS.model_timeout_seconds,
     on_headers=FLOW.heard,
+    prices=read_prices(),
 )
 QUEUE = RedeliveryQueue(SETTINGS.queue_url, JOURNAL.queue_failed)
 ATTEMPTS = Attempts(

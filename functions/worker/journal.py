@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from common.spending import NANOS_PER_USD
 from common.tasks import FailureCode
 from common.telemetry import Telemetry, place_of
 from functions.worker.delivery import Delivery, Ending, EndingKind
@@ -17,7 +18,7 @@ class WorkerJournal:
     """Write the worker's telemetry.
 
     Metrics: `Tasks<Kind>` counts deliveries by ending, e.g. TasksCompleted; Calls, CallSeconds, PromptTokens,
-    CompletionTokens, ServiceRefused, QueueFailures and Faults.
+    CompletionTokens, CachedTokens, Cost (in US dollars), ServiceRefused, QueueFailures and Faults.
     """
 
     def __init__(self, telemetry: Telemetry) -> None:
@@ -65,6 +66,9 @@ class WorkerJournal:
         if ending.usage is not None:
             count("PromptTokens", ending.usage.prompt_tokens)
             count("CompletionTokens", ending.usage.completion_tokens)
+            count("CachedTokens", ending.usage.cached_tokens)
+        if ending.cost_nanos is not None:
+            count("Cost", ending.cost_nanos / NANOS_PER_USD)
         if ending.code in OUR_FAULT:
             count("ServiceRefused")
 

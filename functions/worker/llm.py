@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -11,6 +12,7 @@ from openai import APIConnectionError, APIStatusError, AsyncAPIResponse, AsyncOp
 
 from common.errors import ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
+from common.prices import NO_PRICES, Prices
 from common.tasks import Answer, FailureCode
 from functions.worker.stream import AnswerParts, events_of, whole_of
 from functions.worker.verdicts import codes_of, judge
@@ -42,10 +44,17 @@ class ChatModel:
     """Speak chat completions, streamed. One for the life of the environment: it keeps its connections."""
 
     def __init__(
-        self, *, key: KeySource, base_url: str | None, timeout_seconds: float, on_headers: HeaderListener
+        self,
+        *,
+        key: KeySource,
+        base_url: str | None,
+        timeout_seconds: float,
+        on_headers: HeaderListener,
+        prices: Prices = NO_PRICES,
     ) -> None:
-        """Take where the key comes from; nothing is connected or fetched before the first call."""
+        """Take where the key comes from, and the price table; nothing is connected or fetched before the first call."""
         self._key = key
+        self._prices = prices
         self._on_headers = on_headers
         # No retries of the SDK's: it would send a 429 about an empty account three times. Ours is the one policy.
         self._client = AsyncOpenAI(
@@ -90,7 +99,8 @@ class ChatModel:
                                     on_text(text)
                     else:
                         raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
-        return parts.finish()
+        answer = parts.finish()
+        return replace(answer, cost_nanos=self._prices.cost_nanos(message.task.model, answer.usage))
 
     @contextmanager
     def _heard(self, model: str) -> Iterator[None]:

@@ -16,6 +16,9 @@ from functions.worker.verdicts import judge_in_stream
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Bytes of one answer on the wire, at most: a model that never stops must not fill the memory of its neighbours."""
 
+MOST_TOKENS: Final = 1_000_000_000
+"""Tokens of one answer, at most: a usage above it is nonsense, and would spoil every sum that it is booked in."""
+
 _DONE: Final = b"[DONE]"
 
 
@@ -154,6 +157,8 @@ class AnswerParts:
 def _usage_of(raw: object) -> Usage | None:
     if not isinstance(raw, dict):
         return None
+    details = raw.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
     counts = [raw.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
-    whole = [count for count in counts if type(count) is int]
-    return Usage(*whole) if len(whole) == len(counts) else None
+    whole = [count for count in (*counts, cached or 0) if type(count) is int and 0 <= count <= MOST_TOKENS]
+    return Usage(*whole) if len(whole) == len(counts) + 1 else None

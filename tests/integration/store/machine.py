@@ -25,6 +25,7 @@ from common.tasks import (
     TaskRecord,
     TaskRef,
     TaskStatus,
+    Usage,
     WaitingOn,
     batch_id_of_key,
 )
@@ -446,7 +447,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @staticmethod
     def answer_of(lease: Lease) -> Answer:
-        return Answer(f"the answer of {lease.owner}", "stop")
+        return Answer(f"the answer of {lease.owner}", "stop", Usage(3, 2, 5, 1), cost_nanos=7)
 
     def note(self, *outcomes: object) -> None:
         self.reached.update(outcomes)

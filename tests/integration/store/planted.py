@@ -54,9 +54,11 @@ PLANTED: Final = (
     Fault("release lists a refunded attempt", "release", "refund and without_running(record.attempts) or ", ""),
     # complete
     Fault("complete lists no attempt of a lost record", "complete", "1, with_attempt('')", "1, ''"),
-    Fault("complete overwrites an end", "complete", "if is_terminal(record) then return 'already' end", ""),
+    Fault("complete overwrites an end", "complete", "if is_terminal(record) then return { 'already', now } end", ""),
     Fault("complete denies its own repeat", "complete", "if record.ended_by == by", "if false"),
     Fault("complete loses the answer", "complete", "result = ARGV[8],", ""),
+    Fault("complete does not sum up", "complete", "KEYS[2], 'cost', cost)", "KEYS[2], 'cost', 0)"),
+    Fault("complete sums up repeats", "complete", "if record.ended_by == by", "if record.ended_by == by and not cost"),
     Fault("complete stays below 100", "complete", "progress = 100", "progress = 99"),
     # fail
     Fault("fail needs no owner", "fail", "record.owner ~= owner", "record.status ~= 'processing'"),

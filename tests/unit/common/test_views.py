@@ -68,6 +68,17 @@ def test_a_running_task_shows_the_text_so_far() -> None:
     assert (body["status"], body["progress"], body["partial_result"]) == ("processing", 40, "")
 
 
+def test_task_and_batch_show_what_they_cost_exactly() -> None:
+    usage = Usage(1, 2, 3, 1)
+    task = show_task(replace(COMPLETED, answer=Answer("a", "stop", usage, (), 12_345)))
+    batch = BatchRecord("acme", BATCH, 1, 1, DEADLINE_MS, 3_000, usage=usage, cost_nanos=2_500_000_000)
+
+    assert task["cost"] == {"usd": "0.000012345"}
+    shown = show_batch(batch, [COMPLETED], 5)
+    assert (shown["cost"], shown["usage"]["cached_tokens"]) == ({"usd": "2.50"}, 1)
+    assert {"cost", "usage"}.isdisjoint(show_batch(replace(batch, usage=None, cost_nanos=None), [QUEUED], 5))
+
+
 def test_an_answer_shows_its_tool_calls_as_chat_completions_does() -> None:
     calls = (ToolCall("a", "weather", "{}"), ToolCall("b", "shell", "ls", ToolKind.CUSTOM))
     body = show_task(replace(COMPLETED, answer=Answer("", "tool_calls", None, calls)))
@@ -84,7 +95,8 @@ def test_a_completed_task_shows_its_answer() -> None:
 
     assert body["result"] == "An answer"
     assert body["finish_reason"] == "stop"
-    assert body["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert body["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "cached_tokens": 0}
+    assert "cost" not in body
     assert (body["custom_id"], body["progress"]) == ("mine", 100)
     assert body["attempts"] == [
         {"started_at": "2023-11-14T22:13:21.000Z", "ended_at": "2023-11-14T22:13:21.500Z", "code": "timeout"},

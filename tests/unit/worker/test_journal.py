@@ -38,7 +38,14 @@ def noted(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
-    ending = Ending(EndingKind.COMPLETED, task_id="task-1", attempt=1, call_seconds=2.5, usage=Usage(10, 20, 30))
+    ending = Ending(
+        EndingKind.COMPLETED,
+        task_id="task-1",
+        attempt=1,
+        call_seconds=2.5,
+        usage=Usage(10, 20, 30, 4),
+        cost_nanos=1_500_000,
+    )
 
     log, metrics = noted(lambda journal: journal.ended(DELIVERY, ending))
 
@@ -53,7 +60,8 @@ def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
     assert metrics["TasksCompleted"] == [1]
     assert metrics["Calls"] == [1]
     assert metrics["CallSeconds"] == [2.5]
-    assert (metrics["PromptTokens"], metrics["CompletionTokens"]) == ([10], [20])
+    assert (metrics["PromptTokens"], metrics["CompletionTokens"], metrics["CachedTokens"]) == ([10], [20], [4])
+    assert metrics["Cost"] == [0.0015]
 
 
 def test_a_delivery_without_a_call_counts_no_call(noted: Noted) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
+from common.prices import Price, Prices
 from common.tasks import Answer, FailureCode, Task, TaskRef, ToolCall, ToolKind, Usage
 from functions.worker import stream
 from functions.worker.llm import ChatModel, SecretKey
@@ -264,6 +265,22 @@ async def test_tool_calls_of_a_server_that_does_not_stream_and_of_custom_tools_a
         ToolCall("a", "weather", "{}"),
         ToolCall("b", "shell", "ls", ToolKind.CUSTOM),
     )
+
+
+async def test_an_answer_has_its_cost_where_its_model_has_a_price() -> None:
+    usage = {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 4},
+    }
+    chunk = b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+    for model, cost in (("gpt-test", 1 * 100 + 4 * 10 + 2 * 1_000), ("another", None)):
+        async with model_of(streams(event("Hello"), event(finish="stop"), chunk, DONE)) as asked:
+            asked._prices = Prices({model: Price(100, 10, 1_000)})
+            answer = await asked.ask(MESSAGE, lambda _: None)
+
+        assert (answer.usage, answer.cost_nanos) == (Usage(5, 2, 7, 4), cost)
 
 
 async def test_an_answer_with_neither_text_nor_tool_calls_is_an_empty_answer() -> None:

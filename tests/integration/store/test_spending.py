@@ -1,0 +1,82 @@
+"""The contract of the sums: of a batch, and of a tenant's day."""
+
+import asyncio
+
+from common.spending import Spend
+from common.tasks import Answer, FailureCode, Usage
+from common.transitions import EndOutcome
+from tests.integration.store.harness import START_MS, TENANT, Harness, lease_of, read_one, submitted
+
+PRICED = Answer("To reach the other bank.", "stop", Usage(11, 7, 18, 4), cost_nanos=123)
+UNPRICED = Answer("It was a recession.", "length", Usage(1, 2, 3))
+SILENT = Answer("", "stop")
+TODAY = "2096-10-02"
+DAY_MS = 86_400_000
+
+
+async def sums_of(harness: Harness, batch_id: str) -> tuple[Usage | None, int | None]:
+    batch = await harness.store.read_batch(TENANT, batch_id)
+    return batch.usage, batch.cost_nanos
+
+
+async def test_an_answer_keeps_its_cost(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+
+    await harness.store.complete(lease_of(task), PRICED)
+
+    assert (await read_one(harness, task.ref)).answer == PRICED
+
+
+async def test_a_batch_has_no_sums_before_its_first_answer(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    assert await sums_of(harness, task.ref.batch_id) == (None, None)
+
+    await harness.store.complete(lease_of(task), SILENT)
+
+    assert await sums_of(harness, task.ref.batch_id) == (None, None)
+
+
+async def test_the_answers_of_a_batch_add_up_in_it_and_in_their_tenants_day(harness: Harness) -> None:
+    tasks = await submitted(harness, 4)
+
+    for task, answer in zip(tasks, (PRICED, PRICED, UNPRICED, SILENT), strict=True):
+        await harness.store.claim(lease_of(task))
+        assert await harness.store.complete(lease_of(task), answer) is EndOutcome.ENDED
+
+    assert await sums_of(harness, tasks[0].ref.batch_id) == (Usage(23, 16, 39, 8), 246)
+    assert await harness.store.spend(TENANT, TODAY) == Spend(4, 23, 16, 39, 8, cost_nanos=246, unpriced=2)
+    assert await harness.store.spend("rival", TODAY) == Spend()
+
+
+async def test_an_answer_is_booked_once_however_often_it_is_brought(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+
+    await asyncio.gather(*(harness.store.complete(lease_of(task, owner), PRICED) for owner in ("a", "a", "b", "b")))
+    await harness.advance(600_000)
+    assert await harness.store.complete(lease_of(task, "c"), PRICED) is EndOutcome.ALREADY
+
+    assert await sums_of(harness, task.ref.batch_id) == (PRICED.usage, 123)
+    assert await harness.store.spend(TENANT, TODAY) == Spend(1, 11, 7, 18, 4, cost_nanos=123)
+
+
+async def test_what_ends_without_an_answer_is_not_booked(harness: Harness) -> None:
+    failed, cancelled = await submitted(harness, 2)
+    await harness.store.claim(lease_of(failed))
+    await harness.store.fail(lease_of(failed), FailureCode.CONTENT_POLICY)
+    await harness.store.cancel([cancelled.ref])
+    assert await harness.store.complete(lease_of(cancelled), PRICED) is EndOutcome.ALREADY
+
+    assert await sums_of(harness, failed.ref.batch_id) == (None, None)
+    assert await harness.store.spend(TENANT, TODAY) == Spend()
+
+
+async def test_each_answer_counts_on_the_day_it_came(harness: Harness) -> None:
+    first, second = await submitted(harness, 2)
+    await harness.store.complete(lease_of(first), PRICED)
+    await harness.advance(DAY_MS - START_MS % DAY_MS)
+
+    await harness.store.complete(lease_of(second), PRICED)
+
+    assert [(await harness.store.spend(TENANT, day)).tasks for day in (TODAY, "2096-10-03")] == [1, 1]
