@@ -49,7 +49,7 @@ test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 
 # Both of what the marker takes and what it leaves: the choice is ours, so that nothing is left out.
 faults: setup ## Run the whole fault suite and write its table into docs/reliability.md
-	@exec .venv/bin/python -m pytest tests/faults -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
+	@exec .venv/bin/python -m pytest tests/faults tests/integration/flow -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
 
 # Python 3.13 comes first on the PATH: SAM looks there for the runtime's interpreter.
 SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam

@@ -10,8 +10,9 @@ from common.errors import StoreUnavailable
 from common.flow import HORIZON_MS, NO_LIMIT, Booking, Feedback, Limit
 from functions.worker.limits import ProviderLimits
 
-LATE_SECONDS: Final = 0.5
-"""A start that is later than this is given up: starts that are at most D late add D/60 to the rate of a minute."""
+LATE_SECONDS: Final = 0.4
+"""A start that is later than this is given up: starts that are at most D late add D/60 to the rate of a minute. The way to
+the provider adds some too, and together they should stay below a hundredth."""
 
 NEWS_SECONDS: Final = 1.0
 """Without a limit only a pause can hold a call up: how long the news counts that there is none."""

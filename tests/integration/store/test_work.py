@@ -341,3 +341,27 @@ async def test_a_note_without_text_changes_nothing_and_tells_whose_the_task_is(h
 
     await harness.store.cancel([task.ref])
     assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None)]) == [False]
+
+
+async def test_a_queued_task_is_told_what_it_waits_for_and_any_other_is_left_alone(harness: Harness) -> None:
+    queued, running, done = await submitted(harness, 3)
+    for task in (running, done):
+        await harness.store.claim(lease_of(task))
+    await harness.store.complete(lease_of(done), ANSWER)
+    before = await harness.store.read([running.ref, done.ref])
+
+    await harness.store.wait([queued.ref, running.ref, done.ref], WaitingOn.RATE_LIMIT)
+    await harness.lose(queued.ref)
+    await harness.store.wait([queued.ref], WaitingOn.RATE_LIMIT)
+
+    assert await harness.store.read([running.ref, done.ref, queued.ref]) == [*before, None]
+
+
+async def test_what_a_queued_task_waits_for_can_be_read_until_it_is_claimed(harness: Harness) -> None:
+    (task,) = await submitted(harness)
+
+    await harness.store.wait([task.ref], WaitingOn.RATE_LIMIT)
+
+    assert (await read_one(harness, task.ref)).waiting_on is WaitingOn.RATE_LIMIT
+    await harness.store.claim(lease_of(task))
+    assert (await read_one(harness, task.ref)).waiting_on is None

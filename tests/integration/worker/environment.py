@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from moto.sqs.models import sqs_backends
+from moto.sqs.models import Message, sqs_backends
 
 from common.messages import TaskMessage
 from common.settings import RedisSettings
@@ -120,10 +120,12 @@ class WorkerEnvironment:
 
     def seconds_until_visible(self) -> dict[str, float]:
         """Look into the queue: when each message that is left can be received again."""
-        name = self.queue_url.rsplit("/", 1)[1]
-        queue = sqs_backends[ACCOUNT][REGION].queues[name]
         now_ms = time.time() * 1000
-        return {prompt_in(message.body): (message.visible_at - now_ms) / 1000 for message in queue._messages}
+        return {prompt_in(message.body): (message.visible_at - now_ms) / 1000 for message in self.messages()}
+
+    def messages(self) -> list[Message]:
+        """Look into the queue: all that is left of its messages."""
+        return list(sqs_backends[ACCOUNT][REGION].queues[self.queue_url.rsplit("/", 1)[1]]._messages)
 
     def record(self, prompt: str) -> TaskRecord:
         """Read a prompt's record."""

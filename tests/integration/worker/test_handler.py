@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from common.errors import SettingError
-from common.tasks import FailureCode, TaskRecord, TaskStatus
+from common.tasks import FailureCode, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
-from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment
+from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
 
 
 def calls_of(environment: WorkerEnvironment, prompt: str) -> int:
@@ -62,6 +62,27 @@ def test_of_a_batch_only_what_failed_for_now_comes_back_and_when_it_is_due(envir
     assert environment.record(good).status is TaskStatus.COMPLETED
     assert environment.record(refused).code is FailureCode.CONTEXT_LENGTH_EXCEEDED
     assert [len(environment.record(prompt).attempts) for prompt in (failed, limited)] == [1, 0]
+
+
+def test_a_429_pauses_the_model_and_what_waits_again_is_a_new_message(environment: WorkerEnvironment) -> None:
+    limited, next_one = "[[fault:429]] [[retry-after:40]] limited", "next in the queue"
+    environment.send(limited)
+    assert environment.invoke(environment.receive()) == {limited}
+
+    # WHEN its second delivery, as that of another message, comes into the pause
+    environment.send(next_one)
+    event = environment.receive()
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "2"
+    assert environment.invoke(event) == set()
+
+    # THEN there is one new message that comes after the pause, and nothing was claimed or asked
+    [message] = [message for message in environment.messages() if prompt_in(message.body) == next_one]
+    assert message.delayed_until / 1000 - time.time() == pytest.approx(42, abs=5)
+    assert message.group_id == "acme"
+    assert calls_of(environment, next_one) == 0
+    record = environment.record(next_one)
+    assert (record.status, record.attempts) == (TaskStatus.QUEUED, ())
+    assert record.waiting_on is WaitingOn.RATE_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,24 @@ def test_a_failed_attempt_is_no_waiting(stage: Stage) -> None:
     assert stage.queue.sent == {}
 
 
+def test_a_task_can_wait_for_ever_without_using_up_its_receives_or_its_attempts(stage: Stage) -> None:
+    receives, most_receives = 0, 0
+    for _ in range(40):
+        stage.flows.paused_until = stage.loop.now + 40
+        receives += 1
+        most_receives = max(most_receives, receives)
+        if stage.work(stage.delivery("prompt", receives=receives)) == []:
+            receives = 0
+        stage.pass_time(20)
+    stage.pass_time(60)
+
+    assert stage.work(stage.delivery("prompt", receives=receives + 1)) == []
+
+    record = stage.record("prompt")
+    assert record is not None
+    assert (record.status, len(record.attempts), most_receives) == (TaskStatus.COMPLETED, 1, 2)
+
+
 def test_what_cannot_be_sent_anew_becomes_visible_again(stage: Stage) -> None:
     stage.flows.paused_until = 40.0
     stage.queue.refuses = True
