@@ -11,7 +11,10 @@ SUSPECT_RECEIVES: Final = 3
 """From this receive on a message may be what kills its workers: it runs alone, after the others."""
 
 RENEWED_RECEIVES: Final = SUSPECT_RECEIVES - 1
-"""At this receive a message that only waited is sent anew, and so never becomes suspect by waiting."""
+"""From this receive on a message that only waited is sent anew, and so becomes neither suspect nor dead by waiting."""
+
+SUSPECT_MARK: Final = "Suspect"
+"""The message attribute of a copy whose original was suspect: waiting makes no message innocent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +25,19 @@ class Delivery:
     receipt_handle: str
     receives: int
     body: str = field(repr=False)
+    is_marked: bool = False
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Delivery":
         """Read one entry of an SQS event's `Records`."""
         receives = int(record["attributes"]["ApproximateReceiveCount"])
-        return cls(record["messageId"], record["receiptHandle"], receives, record["body"])
+        is_marked = SUSPECT_MARK in record.get("messageAttributes", {})
+        return cls(record["messageId"], record["receiptHandle"], receives, record["body"], is_marked)
 
     @property
     def is_suspect(self) -> bool:
-        """Tell whether it has been received suspiciously often."""
-        return self.receives >= SUSPECT_RECEIVES
+        """Tell whether it, or the message that it is a copy of, has been received suspiciously often."""
+        return self.is_marked or self.receives >= SUSPECT_RECEIVES
 
 
 class EndingKind(StrEnum):

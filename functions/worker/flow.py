@@ -6,7 +6,7 @@ first: who is over its own limit must not hold places of the model that others c
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -60,9 +60,10 @@ class FlowControl:
             StoreUnavailable: nobody can say whether it may.
 
         """
-        cost = estimated_tokens(message)
+        lines = self._lines(message)
+        cost = _cost(message, lines)
         start_by = math.inf
-        for line in self._lines(message):
+        for line in lines:
             start = await line.start(cost)
             if isinstance(start, Denied):
                 code = FailureCode.PAUSED if start.is_paused else FailureCode.RATE_LIMITED
@@ -72,12 +73,14 @@ class FlowControl:
 
     def used(self, message: TaskMessage, usage: Usage | None) -> None:
         """Correct the schedules by what an answered call has used."""
+        lines = self._lines(message)
         if usage is not None:
-            self._correct(message, usage.total_tokens - estimated_tokens(message))
+            _correct(lines, usage.total_tokens - _cost(message, lines))
 
     async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
         """Pause the model for every worker, as its provider asks; a store that does not answer is passed over."""
-        self._correct(message, -estimated_tokens(message))
+        lines = self._lines(message)
+        _correct(lines, -_cost(message, lines))
         wait_ms = None if retry_after is None else math.ceil(retry_after * 1000)
         try:
             paused_ms = await self._store.pause(message.task.model, wait_ms)
@@ -89,10 +92,6 @@ class FlowControl:
         """Take the provider's own limits out of the headers of an answer, if this model has limits of ours."""
         if self._limits.of(model) != NO_LIMIT and (provider := ProviderLimits.of(headers)):
             self._model(model).hear(provider)
-
-    def _correct(self, message: TaskMessage, tokens: int) -> None:
-        for line in self._lines(message):
-            line.correct(tokens)
 
     def _lines(self, message: TaskMessage) -> list[Line]:
         model = self._model(message.task.model)
@@ -107,6 +106,16 @@ class FlowControl:
         if model not in self._models:
             self._models[model] = Line(self._store, model_scope(model), self._limits.of(model))
         return self._models[model]
+
+
+def _cost(message: TaskMessage, lines: Sequence[Line]) -> int:
+    # Measuring a prompt takes time, and most deployments limit no tokens.
+    return estimated_tokens(message) if any(line.counts_tokens for line in lines) else 0
+
+
+def _correct(lines: Sequence[Line], tokens: int) -> None:
+    for line in lines:
+        line.correct(tokens)
 
 
 def estimated_tokens(message: TaskMessage) -> int:

@@ -11,8 +11,8 @@ from common.flow import HORIZON_MS, NO_LIMIT, Booking, Feedback, Limit
 from functions.worker.limits import ProviderLimits
 
 LATE_SECONDS: Final = 0.4
-"""A start that is later than this is given up: starts that are at most D late add D/60 to the rate of a minute. The way to
-the provider adds some too, and together they should stay below a hundredth."""
+"""A start that is later than this is given up: starts that are at most D late add D/60 to the rate of a minute. The way
+to the provider adds some too, and together they should stay below a hundredth."""
 
 NEWS_SECONDS: Final = 1.0
 """Without a limit only a pause can hold a call up: how long the news counts that there is none."""
@@ -67,6 +67,11 @@ class Line:
         self._paused_until = 0.0
         self._clear_until = 0.0
         self._booked_until = 0.0
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Tell whether a start's cost matters."""
+        return self._limit.tokens > 0
 
     async def start(self, cost: int) -> float | Denied:
         """Return when it is time to start, with the moment by which that must have happened.

@@ -3,18 +3,23 @@
 import asyncio
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import batched
 from typing import TYPE_CHECKING, Final
 
-from functions.worker.delivery import Delivery
+from functions.worker.delivery import SUSPECT_MARK, Delivery
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.client import SQSClient
+    from types_aiobotocore_sqs.type_defs import MessageAttributeValueTypeDef
 
 BATCH_SIZE: Final = 10
 """Messages in one ChangeMessageVisibilityBatch, at most."""
+
+SUSPECT_ATTRIBUTES: Final[Mapping[str, "MessageAttributeValueTypeDef"]] = {
+    SUSPECT_MARK: {"DataType": "String", "StringValue": "true"}
+}
 
 MAX_DELAY_SECONDS: Final = 900
 """SQS delays a new message by 15 minutes at most."""
@@ -65,6 +70,7 @@ class RedeliveryQueue:
                 MessageBody=delivery.body,
                 DelaySeconds=min(math.ceil(seconds), MAX_DELAY_SECONDS),
                 MessageGroupId=tenant,
+                MessageAttributes=SUSPECT_ATTRIBUTES if delivery.is_suspect else {},
             )
         except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
             self._on_failure(type(error).__name__, 1)

@@ -188,7 +188,7 @@ class Worker:
         renewed = [
             (job.delivery, job.message.task.ref.tenant, wait)
             for job, ending, wait in back
-            if job.message and ending.kind in ONLY_WAITED and job.delivery.receives == RENEWED_RECEIVES
+            if job.message and ending.kind in ONLY_WAITED and job.delivery.receives >= RENEWED_RECEIVES
         ]
         sent: set[str] = set()
         with suppress(TimeoutError):

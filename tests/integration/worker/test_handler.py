@@ -64,21 +64,25 @@ def test_of_a_batch_only_what_failed_for_now_comes_back_and_when_it_is_due(envir
     assert [len(environment.record(prompt).attempts) for prompt in (failed, limited)] == [1, 0]
 
 
-def test_a_429_pauses_the_model_and_what_waits_again_is_a_new_message(environment: WorkerEnvironment) -> None:
+@pytest.mark.parametrize(("receives", "marks"), [(2, set()), (3, {"Suspect"})])
+def test_a_429_pauses_the_model_and_what_waits_again_is_a_new_message(
+    environment: WorkerEnvironment, receives: int, marks: set[str]
+) -> None:
     limited, next_one = "[[fault:429]] [[retry-after:40]] limited", "next in the queue"
     environment.send(limited)
     assert environment.invoke(environment.receive()) == {limited}
 
-    # WHEN its second delivery, as that of another message, comes into the pause
+    # WHEN a later delivery of another message comes into the pause
     environment.send(next_one)
     event = environment.receive()
-    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "2"
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
     assert environment.invoke(event) == set()
 
     # THEN there is one new message that comes after the pause, and nothing was claimed or asked
     [message] = [message for message in environment.messages() if prompt_in(message.body) == next_one]
     assert message.delayed_until / 1000 - time.time() == pytest.approx(42, abs=5)
     assert message.group_id == "acme"
+    assert set(message.message_attributes) == marks
     assert calls_of(environment, next_one) == 0
     record = environment.record(next_one)
     assert (record.status, record.attempts) == (TaskStatus.QUEUED, ())

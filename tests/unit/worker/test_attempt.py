@@ -95,7 +95,7 @@ def test_a_rate_limit_waits_longer_each_time_so_that_twenty_receives_last(stage:
         stage.work(stage.delivery("prompt", receives=receives))
         waits += [*stage.queue.waits.values(), *stage.queue.sent.values()]
 
-    assert waits == [1.1, 2, 16, 900, 900]
+    assert waits == [1.1, 2, 16, 900, 900], "also where a copy does the waiting"
 
 
 def test_a_failed_call_costs_an_attempt_and_waits_longer_each_time(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -244,16 +245,24 @@ def test_without_a_cap_no_share_is_asked_for(stage: Stage) -> None:
 # ─── Receives ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_before_it_becomes_suspect_what_only_waited_is_sent_anew_and_acknowledged(stage: Stage) -> None:
+def test_what_has_only_waited_is_sent_anew_from_its_second_receive_on_and_acknowledged(stage: Stage) -> None:
     stage.flows.paused_until = 40.0
 
     back = stage.work(
         stage.delivery("fresh"), stage.delivery("second", receives=2), stage.delivery("third", receives=3)
     )
 
-    assert back == ["fresh", "third"]
-    assert stage.queue.sent == {"second": pytest.approx(44)}
-    assert set(stage.queue.waits) == {"fresh", "third"}, "what may kill its workers does not get away by waiting"
+    assert back == ["fresh"]
+    assert stage.queue.sent == pytest.approx({"second": 44, "third": 44})
+    assert set(stage.queue.waits) == {"fresh"}
+
+
+def test_a_copy_of_a_suspect_is_a_suspect(stage: Stage) -> None:
+    copy = replace(stage.delivery("copy"), is_marked=True)
+
+    stage.work(copy, stage.delivery("fresh"))
+
+    assert stage.model.beside["copy"] == set()
 
 
 def test_a_rate_limit_of_the_providers_and_a_lack_of_time_are_waiting_too(stage: Stage) -> None:

@@ -23,3 +23,30 @@ async def test_a_queue_that_cannot_be_reached_is_told_and_not_raised() -> None:
 
     await queue.close()
     assert sorted(told) == [("EndpointConnectionError", 2), ("EndpointConnectionError", 10)]
+
+
+async def test_what_could_not_be_sent_anew_is_told_and_not_called_sent() -> None:
+    told: list[tuple[str, int]] = []
+    queue = RedeliveryQueue("http://127.0.0.1:1/queue", lambda code, count: told.append((code, count)))
+
+    assert await queue.send_anew([(Delivery("one", "receipt", 2, ""), "acme", 1.0)]) == []
+
+    await queue.close()
+    assert told == [("EndpointConnectionError", 1)]
+
+
+@pytest.mark.parametrize(
+    ("receives", "attributes", "is_suspect"), [(1, {}, False), (3, {}, True), (1, {"Suspect": {}}, True)]
+)
+def test_a_delivery_is_suspect_by_its_receives_or_by_its_mark(
+    receives: int, attributes: dict[str, object], *, is_suspect: bool
+) -> None:
+    record = {
+        "messageId": "one",
+        "receiptHandle": "receipt",
+        "body": "{}",
+        "attributes": {"ApproximateReceiveCount": str(receives)},
+        "messageAttributes": attributes,
+    }
+
+    assert Delivery.of(record).is_suspect is is_suspect
