@@ -43,6 +43,8 @@ demo local: export CONCURRENCY := $(CONCURRENCY)
 demo local: export WORKERS := $(WORKERS)
 demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
 
+# The tests of a file share its servers and its stack, so a file stays in one process. Files go out in the order of their
+# folders: sorted by their number of tests, the few long ones of tests/local would come last and alone.
 test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--durations 10 --durations-min 5 $(PYTEST_ARGS)
