@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults check key build lock clean
+.PHONY: help setup demo local test faults check key openapi build lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -70,6 +70,9 @@ check: .venv/.made .venv-sam/.made ## Lint, types, import rules and templates
 
 key: .venv/.made ## Issue a caller's key (TENANT=acme), list them (LIST=1) or revoke one (REVOKE=id)
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',issue '$(TENANT)'))
+
+openapi: .venv/.made ## Write functions/docs/openapi.json from the code
+	@exec .venv/bin/python -m tools.openapi
 
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build

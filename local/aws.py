@@ -24,6 +24,7 @@ FUNCTIONS = (
     "WorkerFunction",
     "StatusFunction",
     "CancelFunction",
+    "DocsFunction",
     "DeadLetterFunction",
     "AuthorizerFunction",
 )

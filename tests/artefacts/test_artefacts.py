@@ -16,6 +16,7 @@ FOLDERS = {
     "AuthorizerFunction": "authorizer",
     "CancelFunction": "cancel",
     "DeadLetterFunction": "dead_letter",
+    "DocsFunction": "docs",
     "StatusFunction": "status",
     "SubmitFunction": "submit",
     "WorkerFunction": "worker",
@@ -140,6 +141,16 @@ async def test_the_built_authorizer_knows_a_key_and_refuses_another(
     assert unknown["errorMessage"] == "Unauthorized"
 
 
+async def test_the_built_docs_function_serves_the_description_and_the_page(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    async with start(artefacts, "DocsFunction", backends.of("DocsFunction"), tmp_path) as docs:
+        description = await docs.invoke(read_event("openapi"))
+        page = await docs.invoke(read_event("docs"))
+    assert json.loads(description["body"])["openapi"] == "3.1.0"
+    assert page["body"].startswith("<!doctype html>")
+
+
 async def test_the_captured_events_are_understood(artefacts: Artefacts, backends: Backends, tmp_path: Path) -> None:
     async with (
         start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
@@ -231,6 +242,7 @@ def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Ar
         ("AuthorizerFunction", 50),
         ("CancelFunction", 50),
         ("DeadLetterFunction", 50),
+        ("DocsFunction", 50),
         ("StatusFunction", 50),
         ("SubmitFunction", 500),
         ("WorkerFunction", 40_000),

@@ -172,17 +172,28 @@ FAULTS = [
     ),
     Fault(rules.functions_are_packaged_under_their_own_path, "Globals", "Globals Function Architectures", ["x86_64"]),
     Fault(
-        rules.every_method_asks_the_authorizer,
+        rules.every_method_but_the_public_ones_asks_the_authorizer,
         "POST /tasks",
         _of("SubmitFunction", "Events PostTasks Properties Auth"),
         {"Authorizer": "NONE"},
     ),
-    Fault(rules.every_method_asks_the_authorizer, "GET /tasks/{task_id}", _of("Api", "Auth")),
     Fault(
-        rules.every_method_asks_the_authorizer,
+        rules.every_method_but_the_public_ones_asks_the_authorizer,
+        "GET /tasks/{task_id}",
+        _of("Api", "Auth DefaultAuthorizer"),
+        "AWS_IAM",
+    ),
+    Fault(
+        rules.every_method_but_the_public_ones_asks_the_authorizer,
         "GET /batches/{batch_id}",
         _of("StatusFunction", "Events GetBatch Properties Auth"),
         {"ApiKeyRequired": True, "Authorizer": "NONE"},
+    ),
+    Fault(
+        rules.every_method_but_the_public_ones_asks_the_authorizer,
+        "GET /docs",
+        _of("DocsFunction", "Events GetPage Properties Auth"),
+        {"Authorizer": "ApiKey"},
     ),
     Fault(rules.functions_answer_before_the_gateway_gives_up, "SubmitFunction", _of("SubmitFunction", "Timeout"), 29),
     Fault(

@@ -144,14 +144,21 @@ def functions_are_packaged_under_their_own_path(stack: Stack) -> Complaints:
         yield "Globals: the functions' architecture is not the parameter"
 
 
-def every_method_asks_the_authorizer(stack: Stack) -> Complaints:
+PUBLIC = {("get", "/openapi.json"), ("get", "/docs")}
+"""What is the same for everybody; see functions/docs."""
+
+
+def every_method_but_the_public_ones_asks_the_authorizer(stack: Stack) -> Complaints:
     for name, api in stack.of_type("ApiGateway::RestApi"):
         schemes = api["Body"].get("components", {}).get("securitySchemes", {})
         custom = {scheme for scheme, body in schemes.items() if body.get("x-amazon-apigateway-authtype") == "custom"}
         for path, methods in api["Body"]["paths"].items():
             for method, body in methods.items():
                 asked = {scheme for choice in body.get("security", []) for scheme in choice}
-                if not asked or not asked <= custom:
+                if (method, path) in PUBLIC:
+                    if asked & custom:
+                        yield f"{name}: {method.upper()} {path} asks for a key"
+                elif not asked or not asked <= custom:
                     yield f"{name}: {method.upper()} {path} has no authorizer"
 
 
@@ -208,7 +215,7 @@ RULES = [
     each_time_is_shorter_than_the_next,
     every_function_has_a_log_group_that_ends,
     functions_are_packaged_under_their_own_path,
-    every_method_asks_the_authorizer,
+    every_method_but_the_public_ones_asks_the_authorizer,
     functions_answer_before_the_gateway_gives_up,
     the_gateways_own_errors_are_problems_with_a_code,
     every_function_is_traced,

@@ -109,6 +109,7 @@ SETTINGS: dict[str, Callable[[Environment], object]] = {
     "AuthorizerFunction": AuthorizerSettings.from_env,
     "CancelFunction": RedisSettings.from_env,
     "DeadLetterFunction": RedisSettings.from_env,
+    "DocsFunction": dict,  # it has none
     "StatusFunction": StatusSettings.from_env,
     "SubmitFunction": SubmitSettings.from_env,
     "WorkerFunction": WorkerSettings.from_env,

@@ -47,6 +47,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "AuthorizerFunction",
         "CancelFunction",
         "DeadLetterFunction",
+        "DocsFunction",
         "StatusFunction",
         "SubmitFunction",
         "WorkerFunction",
@@ -58,6 +59,8 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("GET", "/batches/{batch_id}"),
         ("POST", "/tasks/{task_id}/cancel"),
         ("POST", "/batches/{batch_id}/cancel"),
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
     }
     assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
         ("TaskQueue", "WorkerFunction"),

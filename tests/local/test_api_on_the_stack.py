@@ -116,6 +116,15 @@ def test_nobody_gets_in_without_the_right_key(stack: Up, path: str, headers: dic
     assert answer.json()["code"] in ("unauthorized", "forbidden")
 
 
+def test_the_description_and_its_page_need_no_key(stack: Up) -> None:
+    description = httpx.get(f"{stack.url}/openapi.json", timeout=60, trust_env=False)
+    page = httpx.get(f"{stack.url}/docs", timeout=60, trust_env=False)
+
+    assert (description.status_code, description.json()["openapi"]) == (200, "3.1.0")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'sha256-" in page.headers["Content-Security-Policy"]
+
+
 def test_a_path_that_does_not_exist_is_a_problem_too(api: httpx.Client) -> None:
     answer = api.get("/nothing/here")
 

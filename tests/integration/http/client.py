@@ -78,26 +78,31 @@ class Api:
     def _event(self, method: str, url: str, tenant: str | None) -> dict[str, Any]:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
-        return {
-            "resource": "/{proxy+}",
-            "path": parts.path.removeprefix("/v1"),
+        return event_of(method, parts.path.removeprefix("/v1"), query, tenant or self.tenant)
+
+
+def event_of(method: str, path: str, query: dict[str, list[str]], tenant: str) -> dict[str, Any]:
+    """Make the event of a request, without headers and body."""
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": {},
+        "multiValueHeaders": {},
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "stage": "v1",
+            "path": f"/v1{path}",
             "httpMethod": method,
-            "headers": {},
-            "multiValueHeaders": {},
-            "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
-            "multiValueQueryStringParameters": query or None,
-            "pathParameters": None,
-            "stageVariables": None,
-            "requestContext": {
-                "stage": "v1",
-                "path": parts.path,
-                "httpMethod": method,
-                "requestId": str(uuid4()),
-                "authorizer": {"tenant": tenant or self.tenant, "principalId": tenant or self.tenant},
-            },
-            "body": None,
-            "isBase64Encoded": False,
-        }
+            "requestId": str(uuid4()),
+            "authorizer": {"tenant": tenant, "principalId": tenant},
+        },
+        "body": None,
+        "isBase64Encoded": False,
+    }
 
 
 def _answer(url: str, answer: dict[str, Any]) -> Answer:

@@ -1,0 +1,35 @@
+"""GET /openapi.json, /docs: the API's description, and a page to read and try it. Both are the same for everybody."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+DESCRIPTION = (FOLDER / "openapi.json").read_text(encoding="utf-8")
+PAGE = (FOLDER / "page.html").read_text(encoding="utf-8")
+
+
+def _hash_of(tag: str) -> str:
+    """Return what a Content-Security-Policy calls the page's own script or style."""
+    [inline] = re.findall(rf"<{tag}>(.*?)</{tag}>", PAGE, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+
+
+# A key is typed into the page: nothing but its own script may run there, and it may speak to this API alone.
+POLICY = (
+    f"default-src 'none'; script-src {_hash_of('script')}; style-src {_hash_of('style')}; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+ANSWERS = {
+    "/openapi.json": (DESCRIPTION, {"Content-Type": "application/json"}),
+    "/docs": (PAGE, {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}),
+}
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Answer API Gateway, which sends nothing here but these two routes."""
+    body, headers = ANSWERS[event["resource"]]
+    headers = {**headers, "Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
+    return {"statusCode": 200, "headers": headers, "body": body, "isBase64Encoded": False}

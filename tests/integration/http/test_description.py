@@ -1,0 +1,81 @@
+"""What openapi.json says is what the handlers do."""
+
+import logging
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from common.tasks import Answer as ModelAnswer
+from common.tasks import FailureCode, Usage
+from common.transitions import Lease, ProgressNote
+from tests.integration.http.client import Api
+from tests.integration.http.queue import Queue
+from tests.integration.http.wsgi import Gateway
+from tools.openapi.document import PATH, document, written
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
+
+
+def test_the_file_is_what_the_code_says() -> None:
+    assert PATH.read_text(encoding="utf-8") == written(), "run: make openapi"
+
+
+@pytest.mark.parametrize("redis", ["valkey"], indirect=True)
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_every_answer_is_one_that_the_description_has(
+    api: Api, queue: Queue, path: str, method: str, mode: schemathesis.GenerationMode
+) -> None:
+    # GIVEN the described operation, on the real handlers, and the ids of tasks in every state among any others
+    logging.getLogger("schemathesis").setLevel(logging.WARNING)
+    schema = schemathesis.openapi.from_dict({**document(), "servers": []})
+    schema.app = Gateway(api)
+    strategy = schema[path][method.upper()].as_strategy(generation_mode=mode)
+    batch_id, task_ids = worked_on(api, queue)
+    seen: set[int] = set()
+
+    # WHEN it is called with anything that its description allows, or with what it does not
+    @given(case=strategy, known=st.none() | st.sampled_from(task_ids))
+    @settings(
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def call(case: Any, known: str | None) -> None:  # noqa: ANN401  # schemathesis' own
+        if known is not None:
+            real = {"task_id": known, "batch_id": batch_id}
+            case.path_parameters = {name: real[name] for name in case.path_parameters or {}}
+        # THEN nothing fails on our side, and status, type and body are described
+        seen.add(case.call_and_validate(checks=CHECKS).status_code)
+
+    call()
+    queue.drain()
+    if mode is schemathesis.GenerationMode.POSITIVE:
+        assert seen & {200, 202}
+
+
+def worked_on(api: Api, queue: Queue) -> tuple[str, list[str]]:
+    """Make a batch with a task that waits, one that runs, one that failed and one that is completed."""
+    accepted = api.post({"prompts": [{"prompt": "a", "custom_id": "a"}, "b", "c", "d"], "metadata": {"a": "b"}}).body
+    store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+    _, *leases = [Lease(message.task, "owner", 60_000, 3) for message in queue.drain()]
+    for lease in leases:
+        run(store.claim(lease))
+    running, failed, completed = leases
+    run(store.progress([ProgressNote(running.task.ref, "owner", 50, "half")]))
+    run(store.fail(failed, FailureCode.CONTENT_POLICY))
+    run(store.complete(completed, ModelAnswer("done", "length", Usage(1, 2, 3))))
+    return accepted["batch_id"], accepted["task_ids"]

@@ -1,0 +1,38 @@
+"""Put the whole description together."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from tools.openapi.operations import PATHS, PROBLEM_ANSWERS
+from tools.openapi.schemas import SCHEMAS
+
+PATH: Final = Path(__file__).parents[2] / "functions/docs/openapi.json"
+"""What DocsFunction serves."""
+
+ABOUT: Final = (
+    "Send many prompts in one call and get an id for each at once; look at any of them while they wait, run and end. "
+    "Every error is application/problem+json with a stable `code`."
+)
+
+
+def document() -> dict[str, Any]:
+    """Return the description; every reference in it leads somewhere."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sluice", "version": "0.1.0", "description": ABOUT, "license": {"name": "Apache-2.0"}},
+        # Relative to this document, so that it holds behind any stage, proxy or domain.
+        "servers": [{"url": "."}],
+        "security": [{"key": []}],
+        "paths": PATHS,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`make key` issues keys."}},
+            "schemas": SCHEMAS,
+            "responses": PROBLEM_ANSWERS,
+        },
+    }
+
+
+def written() -> str:
+    """Write the description as the file has it."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"

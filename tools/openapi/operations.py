@@ -1,0 +1,177 @@
+"""Say which calls there are, what they take and which answers they may get."""
+
+from typing import Any, Final
+
+from common.http import JSON, PROBLEM_JSON
+from common.tasks import MAX_BATCH_SIZE, TaskStatus
+from common.views import BATCH_FIELDS, TASK_FIELDS
+from functions.status.query import DEFAULT_LIMIT, MOST_IDS, MOST_LIMIT
+from tools.openapi.schemas import Schema, reference
+
+type Operation = dict[str, Any]
+
+_SECONDS: Final[Schema] = {"type": "integer", "minimum": 1}
+RETRY_AFTER: Final[Schema] = {"description": "Seconds after which it makes sense to ask again.", "schema": _SECONDS}
+
+_PROBLEMS: Final[dict[int, tuple[str, str]]] = {
+    400: ("Invalid", "The request breaks a rule; `errors` names each item at fault."),
+    401: ("Unauthorized", "There is no key."),
+    403: ("Forbidden", "The key is not known."),
+    404: ("NotFound", "You have nothing of this id."),
+    409: ("Conflict", "The request contradicts an earlier one."),
+    410: ("Gone", "The time of what had this id is over."),
+    413: ("TooLarge", "The request is over a limit of size or count."),
+    429: ("TooMany", "Too many requests at once."),
+    500: ("Fault", "The fault is ours."),
+    503: ("Unavailable", "The same request may succeed later."),
+}
+_ALWAYS: Final = (401, 403, 429, 500, 503)
+_LATER: Final = (409, 429, 503)
+
+PROBLEM_ANSWERS: Final[dict[str, Schema]] = {
+    name: {
+        "description": about,
+        **({"headers": {"Retry-After": RETRY_AFTER}} if status in _LATER else {}),
+        "content": {PROBLEM_JSON: {"schema": reference("Problem")}},
+    }
+    for status, (name, about) in _PROBLEMS.items()
+}
+
+
+def _listed(name: str, values: frozenset[str] | None, about: str, **more: Any) -> Operation:  # noqa: ANN401  # JSON
+    items: Schema = {"type": "string", "enum": sorted(values)} if values else {"type": "string"}
+    schema: Schema = {"type": "array", "items": items}
+    if not values:
+        schema |= {"minItems": 1, "maxItems": MOST_IDS}
+    return {
+        "name": name,
+        "in": "query",
+        "style": "form",
+        "explode": False,
+        "schema": schema,
+        "description": about,
+        **more,
+    }
+
+
+def _in_path(name: str) -> Operation:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _number(name: str, least: int, most: int, default: int, about: str) -> Operation:
+    schema = {"type": "integer", "minimum": least, "maximum": most, "default": default}
+    return {"name": name, "in": "query", "schema": schema, "description": about}
+
+
+def _header(name: str, schema: Schema, about: str) -> Operation:
+    return {"name": name, "in": "header", "schema": schema, "description": about}
+
+
+_IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "The ETag of the answer that you have.")
+
+
+def _operation(  # noqa: PLR0913  # each is a part of an operation
+    name: str,
+    summary: str,
+    *,
+    status: int,
+    schema: str,
+    parameters: list[Operation],
+    problems: tuple[int, ...],
+    headers: dict[str, Schema] | None = None,
+    **more: Any,  # noqa: ANN401  # JSON
+) -> Operation:
+    answers: dict[str, Schema] = {
+        str(status): {
+            "description": "Accepted." if status == 202 else "What there is.",  # noqa: PLR2004  # HTTP's
+            "headers": {"Retry-After": RETRY_AFTER, **(headers or {})},
+            "content": {JSON: {"schema": reference(schema)}},
+        }
+    }
+    if _IF_NONE_MATCH in parameters:
+        answers["304"] = {"description": "You have it already.", "headers": {"Retry-After": RETRY_AFTER}}
+    for each in sorted({*problems, *_ALWAYS}):
+        answers[str(each)] = {"$ref": f"#/components/responses/{_PROBLEMS[each][0]}"}
+    return {"operationId": name, "summary": summary, "parameters": parameters, **more, "responses": answers}
+
+
+def _get(name: str, summary: str, schema: str, parameters: list[Operation], problems: tuple[int, ...]) -> Operation:
+    etag = {"ETag": {"schema": {"type": "string"}}}
+    parameters = [*parameters, _IF_NONE_MATCH]
+    return _operation(name, summary, status=200, schema=schema, parameters=parameters, problems=problems, headers=etag)
+
+
+_CALL: Final = {
+    "prompts": ["Tell a joke about the economy.", {"prompt": "And one about food.", "custom_id": "row-2"}],
+    "system": "You are brief.",
+}
+_KEY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
+_FIELDS_OF_TASK: Final = _listed("fields", TASK_FIELDS, "Only these fields, with the ids and the status.")
+
+PATHS: Final[dict[str, dict[str, Operation]]] = {
+    "/tasks": {
+        "post": _operation(
+            "submit",
+            "Send prompts, get an id for each",
+            status=202,
+            schema="AcceptedBody",
+            parameters=[_header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer.")],
+            problems=(400, 409, 413),
+            headers={
+                "Location": {"schema": {"type": "string"}},
+                "Idempotent-Replayed": {"schema": {"const": "true"}},
+            },
+            requestBody={"required": True, "content": {JSON: {"schema": reference("CallBody"), "example": _CALL}}},
+        ),
+        "get": _get(
+            "showTasks",
+            "Look at any tasks",
+            "Tasks",
+            [_listed("task_ids", None, "Their ids.", required=True), _FIELDS_OF_TASK],
+            (400,),
+        ),
+    },
+    "/tasks/{task_id}": {
+        "get": _get("showTask", "Look at one task", "Task", [_in_path("task_id"), _FIELDS_OF_TASK], (400, 404, 410)),
+    },
+    "/tasks/{task_id}/cancel": {
+        "post": _operation(
+            "cancelTask",
+            "Take one task back",
+            status=200,
+            schema="Task",
+            parameters=[_in_path("task_id")],
+            problems=(404, 409, 410),
+        ),
+    },
+    "/batches/{batch_id}": {
+        "get": _get(
+            "showBatch",
+            "Look at a whole call, and a page of its tasks",
+            "Batch",
+            [
+                _in_path("batch_id"),
+                {
+                    "name": "status",
+                    "in": "query",
+                    "schema": {"enum": list(TaskStatus)},
+                    "description": "Only tasks of this status.",
+                },
+                _number("cursor", 0, MAX_BATCH_SIZE, 0, "Where the page starts."),
+                _number("limit", 1, MOST_LIMIT, DEFAULT_LIMIT, "Tasks on a page."),
+                _listed("fields", BATCH_FIELDS, "Only these fields, with the id and the status."),
+            ],
+            (400, 404, 410),
+        ),
+    },
+    "/batches/{batch_id}/cancel": {
+        "post": _operation(
+            "cancelBatch",
+            "Take back what has not ended of a call",
+            status=200,
+            schema="Batch",
+            parameters=[_in_path("batch_id")],
+            problems=(404, 410),
+        ),
+    },
+}

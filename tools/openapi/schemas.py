@@ -1,0 +1,146 @@
+"""Say what is sent and answered, in JSON Schema: the requests from their structs, the answers field by field."""
+
+from dataclasses import fields
+from typing import Any, Final
+
+import msgspec
+
+from common.absence import EXPIRED, NOT_FOUND
+from common.tasks import FailureCode, TaskStatus, Usage, WaitingOn
+from common.views import BATCH_FIELDS, ENDED, TASK_FIELDS
+from functions.submit.schema import RESERVED_PARAMS, AcceptedBody, CallBody, KnownParams, PromptBody
+
+type Schema = dict[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+PERCENT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 100}
+CODE: Final[Schema] = {"enum": list(FailureCode)}
+STATUS: Final[Schema] = {"enum": [*TaskStatus, NOT_FOUND, EXPIRED]}
+
+
+def reference(name: str) -> Schema:
+    """Point at a schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def closed(properties: dict[str, Schema], required: list[str], about: str = "") -> Schema:
+    """Describe an object that has these fields and no other."""
+    described = {"description": about} if about else {}
+    return {
+        **described,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+USAGE: Final = closed({field.name: COUNT for field in fields(Usage)}, ["total_tokens"])
+COST: Final = closed({"usd": {"type": "string", "pattern": r"^\d+(\.\d+)?$"}}, ["usd"])
+
+_OF_TASKS: Final[dict[str, Schema]] = {
+    "task_id": TEXT,
+    "batch_id": TEXT,
+    "custom_id": TEXT,
+    "status": STATUS,
+    "progress": PERCENT,
+    "model": TEXT,
+    "attempts": {
+        "type": "array",
+        "items": closed({"started_at": TIME, "ended_at": TIME, "code": CODE}, ["started_at"]),
+        "description": "Tries that may have cost money, the oldest first.",
+    },
+    "waiting_on": {"enum": list(WaitingOn)},
+    "result": TEXT,
+    "tool_calls": {"type": "array", "items": {"type": "object"}},
+    "finish_reason": TEXT,
+    "truncated": {"const": True},
+    "usage": USAGE,
+    "cost": COST,
+    "partial_result": {"type": "string", "description": "The text so far."},
+    "error": closed({"code": CODE, "detail": TEXT, "last_code": CODE}, ["code", "detail"]),
+    "created_at": TIME,
+    "started_at": TIME,
+    "ended_at": TIME,
+    "deadline_at": TIME,
+    "expires_at": TIME,
+}
+
+_OF_BATCHES: Final[dict[str, Schema]] = {
+    "batch_id": TEXT,
+    "status": {"enum": [TaskStatus.QUEUED, TaskStatus.PROCESSING, ENDED]},
+    "progress": PERCENT,
+    "size": COUNT,
+    "counts": closed(dict.fromkeys(STATUS["enum"], COUNT), STATUS["enum"]),
+    "metadata": {"type": "object", "additionalProperties": TEXT},
+    "usage": USAGE,
+    "cost": COST,
+    "tasks": {"type": "array", "items": reference("Task"), "description": "A page of its tasks, without results."},
+    "created_at": TIME,
+    "deadline_at": TIME,
+    "expires_at": TIME,
+}
+
+_NEXT: Final[Schema] = {"type": "string", "description": "Leads to the rest; relative to the URL of the call."}
+
+
+def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Schema]:
+    """Describe every field there is; KeyError names one that has no description."""
+    for name in known - described.keys():
+        raise KeyError(name)
+    return {name: schema for name, schema in described.items() if name in known}
+
+
+def _requests() -> dict[str, Schema]:
+    # The structs say types and ranges; what is below them, the validation checks by itself.
+    _, made = msgspec.json.schema_components(
+        [CallBody, PromptBody, KnownParams, AcceptedBody], ref_template="#/components/schemas/{name}"
+    )
+    call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
+    for body in (call, prompt, accepted, made["AcceptedTask"]):
+        body["additionalProperties"] = False
+    call["properties"]["prompts"] = {
+        "type": ["array", "null"],
+        "minItems": 1,
+        "items": {"anyOf": [{"type": "string", "pattern": r"\S"}, reference("PromptBody")]},
+    }
+    call["properties"]["inputs"] = {
+        "type": ["array", "null"],
+        "minItems": 1,
+        "items": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
+    }
+    for body in (call, prompt):
+        body["properties"]["params"] = {"anyOf": [reference("KnownParams"), {"type": "null"}]}
+    params["propertyNames"] = {"not": {"enum": list(RESERVED_PARAMS)}}
+    return made
+
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    **_requests(),
+    "Task": closed(
+        _fields(TASK_FIELDS, _OF_TASKS), ["task_id", "status"], "A task; a field is there once it has a value."
+    ),
+    "Tasks": closed({"tasks": {"type": "array", "items": reference("Task")}, "next": _NEXT}, ["tasks"]),
+    "Batch": closed({**_fields(BATCH_FIELDS, _OF_BATCHES), "next": _NEXT}, ["batch_id", "status"]),
+    "Problem": {
+        "type": "object",
+        "description": "What went wrong (RFC 9457).",
+        "properties": {
+            "type": TEXT,
+            "title": TEXT,
+            "status": {"type": "integer"},
+            "code": {"type": "string", "description": "Stable: decide by it."},
+            "detail": TEXT,
+            "request_id": TEXT,
+            "errors": {
+                "type": "array",
+                "items": closed({"pointer": TEXT, "code": TEXT, "detail": TEXT}, ["pointer", "code", "detail"]),
+                "description": "Each item at fault, by its JSON pointer (RFC 6901).",
+            },
+            "task_status": {"enum": list(TaskStatus), "description": "How a task that should be cancelled has ended."},
+        },
+        "required": ["type", "title", "code", "detail"],
+    },
+}
