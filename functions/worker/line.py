@@ -65,6 +65,7 @@ class Line:
         self._request_wait_until = 0.0
         self._token_wait_until = 0.0
         self._paused_until = 0.0
+        self._paused_at = float("-inf")
         self._clear_until = 0.0
         self._booked_until = 0.0
 
@@ -81,9 +82,6 @@ class Line:
 
         """
         while self._limit != NO_LIMIT or _now() >= self._clear_until:
-            paused = self._paused_until - _now()
-            if paused * 1000 > HORIZON_MS:
-                return Denied(paused, is_paused=True)
             slot = await self._ask(cost)
             if isinstance(slot, Denied):
                 return slot
@@ -94,8 +92,9 @@ class Line:
         return math.inf
 
     def pause(self, seconds: float) -> None:
-        """Start nothing for so long."""
-        self._paused_until = max(self._paused_until, _now() + seconds)
+        """Let nothing that waits here start for so long."""
+        self._paused_at = _now()
+        self._paused_until = max(self._paused_until, self._paused_at + seconds)
         self._clear_until = 0.0
 
     def correct(self, tokens: int) -> None:
@@ -138,10 +137,10 @@ class Line:
         asked_at = _now()
         booking = await self._schedules.reserve(self._scope, self._limit, costs, self._take_feedback(asked_at))
         answered_at = _now()
-        if booking.paused_ms > 0:
+        # The store knows better, also how long an environment was frozen; but not what came up since it was asked.
+        if self._paused_at <= asked_at:
             self._paused_until = answered_at + booking.paused_ms / 1000
-        else:
-            self._clear_until = answered_at + NEWS_SECONDS
+            self._clear_until = answered_at + (0 if booking.paused_ms else NEWS_SECONDS)
         booked = [wait for wait in booking.waits_ms if wait <= HORIZON_MS]
         self._booked_until = answered_at + max(booked, default=0) / 1000
         # The store counted from a moment between the two: waiting from the later one, we are late and never early.

@@ -199,9 +199,17 @@ def test_a_long_pause_sends_everything_back_unclaimed(stage: Stage) -> None:
     assert stage.model.calls == []
     assert stage.queue.waits == pytest.approx(dict.fromkeys(PROMPTS, 44)), "and up to a tenth, not all at once"
     assert {ending.code for ending in stage.journal.endings.values()} == {FailureCode.PAUSED}
-    asked = len(stage.flows.booked)
-    stage.work(stage.delivery("another"))
-    assert len(stage.flows.booked) == asked, "the pause is known here"
+    assert [len(costs) for costs in stage.flows.booked] == [10]
+
+
+def test_a_pause_that_is_over_in_the_store_is_over_here_however_long_we_were_frozen(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=60))
+    stage.work(stage.delivery("prompt"))
+    stage.flows.paused_until = 0.0
+
+    assert stage.work(stage.delivery("another")) == []
+
+    assert stage.loop.now < 5
 
 
 def test_a_pause_that_comes_up_while_a_start_is_waited_for_holds_it(make_stage: MakeStage) -> None:
