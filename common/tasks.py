@@ -6,7 +6,7 @@ Standard library only: every function imports this module at its cold start.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -146,6 +146,12 @@ class TaskRef:
         """Read a caller's task id; None if no task can have it."""
         match = _TASK_ID.fullmatch(task_id)
         return cls(tenant, match[1], int(match[2])) if match else None
+
+
+def refs_in(tenant: str, task_ids: Iterable[str]) -> list[TaskRef]:
+    """Read a caller's task ids; those that no task can have are left out."""
+    refs = (TaskRef.parse(tenant, task_id) for task_id in task_ids)
+    return [ref for ref in refs if ref is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,5 +3,6 @@
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
 from common.store.task_store import TaskStore
+from common.store.wakes import Wakes
 
-__all__ = ["FlowStore", "TaskStore", "connect"]
+__all__ = ["FlowStore", "TaskStore", "Wakes", "connect"]

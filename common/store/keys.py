@@ -11,6 +11,9 @@ TASK_KEY: Final = "task:{{{tag}}}:{index}"
 BATCH_KEY: Final = "batch:{{{tag}}}"
 """One hash per batch: its size, its times and how far its acceptance got."""
 
+CHANNEL: Final = "ends:{{{tag}}}"
+"""One sharded channel per batch, on the slot of its tasks: the script that ends one of them tells it."""
+
 # Every key expires. A task's key lives until `deadline + retention` while it is unfinished, because a task ends at its
 # deadline at the latest, and until `ended + retention` once it has ended. A batch's key outlives those of its tasks.
 
@@ -88,6 +91,11 @@ def task_key(ref: TaskRef) -> str:
 def batch_key(tenant: str, batch_id: str) -> str:
     """Return the key of a batch's record."""
     return BATCH_KEY.format(tag=_tag(tenant, batch_id))
+
+
+def channel(tenant: str, batch_id: str) -> str:
+    """Return the channel that tells the ends of a batch's tasks."""
+    return CHANNEL.format(tag=_tag(tenant, batch_id))
 
 
 def spend_key(tenant: str, day: str) -> str:

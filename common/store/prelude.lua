@@ -48,7 +48,8 @@ local function is_live(record)
   return record.status == 'processing' and now < record.lease
 end
 
--- End a task. `ended_by` names the call that did it, so that its repeat gets the same answer.
+-- End a task, and tell those who wait for its batch. `ended_by` names the call that did it, so that its repeat gets the
+-- same answer.
 local function finish(key, record, status, at, by, fields)
   local how = status == 'completed' and '' or fields.last_code or fields.code or 'cancelled'
   fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
@@ -56,6 +57,7 @@ local function finish(key, record, status, at, by, fields)
   redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')
   set(key, fields)
   redis.call('PEXPIREAT', key, at + record.retention)
+  redis.call('SPUBLISH', 'ends:' .. string.match(key, '{.*}'), status)
   record.status, record.ended_by, record.code = status, by, fields.code
 end
 

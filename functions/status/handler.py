@@ -4,14 +4,17 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
 from common.http import answer, resolver, tenant_of
-from common.store import TaskStore, connect
+from common.store import TaskStore, Wakes, connect
+from common.tasks import TaskRef, refs_in
 from common.telemetry import Telemetry
 from common.views import TASK_FIELDS
+from common.waiting import Waiting, wish_of
 from functions.status.query import fields, page, task_ids
 from functions.status.service import Lookup, View
 from functions.status.settings import StatusSettings
@@ -20,7 +23,9 @@ from functions.status.tag import is_known, tag_of
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
-lookup = Lookup(TaskStore(redis), now_ms=lambda: time.time_ns() // 1_000_000)
+store = TaskStore(redis)
+lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
+waiting = Waiting(store, Wakes(redis))
 app = resolver(telemetry.logger)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -29,29 +34,45 @@ runner = asyncio.Runner()  # one loop for the life of the environment: the Redis
 async def show_tasks() -> Response[str]:
     """Show many tasks."""
     query = app.current_event.resolved_query_string_parameters
-    return _answer(await lookup.tasks(tenant_of(app.current_event), task_ids(query), fields(query, TASK_FIELDS)))
+    tenant, ids, names = tenant_of(app.current_event), task_ids(query), fields(query, TASK_FIELDS)
+    status, headers = await _hold(refs_in(tenant, ids))
+    return _answer(await lookup.tasks(tenant, ids, names), status, headers)
 
 
 @app.get("/tasks/<task_id>")
 async def show_task(task_id: str) -> Response[str]:
     """Show one task."""
     names = fields(app.current_event.resolved_query_string_parameters, TASK_FIELDS)
-    return _answer(await lookup.task(tenant_of(app.current_event), task_id, names))
+    tenant = tenant_of(app.current_event)
+    status, headers = await _hold(refs_in(tenant, [task_id]))
+    return _answer(await lookup.task(tenant, task_id, names), status, headers)
 
 
 @app.get("/batches/<batch_id>")
 async def show_batch(batch_id: str) -> Response[str]:
     """Show a batch and a page of its tasks."""
     asked = page(app.current_event.resolved_query_string_parameters)
-    return _answer(await lookup.batch(tenant_of(app.current_event), batch_id, asked))
+    tenant = tenant_of(app.current_event)
+    status, headers = await _hold(await lookup.refs_of(tenant, batch_id))
+    return _answer(await lookup.batch(tenant, batch_id, asked), status, headers)
 
 
-def _answer(view: View) -> Response[str]:
+async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
+    """Hold the answer as long as the caller wishes, and return its status and what to tell of the wait."""
+    event = app.current_event
+    wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
+    if not wish.seconds:
+        return 200, {}
+    return (200 if await waiting.wait(refs, wish) else 202), wish.headers
+
+
+def _answer(view: View, status: int, headers: dict[str, str]) -> Response[str]:
     body = json.dumps(view.body)
     tag = tag_of(body)
+    headers = {"ETag": tag, **headers}
     if is_known(tag, app.current_event.headers.get("If-None-Match")):
-        return answer(304, "", headers={"ETag": tag}, retry_after=view.retry_after)
-    return answer(200, body, headers={"ETag": tag}, retry_after=view.retry_after)
+        return answer(304, "", headers=headers, retry_after=view.retry_after)
+    return answer(status, body, headers=headers, retry_after=view.retry_after)
 
 
 @telemetry.observe

@@ -115,6 +115,11 @@ class Lookup:
                 body["next"] = page.following(wanted[page.limit])
         return View(chosen(body, page.fields), _retry_after(records))
 
+    async def refs_of(self, tenant: str, batch_id: str) -> list[TaskRef]:
+        """Address the tasks of a batch; none where the tenant has no such batch."""
+        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
+        return batch.refs() if batch else []
+
     async def _read(self, tenant: str, task_ids: Sequence[str], fields: Fields) -> list[TaskRecord | None]:
         refs = {task_id: TaskRef.parse(tenant, task_id) for task_id in task_ids}
         known = {task_id: ref for task_id, ref in refs.items() if ref is not None}

@@ -1,19 +1,24 @@
 """POST /tasks: validate, record as queued, put on the queue, answer 202."""
 
 import asyncio
+import json
 import os
 from typing import Any
 
 import boto3
 from aws_lambda_powertools.event_handler import Response
 
+from common.errors import StoreUnavailable
 from common.http import answer, resolver, tenant_of
-from common.store import TaskStore, connect
+from common.store import TaskStore, Wakes, connect
 from common.telemetry import Telemetry
+from common.views import ENDED
+from common.waiting import Waiting, Wish, wish_of
 from functions.submit.body import read_body
+from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.schema import AcceptedBody
-from functions.submit.service import Submission
+from functions.submit.service import Accepted, Submission
 from functions.submit.settings import SubmitSettings
 from functions.submit.validation import read_call, read_repeatable
 
@@ -23,8 +28,10 @@ settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
+store = TaskStore(redis)
+waiting = Waiting(store, Wakes(redis))
 submission = Submission(
-    TaskStore(redis),
+    store,
     SqsTaskQueue(sqs, settings.queue_url),
     warn=telemetry.logger.warning,
 )
@@ -35,7 +42,9 @@ runner = asyncio.Runner()  # one loop for the life of the environment: the Redis
 @app.post("/tasks")
 async def submit() -> Response[str]:
     """Accept one call."""
+    started = asyncio.get_running_loop().time()
     event = app.current_event
+    wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
     tenant = tenant_of(event)
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
     call = read_call(document, settings.limits)
@@ -45,7 +54,22 @@ async def submit() -> Response[str]:
         telemetry.count("TasksSubmitted", len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)
     headers = {"Location": body.links["batch"], **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
+    if wish.seconds:
+        headers |= wish.headers
+        spent = asyncio.get_running_loop().time() - started
+        if (held := await _held(accepted, body, wish, spent)) is not None:
+            return answer(*held, headers=headers, retry_after=None if held[0] == 200 else RETRY_AFTER_SECONDS)  # noqa: PLR2004  # as it is read
     return answer(202, body.encode(), headers=headers, retry_after=RETRY_AFTER_SECONDS)
+
+
+async def _held(accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float) -> tuple[int, str] | None:
+    """Wait for the tasks, and show what has become of them; None where Redis does not say."""
+    try:
+        await waiting.wait(accepted.refs, wish, spent_seconds=spent_seconds)
+        shown = await in_full(store, body, accepted.refs)
+    except StoreUnavailable:
+        return None  # accepted it is: a 503 would be sent again
+    return (200 if shown["status"] == ENDED else 202), json.dumps(shown)
 
 
 @telemetry.observe

@@ -1,0 +1,118 @@
+"""Hold an answer until tasks have ended: `Prefer: wait=N` (RFC 7240) and `until=any|all`."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from common.errors import InvalidRequest
+from common.tasks import TaskRecord, TaskRef
+
+MOST_SECONDS: Final = 25
+"""The longest wait: API Gateway gives up after 29 s, our functions after 28, and the answer has still to be read."""
+
+LOOK_SECONDS: Final = 5.0
+"""The longest time between two looks: a deadline passes unheard, and a message can be lost with its connection."""
+
+LOOK_GAP_SECONDS: Final = 0.1
+"""The shortest while there is more than one: the tasks of a large batch may end in quick succession."""
+
+_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
+
+
+class Until(StrEnum):
+    """Name what a caller waits for."""
+
+    ALL = "all"
+    """Every task has ended."""
+    ANY = "any"
+    """One of them has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Say how long an answer may be held, and for what; no seconds mean that it is not."""
+
+    seconds: int = 0
+    until: Until = Until.ALL
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Tell the caller what was made of the wish."""
+        return {"Preference-Applied": f"wait={self.seconds}"} if self.seconds else {}
+
+
+def wish_of(prefer: str | None, query: Mapping[str, Sequence[str]]) -> Wish:
+    """Read a request's `Prefer` header and its `until` parameter; a preference that is not understood counts for none.
+
+    Raises:
+        InvalidRequest: `until` is neither any nor all.
+
+    """
+    until = query.get("until", [Until.ALL])[-1]
+    if until not in set(Until):
+        raise InvalidRequest("until must be any or all", code="invalid_until")
+    found = (_WAIT.fullmatch(part) for part in (prefer or "").split(","))
+    seconds = next((int(match[1]) for match in found if match), 0)
+    return Wish(min(seconds, MOST_SECONDS), Until(until))
+
+
+class RecordReader(Protocol):
+    """Read records. Raises StoreUnavailable where Redis does not answer."""
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+
+
+class Ear(Protocol):
+    """Tell that something was heard."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something was heard, or when the time is over."""
+
+
+class Listener(Protocol):
+    """Hear of tasks that end."""
+
+    def listen(self, batches: Iterable[tuple[str, str]]) -> AbstractAsyncContextManager[Ear]:
+        """Listen to batches, each by its tenant and its id. Never raises: it may only be deaf."""
+
+
+class Waiting:
+    """Wait for tasks; woken when one ends."""
+
+    def __init__(self, store: RecordReader, listener: Listener) -> None:
+        """Take where records are read, and who hears of their ends."""
+        self._store = store
+        self._listener = listener
+
+    async def wait(self, refs: Sequence[TaskRef], wish: Wish, *, spent_seconds: float = 0.0) -> bool:
+        """Wait until the tasks have ended as wished, and tell whether they have; an unknown task never will.
+
+        `spent_seconds` of the time are over already. Raises StoreUnavailable.
+        """
+        end = asyncio.get_running_loop().time() + wish.seconds - spent_seconds
+        running, has_ended = await self._look(refs)
+        if not running or (has_ended and wish.until is Until.ANY):
+            return True
+        async with self._listener.listen({(ref.tenant, ref.batch_id) for ref in running}) as ear:
+            while True:
+                # Also at first: what ended before we listened was not heard.
+                running, has_ended = await self._look(running)
+                if not running or (has_ended and wish.until is Until.ANY):
+                    return True
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return False
+                await ear.wait(min(left, LOOK_SECONDS))
+                if len(running) > 1:
+                    await asyncio.sleep(LOOK_GAP_SECONDS)
+
+    async def _look(self, refs: Sequence[TaskRef]) -> tuple[list[TaskRef], bool]:
+        """Return which of the tasks may still change, and whether one of the others has ended."""
+        records = await self._store.read(refs, with_text=False)
+        running = [ref for ref, record in zip(refs, records, strict=True) if record and not record.status.is_terminal]
+        return running, any(record and record.status.is_terminal for record in records)
