@@ -20,7 +20,7 @@ def _hash_of(tag: str) -> str:
 # A key is typed into the page: nothing but its own script may run there, and it may speak to this API alone.
 POLICY = (
     f"default-src 'none'; script-src {_hash_of('script')}; style-src {_hash_of('style')}; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 ANSWERS = {
     "/openapi.json": (DESCRIPTION, {"Content-Type": "application/json"}),
