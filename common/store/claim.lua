@@ -35,4 +35,5 @@ set(KEYS[1], {
   status = 'processing', owner = owner, lease = now + lease_ms, attempt = record.attempt + 1, progress = 0,
   attempts = with_attempt(record.attempts), updated = now,
 })
+tell_step(KEYS[1])
 return { 'claimed', record.attempt + 1, now, 0, '' }

@@ -14,6 +14,9 @@ BATCH_KEY: Final = "batch:{{{tag}}}"
 CHANNEL: Final = "ends:{{{tag}}}"
 """One sharded channel per batch, on the slot of its tasks: the script that ends one of them tells it."""
 
+STEP_CHANNEL: Final = "steps:{{{tag}}}:{index}"
+"""One per task: a note of its progress, a claim or a release tells it. At most one message a second."""
+
 # Every key expires. A task's key lives until `deadline + retention` while it is unfinished, because a task ends at its
 # deadline at the latest, and until `ended + retention` once it has ended. A batch's key outlives those of its tasks.
 
@@ -96,6 +99,11 @@ def batch_key(tenant: str, batch_id: str) -> str:
 def channel(tenant: str, batch_id: str) -> str:
     """Return the channel that tells the ends of a batch's tasks."""
     return CHANNEL.format(tag=_tag(tenant, batch_id))
+
+
+def step_channel(ref: TaskRef) -> str:
+    """Return the channel that tells the steps of a task."""
+    return STEP_CHANNEL.format(tag=_tag(ref.tenant, ref.batch_id), index=ref.index)
 
 
 def spend_key(tenant: str, day: str) -> str:

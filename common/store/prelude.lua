@@ -15,6 +15,11 @@ local function set(key, fields)
   redis.call('HSET', key, unpack(flat))
 end
 
+-- Tell those who follow a task that it has come a step further.
+local function tell_step(key)
+  redis.call('SPUBLISH', 'steps:' .. string.match(key, '{.*'), '')
+end
+
 -- Return what decides over a task, or nil where there is no record. Only while it is processing it has an owner.
 local function load(key)
   local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',

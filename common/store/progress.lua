@@ -11,4 +11,5 @@ set(KEYS[1], {
   progress = math.max(record.progress, math.min(tonumber(ARGV[2]), highest_unfinished)),
   partial = partial, updated = now,
 })
+tell_step(KEYS[1])
 return 1

@@ -22,4 +22,5 @@ set(KEYS[1], {
   status = 'queued', attempt = attempt, attempts = attempts, progress = 0, past_owner = owner, waiting_on = waiting_on,
   last_code = code, updated = now,
 })
+tell_step(KEYS[1])
 return 'released'

@@ -16,6 +16,7 @@ from redis.asyncio.cluster import ClusterPubSub
 
 from common.store import keys
 from common.store.connection import REDIS_ERRORS, Client
+from common.tasks import TaskRef
 
 SUBSCRIBE_SECONDS: Final = 2.0
 """How long a subscription may take. Without one the caller's own looks find what has changed, only later."""
@@ -50,15 +51,19 @@ class Wakes:
         self._client = client
 
     @asynccontextmanager
-    async def listen(self, batches: Iterable[tuple[str, str]]) -> AsyncGenerator[Ear]:
-        """Listen to batches, each by its tenant and its id; what changes once the block has begun is heard.
+    async def listen(self, batches: Iterable[tuple[str, str]], steps: Iterable[TaskRef] = ()) -> AsyncGenerator[Ear]:
+        """Listen to ends in batches, each by its tenant and its id, and to all steps of single tasks.
+
+        What changes once the block has begun is heard.
 
         Never raises: a connection that fails is deaf, and who listens must look for himself from time to time.
         """
         ear = Ear()
         async with AsyncExitStack() as stack:
             readers = []
-            for channels in self._by_server({keys.channel(*batch) for batch in batches}):
+            for channels in self._by_server(
+                {*(keys.channel(*batch) for batch in batches), *map(keys.step_channel, steps)}
+            ):
                 pubsub = self._client.pubsub()
                 stack.push_async_callback(_close, pubsub)
                 subscribed = asyncio.get_running_loop().create_future()

@@ -18,6 +18,7 @@ from common.waiting import Waiting, wish_of
 from functions.status.query import fields, page, task_ids
 from functions.status.service import Lookup, View
 from functions.status.settings import StatusSettings
+from functions.status.stream import Stream, cursor_of
 from functions.status.tag import is_known, tag_of
 
 settings = StatusSettings.from_env(os.environ)
@@ -26,6 +27,7 @@ redis = connect(settings.redis)
 store = TaskStore(redis)
 lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
 waiting = Waiting(store, Wakes(redis))
+stream = Stream(store, Wakes(redis), now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry.logger)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -46,6 +48,15 @@ async def show_task(task_id: str) -> Response[str]:
     tenant = tenant_of(app.current_event)
     status, headers = await _hold(refs_in(tenant, [task_id]))
     return _answer(await lookup.task(tenant, task_id, names), status, headers)
+
+
+@app.get("/tasks/<task_id>/stream")
+async def show_steps(task_id: str) -> Response[str]:
+    """Show a task's next step as server-sent events; 204 tells an EventSource that there is none."""
+    event = app.current_event
+    known = cursor_of(event.headers.get("Last-Event-ID"), event.resolved_query_string_parameters)
+    events = await stream.next_step(tenant_of(event), task_id, known)
+    return answer(204, "") if events is None else answer(200, events, content_type="text/event-stream")
 
 
 @app.get("/batches/<batch_id>")

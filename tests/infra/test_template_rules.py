@@ -56,6 +56,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("POST", "/tasks"),
         ("GET", "/tasks"),
         ("GET", "/tasks/{task_id}"),
+        ("GET", "/tasks/{task_id}/stream"),
         ("GET", "/batches/{batch_id}"),
         ("POST", "/tasks/{task_id}/cancel"),
         ("POST", "/batches/{batch_id}/cancel"),

@@ -1,0 +1,131 @@
+"""Show a task as server-sent events, from where the caller stands. One answer is one step, and waits for it.
+
+Each event's id is a cursor, `attempt.characters.status`: what the caller knows once it has read the event. A browser's
+EventSource sends the last one back by itself. Source of the format: https://html.spec.whatwg.org/#server-sent-events
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from common.absence import absent_task
+from common.errors import InvalidRequest
+from common.tasks import TaskRecord, TaskRef
+from common.views import show_task
+from common.waiting import LOOK_SECONDS, MOST_SECONDS, Ear
+
+RETRY_MS: Final = 100
+"""After how many milliseconds an EventSource asks for the next step: the step itself waits."""
+
+_CURSOR: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,9})\.([a-z]{1,10})")
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Hold what a caller knows: so many characters of the text of an attempt, and a status; None is not known."""
+
+    attempt: int | None = None
+    characters: int = 0
+    status: str | None = None
+
+
+def cursor_of(last_event_id: str | None, query: Mapping[str, Sequence[str]]) -> Cursor:
+    """Read where the caller stands: `Last-Event-ID`, or else `starting_after`, an id or a number of characters.
+
+    Raises:
+        InvalidRequest: it is neither.
+
+    """
+    text = last_event_id or query.get("starting_after", [""])[-1]
+    if match := _CURSOR.fullmatch(text):
+        return Cursor(int(match[1]), int(match[2]), match[3])
+    if text and not _NUMBER.fullmatch(text):
+        raise InvalidRequest("starting_after must be a number or the id of an event", code="invalid_starting_after")
+    return Cursor(characters=int(text or 0))
+
+
+class TaskReader(Protocol):
+    """Read records. Raises StoreUnavailable where Redis does not answer."""
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read tasks in the order asked, None for an unknown one."""
+
+
+class Listener(Protocol):
+    """Hear of tasks that end, and of steps of single ones."""
+
+    def listen(
+        self, batches: Iterable[tuple[str, str]], steps: Iterable[TaskRef] = ()
+    ) -> AbstractAsyncContextManager[Ear]:
+        """Listen. Never raises: it may only be deaf."""
+
+
+class Stream:
+    """Follow tasks of any tenant; each sees only its own."""
+
+    def __init__(self, store: TaskReader, listener: Listener, *, now_ms: Callable[[], int]) -> None:
+        """Take where records are read, who hears of their steps, and a clock in milliseconds since 1970."""
+        self._store = store
+        self._listener = listener
+        self._now_ms = now_ms
+
+    async def next_step(self, tenant: str, task_id: str, known: Cursor) -> str | None:
+        """Wait for what the caller does not know yet and write it as events; None where nothing can come any more.
+
+        Raises:
+            NotFound, Gone: the tenant has no such task, or has it no longer.
+
+        """
+        end = asyncio.get_running_loop().time() + MOST_SECONDS
+        ref = TaskRef.parse(tenant, task_id)
+        record = await self._read(ref, task_id)
+        if record.status.is_terminal and known.status == record.status:
+            return None
+        if events := events_of(record, known):
+            return events
+        async with self._listener.listen({(record.ref.tenant, record.ref.batch_id)}, [record.ref]) as ear:
+            while not (events := events_of(await self._read(ref, task_id), known)):
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return f"retry: {RETRY_MS}\n: nothing new\n\n"
+                await ear.wait(min(left, LOOK_SECONDS))
+        return events
+
+    async def _read(self, ref: TaskRef | None, task_id: str) -> TaskRecord:
+        record = (await self._store.read([ref]))[0] if ref else None
+        if record is None:
+            raise absent_task(task_id, self._now_ms())
+        return record
+
+
+def events_of(record: TaskRecord, known: Cursor) -> str:
+    """Write what of a record the caller does not know; nothing where it knows it all."""
+    attempt, status = len(record.attempts), record.status
+    # A half of a character may have come; the other half makes it another one.
+    text = record.answer.text if record.answer else (record.partial or "").rstrip("\ufffd")
+    has, events = known.characters, []
+    if text and known.attempt not in {None, attempt} and has:
+        has = 0
+        events.append(_event("reset", {}, Cursor(attempt, 0, known.status)))
+    if len(text) > has:
+        events.append(_event("delta", {"text": text[has:]}, Cursor(attempt, len(text), known.status)))
+        has = len(text)
+    # Where there is no text yet the caller's own stays good, until another attempt brings some.
+    at = Cursor(attempt if text or not has else known.attempt, has, status)
+    if status.is_terminal:
+        events.append(_event("ended", show_task(record), at))
+    elif status != known.status:
+        shown = {"status": status, "progress": record.progress, "waiting_on": record.waiting_on}
+        events.append(_event("status", {name: value for name, value in shown.items() if value is not None}, at))
+    return f"retry: {RETRY_MS}\n\n{''.join(events)}" if events else ""
+
+
+def _event(name: str, data: dict[str, Any], cursor: Cursor) -> str:
+    # ASCII JSON has no line break of any kind, which is all that the format asks of data.
+    position = f"{cursor.attempt or 0}.{cursor.characters}.{cursor.status or 'unknown'}"
+    return f"event: {name}\nid: {position}\ndata: {json.dumps(data)}\n\n"
