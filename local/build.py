@@ -1,9 +1,9 @@
 """Build what is deployed, once for each state of the sources: the one way for `make build`, the laptop and the tests.
 
-`sam build` makes the functions and the layer. What the runtime has itself is taken out of the layer, and `compileall`
-adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process build there while
-others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept, so that a start
-with the same sources needs no SAM.
+`sam build` makes the functions and the layer. The SDK's descriptions of services that nobody here calls are taken out,
+and `compileall` adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process build
+there while others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept, so
+that a start with the same sources needs no SAM.
 
 `python -m local.build` builds for this machine; `--architecture` for another; `--to FOLDER` puts the result there.
 """
@@ -27,9 +27,9 @@ from local.settings import ROOT, architecture_of_this_machine, build_folder
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 # This file too: another way to build makes every kept build stale.
 SOURCES = ("template.yaml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
-# The X-Ray SDK names botocore, and with it comes all this. A layer is before the runtime on the path: it would hide the
-# SDK that AWS keeps up to date. See docs/decisions/0021.
-OF_THE_RUNTIME = ("boto3", "botocore", "s3transfer", "dateutil", "python_dateutil", "six", "urllib3")
+# What the functions call, and the X-Ray SDK. botocore describes four hundred services, and nine tenths of its size are
+# those descriptions. See docs/decisions/0021.
+SERVICES = ("secretsmanager", "sqs", "sts", "xray")
 _LOCK_POLL_SECONDS = 0.1
 
 
@@ -81,7 +81,8 @@ class Build:
             *("--cached", "--parallel", "--cache-dir", self._folder / "cache"),
             *("--parameter-overrides", f"Architecture={self._architecture}"),
         )
-        _prune(self.artefacts / "CommonLayer" / "python")
+        for data in self.artefacts.glob("**/botocore/data"):
+            _prune(data)
         # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new times on the way to
         # Lambda, which must not make it stale.
         await self._run(
@@ -153,14 +154,11 @@ def _files(source: Path) -> Iterator[Path]:
             yield path
 
 
-def _prune(layer: Path) -> None:
-    """Take out what the runtime has, and what says that it is there."""
-    for name in OF_THE_RUNTIME:
-        for path in (layer / name, layer / f"{name}.py", *layer.glob(f"{name}-*.dist-info")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+def _prune(data: Path) -> None:
+    """Keep the descriptions of our services, and the files that stand for all."""
+    for path in data.iterdir():
+        if path.is_dir() and path.name not in SERVICES:
+            shutil.rmtree(path)
 
 
 def _link(source: str, target: str) -> None:

@@ -21,11 +21,8 @@ from local.settings import ROOT, architecture_of_this_machine
 
 ARCHITECTURE = architecture_of_this_machine()
 EMULATOR = f".venv-sam/lib/python3.13/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}"
-RUNTIME = (
-    *("awslambdaric", "simplejson", "snapshot-restore-py"),
-    *("boto3", "botocore", "s3transfer", "jmespath", "python-dateutil", "six", "urllib3"),
-)
-"""What the runtime itself consists of: its client and its SDK, which comes last on the path."""
+RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
+"""What the runtime itself consists of, without its SDK: the functions ship the one that they were tested with."""
 
 # -S and -s: without the packages that are installed for the interpreter, which Lambda has not.
 PYTHON = (str(Path(sys._base_executable).resolve()), "-S", "-s")  # type: ignore[attr-defined]  # no public name for it

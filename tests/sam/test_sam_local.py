@@ -1,15 +1,14 @@
 """Run the built functions in containers, as `sam local` does, beside the laptop stack.
 
 They need a Docker engine and the image of the runtime (`docker pull public.ecr.aws/lambda/python:3.13`), or another
-image by its name in SLUICE_LAMBDA_IMAGE. Nothing is pulled here. The runtime's own SDK is in AWS's image; where another
-has none, the tests add it.
+image by its name in SLUICE_LAMBDA_IMAGE. Nothing is pulled here.
 """
 
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,6 @@ class SamLocal:
     build: Path
     folder: Path
     variables: Path
-    image: str
 
     def environment(self) -> dict[str, str]:
         """Return what the SAM CLI finds in its environment; it hands the credentials on."""
@@ -72,7 +70,7 @@ class SamLocal:
             *(str(SAM), "local", *arguments),
             *("--template", str(self.build / "template.yaml"), "--parameter-overrides", f"Architecture={ARCHITECTURE}"),
             *("--env-vars", str(self.variables)),
-            *("--invoke-image", self.image, "--skip-pull-image"),
+            *("--invoke-image", IMAGE, "--skip-pull-image"),
         ]
 
     async def invoke(self, function: str, event: object) -> Any:  # noqa: ANN401 - what a function answers is its own
@@ -90,31 +88,14 @@ class SamLocal:
         await child.succeed()
 
 
-@pytest.fixture(scope="session")
-def image(artefacts: Artefacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the image, or one made from it that has the runtime's SDK where AWS's has it."""
-    has_sdk = ["docker", "run", "--rm", "--entrypoint", "python3.13", IMAGE, "-c", "import boto3"]
-    if subprocess.run(has_sdk, check=False, capture_output=True).returncode == 0:
-        yield IMAGE
-        return
-    context = tmp_path_factory.mktemp("image")
-    # The links of the artefacts' runtime become files: Docker follows none.
-    shutil.copytree(artefacts.runtime, context / "sdk", ignore=shutil.ignore_patterns("awslambdaric*", "__pycache__"))
-    (context / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY sdk /var/runtime\n")
-    made = f"sluice-tests:{context.parent.name}"
-    subprocess.run(["docker", "build", "--quiet", "--tag", made, context], check=True, capture_output=True)
-    yield made
-    subprocess.run(["docker", "image", "rm", "--force", made], check=True, capture_output=True)
-
-
 @pytest.fixture
-async def sam_local(artefacts: Artefacts, image: str, tmp_path: Path) -> AsyncIterator[SamLocal]:
+async def sam_local(artefacts: Artefacts, tmp_path: Path) -> AsyncIterator[SamLocal]:
     """Start the laptop stack with its workers held back, so that the queue's messages are ours."""
     settings = read_settings({"PORT": "0", "SLUICE_LOCAL_STATE": str(tmp_path)})
     async with running_stack(settings, lambda _: None) as stack:
         await stack.hold_deliveries()
         async with bridged(tmp_path) as variables:
-            yield SamLocal(stack, artefacts.build, tmp_path, variables, image)
+            yield SamLocal(stack, artefacts.build, tmp_path, variables)
 
 
 @pytest.fixture
