@@ -5,6 +5,7 @@ from typing import Any, Final
 from common.http import JSON, PROBLEM_JSON
 from common.tasks import MAX_BATCH_SIZE, TaskStatus
 from common.views import BATCH_FIELDS, TASK_FIELDS
+from common.waiting import Until
 from functions.status.query import DEFAULT_LIMIT, MOST_IDS, MOST_LIMIT
 from tools.openapi.schemas import Schema, reference
 
@@ -67,6 +68,19 @@ def _header(name: str, schema: Schema, about: str) -> Operation:
     return {"name": name, "in": "header", "schema": schema, "description": about}
 
 
+_PREFER: Final = _header(
+    "Prefer",
+    {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
+    "`wait=N` holds the answer until the tasks have ended, 25 seconds at most.",
+)
+_UNTIL: Final[Operation] = {
+    "name": "until",
+    "in": "query",
+    "schema": {"enum": list(Until), "default": Until.ALL},
+    "description": "Whether one of them is enough to be waited for.",
+}
+_HELD: Final[dict[str, Schema]] = {"Preference-Applied": {"schema": {"type": "string", "pattern": "^wait=[0-9]+$"}}}
+
 _IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "The ETag of the answer that you have.")
 
 
@@ -79,6 +93,7 @@ def _operation(  # noqa: PLR0913  # each is a part of an operation
     parameters: list[Operation],
     problems: tuple[int, ...],
     headers: dict[str, Schema] | None = None,
+    held: tuple[int, str, str] | None = None,
     **more: Any,  # noqa: ANN401  # JSON
 ) -> Operation:
     answers: dict[str, Schema] = {
@@ -88,6 +103,12 @@ def _operation(  # noqa: PLR0913  # each is a part of an operation
             "content": {JSON: {"schema": reference(schema)}},
         }
     }
+    if held:
+        answers[str(held[0])] = {
+            "description": held[1],
+            "headers": {"Retry-After": RETRY_AFTER, **(headers or {})},
+            "content": {JSON: {"schema": reference(held[2])}},
+        }
     if _IF_NONE_MATCH in parameters:
         answers["304"] = {"description": "You have it already.", "headers": {"Retry-After": RETRY_AFTER}}
     for each in sorted({*problems, *_ALWAYS}):
@@ -96,9 +117,17 @@ def _operation(  # noqa: PLR0913  # each is a part of an operation
 
 
 def _get(name: str, summary: str, schema: str, parameters: list[Operation], problems: tuple[int, ...]) -> Operation:
-    etag = {"ETag": {"schema": {"type": "string"}}}
-    parameters = [*parameters, _IF_NONE_MATCH]
-    return _operation(name, summary, status=200, schema=schema, parameters=parameters, problems=problems, headers=etag)
+    parameters = [*parameters, _PREFER, _UNTIL, _IF_NONE_MATCH]
+    return _operation(
+        name,
+        summary,
+        status=200,
+        schema=schema,
+        parameters=parameters,
+        problems=problems,
+        headers={"ETag": {"schema": {"type": "string"}}, **_HELD},
+        held=(202, "The wait is over and they have not ended.", schema),
+    )
 
 
 _CALL: Final = {
@@ -115,11 +144,17 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
             "Send prompts, get an id for each",
             status=202,
             schema="AcceptedBody",
-            parameters=[_header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer.")],
+            parameters=[
+                _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer."),
+                _PREFER,
+                _UNTIL,
+            ],
             problems=(400, 409, 413),
+            held=(200, "Accepted, and all have ended during the wait.", "HeldBody"),
             headers={
                 "Location": {"schema": {"type": "string"}},
                 "Idempotent-Replayed": {"schema": {"const": "true"}},
+                **_HELD,
             },
             requestBody={"required": True, "content": {JSON: {"schema": reference("CallBody"), "example": _CALL}}},
         ),
@@ -133,6 +168,37 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     },
     "/tasks/{task_id}": {
         "get": _get("showTask", "Look at one task", "Task", [_in_path("task_id"), _FIELDS_OF_TASK], (400, 404, 410)),
+    },
+    "/tasks/{task_id}/stream": {
+        "get": {
+            "operationId": "followTask",
+            "summary": "Follow a task as server-sent events, a step an answer",
+            "parameters": [
+                _in_path("task_id"),
+                {
+                    "name": "starting_after",
+                    "in": "query",
+                    "schema": {"type": "string", "pattern": r"^[0-9]{1,9}$"},
+                    "description": "Characters of the text that you have, or the id of the last event.",
+                },
+                _header(
+                    "Last-Event-ID",
+                    {"type": "string", "pattern": r"^[0-9]{1,4}\.[0-9]{1,9}\.[a-z]{1,10}$"},
+                    "The id of the last event; an EventSource sends it.",
+                ),
+            ],
+            "responses": {
+                "200": {
+                    "description": "The events since: `status`, `delta`, `reset`, `ended`.",
+                    "content": {"text/event-stream": {}},
+                },
+                "204": {"description": "It has ended, and you know all of it."},
+                **{
+                    str(each): {"$ref": f"#/components/responses/{_PROBLEMS[each][0]}"}
+                    for each in sorted({400, 404, 410, *_ALWAYS})
+                },
+            },
+        },
     },
     "/tasks/{task_id}/cancel": {
         "post": _operation(

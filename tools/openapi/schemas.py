@@ -124,6 +124,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Tasks": closed({"tasks": {"type": "array", "items": reference("Task")}, "next": _NEXT}, ["tasks"]),
     "Batch": closed({**_fields(BATCH_FIELDS, _OF_BATCHES), "next": _NEXT}, ["batch_id", "status"]),
+    "HeldBody": closed(
+        {
+            **dict.fromkeys(("batch_id", "status", "created_at", "deadline_at", "expires_at"), TEXT),
+            "task_ids": {"type": "array", "items": TEXT},
+            "tasks": {"type": "array", "items": reference("Task"), "description": "In full."},
+            "links": {"type": "object", "additionalProperties": TEXT},
+            "next": _NEXT,
+        },
+        ["batch_id", "status", "task_ids", "tasks"],
+    ),
     "Problem": {
         "type": "object",
         "description": "What went wrong (RFC 9457).",
