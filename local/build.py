@@ -1,9 +1,9 @@
 """Build what is deployed, once for each state of the sources: the one way for `make build`, the laptop and the tests.
 
 `sam build` makes the functions and the layer. The SDK's descriptions of services that nobody here calls are taken out,
-and `compileall` adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process build
-there while others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept, so
-that a start with the same sources needs no SAM.
+and `compileall` adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process
+build there while others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept,
+so that a start with the same sources needs no SAM.
 
 `python -m local.build` builds for this machine; `--architecture` for another; `--to FOLDER` puts the result there.
 """
