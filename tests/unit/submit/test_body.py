@@ -63,6 +63,23 @@ def test_json_that_would_break_something_later_is_refused_by_its_place(body: str
     assert (error.status, error.code, error.pointer) == (400, code, pointer)
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ("", "the body must be a JSON object; it is empty"),
+        ('{"a":\n  b}', "the body is not JSON: see line 2, column 3"),
+        ("[" * 100_000, "must not be nested deeper than 64 levels"),
+        (nested(MAX_DEPTH + 1), "must not be nested deeper than 64 levels"),
+        ('{"a": 1, "a": 2}', "must not name a field twice"),
+        ("[1e999]", "must be a finite number, a whole one of at most 19 digits"),
+        (r'["\ud800"]', "must be Unicode text: a surrogate stands without its other half"),
+        (r'{"\ud800": 1}', "must be Unicode text: a surrogate stands without its other half"),
+    ],
+)
+def test_a_refusal_says_the_rule(body: str, detail: str) -> None:
+    assert refusal(body).detail == detail
+
+
 def test_all_that_json_rightly_holds_is_read() -> None:
     body = r'{"a": ["é", "\u00e9", "😀", "\ud83d\ude00", "\u0000", "\u202e"], "b": [-9223372036854775808, 1.5, true]}'
 
@@ -85,13 +102,16 @@ def test_a_body_in_base64_is_read() -> None:
     [
         "not base64!",
         "YQ",
+        "WyJh!Il0=",
         base64.b64encode(b'["\xff"]').decode(),
         base64.b64encode('["a"]'.encode("utf-16")).decode(),
         "é",
     ],
 )
 def test_a_body_that_is_not_utf_8_is_refused(body: str) -> None:
-    assert refusal(body, is_base64=True).code == "not_utf8"
+    error = refusal(body, is_base64=True)
+
+    assert (error.code, error.detail) == ("not_utf8", "the body must be JSON in UTF-8")
 
 
 def test_many_faults_are_named_together_up_to_a_limit() -> None:
@@ -111,4 +131,5 @@ def test_a_refusal_never_quotes_the_body() -> None:
 
 
 def test_a_long_name_is_cut_in_a_pointer() -> None:
+    assert pointer_to("", "x" * 64) == "/" + "x" * 64
     assert pointer_to("", "x" * 500) == "/" + "x" * 64 + "…"

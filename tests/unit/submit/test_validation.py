@@ -12,7 +12,7 @@ from common.errors import CallerError, InvalidItems, RequestTooLarge
 from functions.submit.body import MAX_ERRORS
 from functions.submit.schema import RESERVED_PARAMS
 from functions.submit.service import Call, Prompt
-from functions.submit.validation import Limits, read_call, read_repeatable
+from functions.submit.validation import MOST_CALL_BYTES, Limits, read_call, read_repeatable
 
 LIMITS = Limits(
     models=("small", "large"),
@@ -154,7 +154,24 @@ def test_a_small_request_cannot_become_a_huge_call(document: dict[str, Any]) -> 
         read_call(document, Limits(("m",), 1_000, 262_144, 60, 100))
 
     assert caught.value.code == "request_too_large"
+    assert caught.value.detail == (
+        "is too much: the prompts before it take up the 20000000 bytes that a call has in the queue"
+    )
     assert str(caught.value.pointer).endswith("/99")
+
+
+def test_a_call_may_take_up_all_its_bytes() -> None:
+    each = 250_000
+    text = "x" * (each - len(json.dumps([[user("")], {}], separators=(",", ":"))))
+    count = MOST_CALL_BYTES // each
+
+    call = read_call({"prompts": [text] * count}, Limits(("m",), 1_000, each, 60, 100))
+
+    assert (len(call.prompts), count * each) == (count, MOST_CALL_BYTES)
+
+
+def test_the_metadata_of_a_call_is_kept() -> None:
+    assert read_call({"prompts": ["a"], "metadata": {"run": "7"}}, LIMITS).metadata == {"run": "7"}
 
 
 def test_null_is_the_same_as_nothing() -> None:
@@ -262,6 +279,16 @@ def prompts(*items: object) -> dict[str, Any]:
             "/prompts/0/messages/0/tool_call_id",
             "invalid_value",
         ),
+        (
+            prompts({"messages": [{"role": "tool", "content": "no", "tool_call_id": ""}]}),
+            "/prompts/0/messages/0/tool_call_id",
+            "invalid_value",
+        ),
+        (
+            prompts({"messages": [{"role": "tool", "content": "no", "tool_call_id": 1}]}),
+            "/prompts/0/messages/0/tool_call_id",
+            "invalid_value",
+        ),
         (prompts({"messages": [{"role": "assistant", "content": ""}]}), "/prompts/0/messages/0/content", "blank_text"),
         (prompts({"prompt": "a", "params": {"tools": []}}), "/prompts/0/params/tools", "invalid_value"),
         (prompts({"prompt": "a", "params": {"tools": ["a"]}}), "/prompts/0/params/tools/0", "invalid_value"),
@@ -288,6 +315,46 @@ def test_a_breach_is_refused_by_its_place(document: object, pointer: str | None,
 
     assert (error.pointer, error.code) == (pointer, code)
     assert error.status == (413 if code in {"too_many_prompts", "prompt_too_large"} else 400)
+
+
+@pytest.mark.parametrize(
+    ("document", "detail"),
+    [
+        ([], "the body must be a JSON object with `prompts`"),
+        ({}, "must have either `prompts`, or `template` with `inputs`"),
+        (prompts(), "must not be empty"),
+        (prompts(*"abcdef"), "has 6 items; a call takes at most 5"),
+        ({"prompts": ["a"], "deadline_seconds": 101}, "must be at most the retention, which is 100"),
+        ({"prompts": ["a"], "model": "huge"}, "must be one of small, large"),
+        ({"prompts": ["a"], "system": " "}, "must not be blank"),
+        ({"prompts": ["a"], "params": {"stream": True}}, RESERVED_PARAMS["stream"]),
+        ({"prompts": ["a"], "params": {"seed": "x"}}, "Expected `int | null`, got `str`"),
+        (prompts(1), "must be a string or an object"),
+        (prompts(""), "must not be blank"),
+        (prompts({}), "must have either `prompt` or `messages`"),
+        (
+            prompts({"prompt": "a", "tone": "x"}),
+            "is not a field here; there are prompt, messages, custom_id, model, system, params, expected_tokens",
+        ),
+        (
+            prompts({"messages": [system("a")], "system": "b"}),
+            "must not stand beside `messages` that have a system or developer message",
+        ),
+        (
+            prompts({"messages": [{"role": "boss", "content": "a"}]}),
+            "must be one of system, developer, user, assistant, tool",
+        ),
+        (
+            prompts({"messages": [{"role": "tool", "content": "no"}]}),
+            "must say which of the assistant's tool_calls it answers",
+        ),
+        (prompts({"messages": [user("")]}), "must be text that is not blank, or a list of content parts"),
+        (prompts("x" * 300), "takes 335 bytes in the queue, with its params; a prompt may take 300"),
+        ({"template": "{a}", "inputs": [{"a": " "}]}, "must not make a blank prompt"),
+    ],
+)
+def test_a_refusal_says_the_rule(document: object, detail: str) -> None:
+    assert refusal(document).detail == detail
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_PARAMS))
@@ -364,6 +431,7 @@ def test_a_key_is_printable_ascii_of_a_sane_length(key: str) -> None:
         read_repeatable(key, {})
 
     assert caught.value.code == "invalid_idempotency_key"
+    assert caught.value.detail == "Idempotency-Key must be 1 to 255 printable ASCII characters"
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, "a b~!"])
@@ -376,6 +444,7 @@ def test_the_digest_tells_requests_apart_but_not_their_spelling(key: str) -> Non
     assert one is not None
     assert other is not None
     assert one == same
+    assert one.key == key
     assert one.digest != other.digest
 
 

@@ -91,6 +91,7 @@ def test_a_rate_limit_in_an_answer_that_has_begun_is_not_refunded() -> None:
         ({}, None),
         ({"retry-after": "7"}, 7.0),
         ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "0"}, 0.0),
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
         ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, 30.0),
@@ -112,6 +113,10 @@ def test_the_wait_that_is_asked_for_is_read_in_seconds(headers: dict[str, str], 
 @pytest.mark.parametrize("status", [408, 429, 503])
 def test_a_wait_is_kept_wherever_waiting_helps(status: int) -> None:
     assert judge(status, {"retry-after": "4"}, (), NOW).retry_after == 4
+
+
+def test_a_wait_until_a_date_is_counted_from_now() -> None:
+    assert judge(429, {"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT"}, (), NOW).retry_after == 30
 
 
 def test_only_texts_and_numbers_count_as_codes() -> None:
