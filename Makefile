@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults check key openapi build lock clean
+.PHONY: help setup demo local test faults mutants check key openapi build lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -15,6 +15,7 @@ WORKERS ?= 2#            workers at a time (MaximumConcurrency), at least 2
 WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
 ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
 FAULT_RUNS ?= 1#         how often `make faults` runs each fault
+MUTANTS ?=#              which mutants, such as MUTANTS="functions.worker.verdicts*"; without it all
 PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
 # OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a
 # stand-in answers for the model.
@@ -53,6 +54,13 @@ test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 faults: setup ## Run the whole fault suite and write its table into docs/reliability.md
 	@exec .venv/bin/python -m pytest tests/faults tests/integration/flow -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
 
+# From nothing each time: what is kept of a former run would hide a new test or a changed setting. MUTANTS is quoted, for its
+# stars are mutmut's.
+mutants: setup ## Change the code a little, a thousand times, and list the changes that no test notices
+	@rm -rf mutants
+	@.venv/bin/python -m mutmut run $(if $(MUTANTS),'$(MUTANTS)')
+	@.venv/bin/python -m mutmut results
+
 # Python 3.13 comes first on the PATH: SAM looks there for the runtime's interpreter.
 SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 faults: export FAULT_RUNS := $(FAULT_RUNS)
@@ -88,7 +96,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-sam .venv-ministack .aws-sam .build .local .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache
+		.mypy_cache .pytest_cache .ruff_cache mutants
 	find common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Environments ----------------------------------------------------------------------------------------------------
