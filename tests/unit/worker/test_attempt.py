@@ -1,15 +1,17 @@
 """The way of one delivery, each branch of it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
 from common.errors import ModelBusy, ModelFailed, ModelRefused, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
-from common.transitions import Lease
+from common.transitions import Claim, Lease
 from functions.worker.delivery import Delivery, EndingKind
-from tests.unit.worker.stage import USAGE, Stage, answers, drips, raises
+from tests.unit.worker.stage import STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
 
@@ -106,6 +108,7 @@ def test_a_failed_call_costs_an_attempt_and_waits_longer_each_time(stage: Stage)
     record = recorded(stage)
     assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 1)
     assert record.waiting_on is WaitingOn.PROVIDER
+    assert stage.journal.endings["prompt"].kind is EndingKind.RETRIED
 
     assert stage.work(stage.delivery("prompt", receives=2)) == ["prompt"]
     assert stage.queue.waits == {"prompt": 2}
@@ -129,6 +132,8 @@ def test_the_last_attempt_fails_the_task_and_acknowledges(make_stage: MakeStage)
     record = recorded(stage)
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
     assert record.last_code is FailureCode.STREAM_CUT
+    ending = stage.journal.endings["prompt"]
+    assert (ending.kind, ending.code) == (EndingKind.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
     assert len(stage.model.calls) == 2
 
 
@@ -147,7 +152,9 @@ def test_a_key_that_is_gone_by_the_time_of_the_call_refunds_the_attempt(stage: S
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert recorded(stage).attempts == ()
+    record = recorded(stage)
+    assert (record.attempts, record.waiting_on) == ((), WaitingOn.PROVIDER)
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
 
 
 # ─── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -181,6 +188,8 @@ def test_a_call_is_cut_at_the_deadline_of_its_task(stage: Stage) -> None:
     assert stage.loop.now < 12
     record = recorded(stage)
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEADLINE_EXCEEDED)
+    assert record.last_code is FailureCode.TIMEOUT
+    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
 
 
 def test_attempts_that_died_with_their_workers_are_counted_by_the_next_claim(make_stage: MakeStage) -> None:
@@ -206,6 +215,63 @@ def test_without_the_store_no_call_is_made(stage: Stage) -> None:
     assert stage.model.calls == []
     assert stage.queue.waits == {"prompt": 2}
     assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+
+
+def test_where_neither_a_claim_nor_its_way_back_is_heard_of_the_message_comes_back(stage: Stage) -> None:
+    stage.store.goes_down("claim", "release")
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+
+
+async def hangs(*_: object, **__: object) -> NoReturn:
+    await asyncio.sleep(10_000)
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("script", "method"),
+    [
+        (answers(), "complete"),
+        (raises(ModelRefused(FailureCode.CONTENT_POLICY)), "fail"),
+        (raises(ModelFailed(FailureCode.SERVER_ERROR)), "release"),
+    ],
+)
+def test_a_write_that_hangs_does_not_hold_the_invocation(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, script: Script, method: str
+) -> None:
+    stage.model.scripts["prompt"] = script
+    monkeypatch.setattr(stage.store, method, hangs)
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNRECORDED
+    assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
+
+
+def test_a_claim_and_its_way_back_that_hang_do_not_hold_the_invocation(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.store, "claim", hangs)
+    monkeypatch.setattr(stage.store, "release", hangs)
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+    assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
+
+
+def test_a_pause_that_cannot_be_told_does_not_hold_the_invocation(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=20))
+    monkeypatch.setattr(stage.flows, "pause", hangs)
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.RATE_LIMITED
+    assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
 
 
 def test_an_answer_in_hand_is_written_as_soon_as_the_store_is_back(stage: Stage) -> None:
@@ -287,7 +353,33 @@ def test_a_lease_that_is_gone_at_its_release_leaves_the_decision_to_the_next_cla
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     assert stage.queue.waits == {"prompt": 5}
+    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
     assert recorded(stage).status is TaskStatus.CANCELLED
+
+
+def test_a_refusal_of_a_task_that_another_worker_holds_is_left_to_that_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = stage.store.claim
+    leases: list[Lease] = []
+
+    async def claim_and_tell(lease: Lease) -> Claim:
+        leases.append(lease)
+        return await claim(lease)
+
+    async def taken(_: Callable[[str], None]) -> Answer:
+        await stage.store.release(leases[0], refund=False, code=None, waiting_on=WaitingOn.CAPACITY)
+        await claim(Lease(stage.task("prompt"), "somebody", 60_000, 3))
+        raise ModelRefused(FailureCode.CONTENT_POLICY)
+
+    monkeypatch.setattr(stage.store, "claim", claim_and_tell)
+    stage.model.scripts["prompt"] = taken
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    assert stage.queue.waits == {"prompt": 5}
+    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert recorded(stage).status is TaskStatus.PROCESSING
 
 
 def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Stage) -> None:

@@ -334,6 +334,7 @@ def test_a_claim_whose_reply_was_lost_is_taken_back(stage: Stage, monkeypatch: p
     record = stage.record("prompt")
     assert record is not None
     assert (record.status, record.attempts) == (TaskStatus.QUEUED, ())
+    assert record.waiting_on is WaitingOn.CAPACITY
     assert stage.work(stage.delivery("prompt")) == []
 
 

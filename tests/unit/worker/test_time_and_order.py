@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from common.tasks import FailureCode, TaskStatus
+from common.tasks import FailureCode, TaskStatus, WaitingOn
 from functions.worker.delivery import EndingKind
 from tests.unit.worker.stage import STOP_AT, WORKER_TIMEOUT, Stage, answers, drips
 
@@ -94,6 +94,8 @@ def test_at_the_soft_stop_a_running_call_is_released_with_its_attempt_spent(stag
     assert record is not None
     assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 1)
     assert record.last_code is FailureCode.WORKER_STOPPED
+    assert record.waiting_on is WaitingOn.CAPACITY
+    assert stage.journal.endings["long"].kind is EndingKind.STOPPED
 
 
 def test_what_still_waits_for_a_slot_at_the_soft_stop_comes_back_unclaimed(make_stage: MakeStage) -> None:
