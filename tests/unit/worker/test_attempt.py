@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import ModelBusy, ModelFailed, ModelRefused, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
-from common.transitions import Claim, Lease
+from common.transitions import Claim, EndOutcome, Lease
 from functions.worker.delivery import Delivery, EndingKind
 from tests.unit.worker.stage import STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
@@ -37,6 +37,38 @@ def test_an_answer_is_recorded_with_its_usage_and_the_time_of_its_call(stage: St
     assert (ending.kind, ending.attempt, ending.usage) == (EndingKind.COMPLETED, 1, USAGE)
     assert ending.call_seconds == pytest.approx(3)
     assert ending.task_id == record.ref.task_id
+
+
+def test_the_time_of_a_call_leaves_out_its_writing_and_its_cost_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = stage.store.complete
+
+    async def priced(_: Callable[[str], None]) -> Answer:
+        await asyncio.sleep(3)
+        return Answer("yes", "stop", USAGE, cost_nanos=123)
+
+    async def complete_slowly(lease: Lease, answer: Answer) -> EndOutcome:
+        await asyncio.sleep(2)
+        return await complete(lease, answer)
+
+    stage.pass_time(10)
+    stage.model.scripts["prompt"] = priced
+    monkeypatch.setattr(stage.store, "complete", complete_slowly)
+
+    stage.work(stage.delivery("prompt"))
+
+    ending = stage.journal.endings["prompt"]
+    assert (ending.call_seconds, ending.cost_nanos) == (pytest.approx(3), 123)
+
+
+def test_the_time_of_a_failed_call_is_told(stage: Stage) -> None:
+    stage.pass_time(10)
+    stage.model.scripts["prompt"] = raises(ModelFailed(FailureCode.SERVER_ERROR), seconds=4)
+
+    stage.work(stage.delivery("prompt"))
+
+    assert stage.journal.endings["prompt"].call_seconds == pytest.approx(4)
 
 
 def test_a_duplicate_of_an_ended_task_is_acknowledged_without_a_call(stage: Stage) -> None:

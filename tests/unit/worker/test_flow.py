@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.errors import ModelBusy, StoreUnavailable
+from common.errors import ModelBusy, ModelFailed, StoreUnavailable
 from common.flow import HORIZON_MS, Limit
 from common.tasks import Answer, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, Lease
@@ -341,9 +341,19 @@ def test_a_claim_whose_reply_was_lost_is_taken_back(stage: Stage, monkeypatch: p
 # ─── Concurrency ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_after_refusals_fewer_calls_run_at_once(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("error", "at_once"),
+    [
+        (ModelBusy(FailureCode.RATE_LIMITED, retry_after=1), 5),
+        (ModelFailed(FailureCode.SERVER_ERROR), 5),
+        (ModelFailed(FailureCode.STREAM_CUT), 10),
+    ],
+)
+def test_after_refusals_fewer_calls_run_at_once_and_after_cut_streams_as_many(
+    stage: Stage, error: Exception, at_once: int
+) -> None:
     for prompt in PROMPTS:
-        stage.model.scripts[prompt] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=1))
+        stage.model.scripts[prompt] = raises(error)
     stage.work(*(stage.delivery(prompt) for prompt in PROMPTS))
     stage.pass_time(60)
     stage.model.scripts.clear()
@@ -352,4 +362,4 @@ def test_after_refusals_fewer_calls_run_at_once(stage: Stage) -> None:
     stage.work(*(stage.delivery(prompt) for prompt in PROMPTS))
 
     first = min(stage.model.started_at.values())
-    assert sum(start == first for start in stage.model.started_at.values()) == 5
+    assert sum(start == first for start in stage.model.started_at.values()) == at_once
