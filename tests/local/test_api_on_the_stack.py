@@ -2,15 +2,19 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 
 from local.answers import prompt_digest
+from local.aws import REGION
 from local.settings import ROOT
 from tests.local import readme
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
+from tools.keys import Ring
 
 # One stack serves the module: pytest-xdist keeps a file in one process.
 pytestmark = pytest.mark.timeout(300)
@@ -218,10 +222,34 @@ def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Clie
     assert readme.fields(ended(api, ids)[1]) == readme.fields(shown_task)
 
 
+def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> None:
+    # GIVEN the stack of the secrets beside the application, under other names than the laptop's own
+    endpoint = stack.url.replace("127.0.0.1", "localhost")
+    session = boto3.Session("test", "test", region_name=REGION)
+    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+    names = {"OpenAIApiKeySecret": "other/openai-api-key", "ApiKeysSecret": "other/api-keys"}
+    cloudformation.create_stack(
+        StackName="secrets",
+        TemplateBody=(ROOT / "infra" / "secrets.yaml").read_text(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in names.items()],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="secrets")
+
+    # WHEN a key is issued THEN it is the first
+    secrets = session.client("secretsmanager", endpoint_url=endpoint)
+    assert set(names.values()) <= {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
+    ring = Ring(secrets, names["ApiKeysSecret"], now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    assert not list(ring.lines())
+    ring.issue("acme")
+    assert len(list(ring.lines())) == 1
+
+
 def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     # `make demo` has a test of its own, and so has `make local`; those of `sam local` are run where Docker is
     known = {"make demo", "make local", "make build", ".venv-sam/bin/sam deploy --guided"}
     known |= {".venv/bin/python -m local.bridge"}
+    # the one above deploys it
+    known |= {".venv-sam/bin/sam deploy --template infra/secrets.yaml --stack-name sluice-secrets"}
 
     assert set(readme.commands()[readme.UNMARKED].splitlines()) <= known
     assert set(readme.commands()) == {readme.UNMARKED, "api", "sam local"}
