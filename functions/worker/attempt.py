@@ -19,6 +19,9 @@ from functions.worker.flow import FlowControl
 from functions.worker.progress import ProgressBoard
 from functions.worker.window import Pace, Window
 
+PAUSE_SECONDS: Final = 2.0
+"""For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
+
 NO_ROOM: Final = frozenset({FailureCode.RATE_LIMITED, FailureCode.SERVER_ERROR, FailureCode.TIMEOUT})
 """Failures of a call that fewer calls at a time may cure."""
 
@@ -218,7 +221,7 @@ class Attempts:
         if isinstance(error, ModelBusy):
             self.concurrency.refused(started, _now())
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(held.window.writes_end):
+                async with asyncio.timeout_at(min(held.window.writes_end, _now() + PAUSE_SECONDS)):
                     await self.flow.slow_down(held.message, error.retry_after)
             wait = self.backoff.after_receive(receives, error.retry_after)
             limited = held.ending(EndingKind.RATE_LIMITED, wait, error.code)

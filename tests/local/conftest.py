@@ -92,6 +92,13 @@ def started(state: Path, command: Sequence[str] = UP, **settings: str) -> Iterat
             process.terminate()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let what is started hear SIGINT: a shell has its background jobs ignore it, and children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """Run one stack for all tests that only use it; its model is quick."""
