@@ -10,6 +10,7 @@ import pytest
 from common.errors import ModelBusy, ModelFailed, ModelRefused, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
+from functions.worker.attempt import PAUSE_SECONDS
 from functions.worker.delivery import Delivery, EndingKind
 from tests.unit.worker.stage import STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
@@ -295,16 +296,15 @@ def test_a_claim_and_its_way_back_that_hang_do_not_hold_the_invocation(
     assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
 
 
-def test_a_pause_that_cannot_be_told_does_not_hold_the_invocation(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_that_cannot_be_told_leaves_time_for_the_release(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=20))
     monkeypatch.setattr(stage.flows, "pause", hangs)
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     assert stage.journal.endings["prompt"].kind is EndingKind.RATE_LIMITED
-    assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
+    assert PAUSE_SECONDS <= stage.loop.now < STOP_AT
+    assert recorded(stage).status is TaskStatus.QUEUED
 
 
 def test_an_answer_in_hand_is_written_as_soon_as_the_store_is_back(stage: Stage) -> None:
