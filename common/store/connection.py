@@ -42,21 +42,8 @@ def connect(settings: RedisSettings, *, credential_provider: CredentialProvider 
     """
     username = None if credential_provider else settings.username
     retry = Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE_SECONDS, cap=BACKOFF_CAP_SECONDS), RETRIES)
-    if settings.cluster:
-        return RedisCluster(
-            host=settings.host,
-            port=settings.port,
-            ssl=settings.tls,
-            username=username,
-            credential_provider=credential_provider,
-            retry=retry,
-            socket_timeout=SOCKET_TIMEOUT_SECONDS,
-            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
-            health_check_interval=HEALTH_CHECK_SECONDS,
-            max_connections=MAX_CONNECTIONS,
-            protocol=RESP_VERSION,
-        )
-    return Redis(
+    kind = RedisCluster if settings.cluster else Redis
+    return kind(
         host=settings.host,
         port=settings.port,
         ssl=settings.tls,
