@@ -1,22 +1,31 @@
 """Cut a stream of bytes into the requests that it carries: of Redis, and of HTTP/1.1."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 type Framer = type["RedisRequests | HttpRequests"]
 
 
-class RedisRequests:
-    """Yield Redis commands, each an array of bulk strings."""
+class _Requests(ABC):
+    """Keep what has come of the next request."""
 
     def __init__(self) -> None:
         self._left = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take bytes as they come, and yield each command that is whole by now."""
+        """Take bytes as they come, and yield each request that is whole by now."""
         self._left += data
         while (end := self._end()) is not None:
             yield self._left[:end]
             self._left = self._left[end:]
+
+    @abstractmethod
+    def _end(self) -> int | None:
+        """Say where the first request ends, None as long as it has not."""
+
+
+class RedisRequests(_Requests):
+    """Yield Redis commands, each an array of bulk strings."""
 
     def _end(self) -> int | None:
         place = self._left.find(b"\r\n")
@@ -32,18 +41,8 @@ class RedisRequests:
         return place if place <= len(self._left) else None
 
 
-class HttpRequests:
+class HttpRequests(_Requests):
     """Yield HTTP requests whose bodies have a Content-Length, as those of every client here have."""
-
-    def __init__(self) -> None:
-        self._left = b""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take bytes as they come, and yield each request that is whole by now."""
-        self._left += data
-        while (end := self._end()) is not None:
-            yield self._left[:end]
-            self._left = self._left[end:]
 
     def _end(self) -> int | None:
         head_end = self._left.find(b"\r\n\r\n")
