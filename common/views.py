@@ -116,19 +116,13 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
     `progress` is the mean over its tasks, of which an ended one counts 100 however it ended.
     """
     # A record that Redis has lost is rebuilt from its message, which after the deadline nobody will do any more.
-    over = [record.status.is_terminal if record else now_ms > batch.deadline_ms for record in records]
+    is_late = now_ms > batch.deadline_ms
+    over = [record.status.is_terminal if record else is_late for record in records]
     percents = [100 if ended else record.progress if record else 0 for record, ended in zip(records, over, strict=True)]
-    statuses = [record.status.value if record else status_in(batch, now_ms) for record in records]
-    if all(over):
-        status = ENDED
-    elif all(each == TaskStatus.QUEUED for each in statuses):
-        status = TaskStatus.QUEUED.value
-    else:
-        status = TaskStatus.PROCESSING.value
-    counts = Counter(statuses)
+    counts = Counter(record.status.value if record else status_in(batch, now_ms) for record in records)
     return {
         "batch_id": batch.batch_id,
-        "status": status,
+        "status": status_of_all(records, lost_are_over=is_late),
         "progress": sum(percents) // batch.size,
         "size": batch.size,
         "counts": {name: counts[name] for name in (*TaskStatus, NOT_FOUND, EXPIRED)},
@@ -139,6 +133,16 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         **({"usage": asdict(batch.usage)} if batch.usage else {}),
         **({"cost": show_cost(batch.cost_nanos)} if batch.cost_nanos is not None else {}),
     }
+
+
+def status_of_all(records: Sequence[TaskRecord | None], *, lost_are_over: bool) -> str:
+    """Return the status of tasks together; those without a record are queued unless nobody waits for them any more."""
+    statuses = {record.status for record in records if record}
+    if None in records and not lost_are_over:
+        statuses.add(TaskStatus.QUEUED)
+    if all(status.is_terminal for status in statuses):
+        return ENDED
+    return TaskStatus.QUEUED.value if statuses == {TaskStatus.QUEUED} else TaskStatus.PROCESSING.value
 
 
 def status_in(batch: BatchRecord, now_ms: int) -> str:

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from common.absence import absent_batch, absent_task
+from common.absence import absent_task
 from common.errors import Conflict
-from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskRef, TaskStatus, is_batch_id
+from common.lookup import BatchReader, find_batch
+from common.tasks import FailureCode, TaskRecord, TaskRef, TaskStatus
 from common.transitions import EndOutcome
 from common.views import Body, show_batch, show_task
 
 
-class TaskCanceller(Protocol):
+class TaskCanceller(BatchReader, Protocol):
     """Cancel and read records. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
@@ -18,9 +19,6 @@ class TaskCanceller(Protocol):
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the order asked, None for an unknown one; without text they are small."""
-
-    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
-        """Read a batch, None for an unknown one."""
 
 
 class AlreadyEnded(Conflict):
@@ -67,9 +65,7 @@ class Cancellation:
             NotFound, Gone: the tenant has no such batch, or has it no longer.
 
         """
-        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
-        if batch is None:
-            raise absent_batch(batch_id, self._now_ms())
+        batch = await find_batch(self._store, tenant, batch_id, now_ms=self._now_ms())
         refs = batch.refs()
         await self._store.cancel(refs)
         return show_batch(batch, await self._store.read(refs, with_text=False), self._now_ms())

@@ -1,24 +1,18 @@
 """Look tasks and batches up, and cut the answer to what Lambda can carry."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import batched
 from typing import Final, Protocol
 
-from common.absence import absent_batch, absent_task, status_of_absent
-from common.tasks import BatchRecord, TaskRecord, TaskRef, TaskStatus, is_batch_id
+from common.absence import absent_task, status_of_absent
+from common.lookup import BatchReader, find_batch
+from common.portions import portion_of
+from common.tasks import TaskRecord, TaskRef, TaskStatus
 from common.views import TEXT_FIELDS, Body, chosen, show_absent, show_batch, show_task, status_in
 from functions.status.query import Page, query_of
 
 type Fields = frozenset[str] | None
 """The fields to show; None for all."""
-
-MOST_BYTES: Final = 5_500_000
-"""Of the 6 MB (6,291,556 bytes) that Lambda answers with, headers and the rest of the body included."""
-
-CHUNK: Final = 100
-"""Tasks read at once, results and all: a thousand long results together would not fit our memory."""
 
 RUNNING_RETRY_AFTER_SECONDS: Final = 1
 """A worker writes progress once a second, so asking more often shows nothing new."""
@@ -27,14 +21,11 @@ QUEUED_RETRY_AFTER_SECONDS: Final = 2
 """Nothing asked about has started."""
 
 
-class TaskReader(Protocol):
+class TaskReader(BatchReader, Protocol):
     """Read records. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the order asked, None for an unknown one; without text they are small."""
-
-    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
-        """Read a batch, None for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +54,23 @@ class Lookup:
         [record] = await self._read(tenant, [task_id], fields)
         if record is None:
             raise absent_task(task_id, self._now_ms())
-        return View(chosen(show_task(record), fields), _retry_after([record]))
+        return View(chosen(show_task(record), fields), _retry_after([record.status]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
         """Show tasks, or those fields of them, in the order asked; `next` asks for those that did not fit."""
-        shown: list[Body] = []
-        records: list[TaskRecord | None] = []
-        room, now_ms = MOST_BYTES, self._now_ms()
-        for chunk in batched(task_ids, CHUNK, strict=False):
-            for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True):
-                body = (
-                    chosen(show_task(record), fields)
-                    if record
-                    else show_absent(task_id, status_of_absent(task_id, now_ms))
-                )
-                room -= _size_of(body)
-                if room < 0 and shown:
-                    left = ",".join(task_ids[len(shown) :])
-                    body = {"tasks": shown, "next": f"?task_ids={left}{query_of(fields)}"}
-                    return View(body, _retry_after(records))
-                shown.append(body)
-                records.append(record)
-        return View({"tasks": shown}, _retry_after(records))
+        now_ms = self._now_ms()
+
+        async def show(chunk: Sequence[str]) -> list[Body]:
+            return [
+                chosen(show_task(record), fields) if record else show_absent(task_id, status_of_absent(task_id, now_ms))
+                for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True)
+            ]
+
+        shown = await portion_of(task_ids, show)
+        body: Body = {"tasks": shown}
+        if left := task_ids[len(shown) :]:
+            body["next"] = f"?task_ids={','.join(left)}{query_of(fields)}"
+        return View(body, _retry_after([task["status"] for task in shown]))
 
     async def batch(self, tenant: str, batch_id: str, page: Page) -> View:
         """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
@@ -93,9 +79,7 @@ class Lookup:
             NotFound, Gone: the tenant has no such batch, or has it no longer.
 
         """
-        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
-        if batch is None:
-            raise absent_batch(batch_id, self._now_ms())
+        batch = await find_batch(self._store, tenant, batch_id, now_ms=self._now_ms())
         refs = batch.refs()
         records = await self._store.read(refs, with_text=False)
         now_ms = self._now_ms()
@@ -113,12 +97,16 @@ class Lookup:
             ]
             if len(wanted) > page.limit:
                 body["next"] = page.following(wanted[page.limit])
-        return View(chosen(body, page.fields), _retry_after(records))
+        return View(chosen(body, page.fields), _retry_after([record.status for record in records if record]))
 
     async def refs_of(self, tenant: str, batch_id: str) -> list[TaskRef]:
-        """Address the tasks of a batch; none where the tenant has no such batch."""
-        batch = await self._store.read_batch(tenant, batch_id) if is_batch_id(batch_id) else None
-        return batch.refs() if batch else []
+        """Address the tasks of a batch.
+
+        Raises:
+            NotFound, Gone: the tenant has no such batch, or has it no longer.
+
+        """
+        return (await find_batch(self._store, tenant, batch_id, now_ms=self._now_ms())).refs()
 
     async def _read(self, tenant: str, task_ids: Sequence[str], fields: Fields) -> list[TaskRecord | None]:
         refs = {task_id: TaskRef.parse(tenant, task_id) for task_id in task_ids}
@@ -133,13 +121,7 @@ def _status(record: TaskRecord | None) -> TaskStatus | None:
     return record.status if record else None
 
 
-def _size_of(body: Body) -> int:
-    # Twice, as Lambda does: the body is a string inside the JSON of its answer, so that a quote becomes \" there.
-    return len(json.dumps(json.dumps(body)))
-
-
-def _retry_after(records: Sequence[TaskRecord | None]) -> int | None:
-    statuses = {record.status for record in records if record}
+def _retry_after(statuses: Sequence[str]) -> int | None:
     if TaskStatus.PROCESSING in statuses:
         return RUNNING_RETRY_AFTER_SECONDS
     return QUEUED_RETRY_AFTER_SECONDS if TaskStatus.QUEUED in statuses else None

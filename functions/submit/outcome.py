@@ -1,22 +1,15 @@
 """Show what has become of an accepted call whose answer was held until its tasks had ended."""
 
-import json
 from collections.abc import Sequence
-from itertools import batched
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from common.absence import NOT_FOUND
-from common.tasks import TaskRecord, TaskRef, TaskStatus
-from common.views import ENDED, Body, show_absent, show_task
+from common.portions import portion_of
+from common.tasks import TaskRecord, TaskRef
+from common.views import Body, show_absent, show_task, status_of_all
 from functions.submit.schema import AcceptedBody
-
-MOST_BYTES: Final = 5_000_000
-"""Of the 6 MB that Lambda answers with; the ids of a thousand tasks and their link take some of them."""
-
-CHUNK: Final = 100
-"""Tasks read at once, results and all."""
 
 
 class TaskReader(Protocol):
@@ -33,24 +26,16 @@ async def in_full(store: TaskReader, accepted: AcceptedBody, refs: Sequence[Task
         StoreUnavailable: the call was accepted all the same.
 
     """
-    status = _status_of(await store.read(refs, with_text=False))
-    body: dict[str, Any] = msgspec.to_builtins(accepted) | {"status": status}
-    shown: list[Body] = []
-    room = MOST_BYTES
-    for chunk in batched(refs, CHUNK, strict=False):
-        for ref, record in zip(chunk, await store.read(chunk), strict=True):
-            task = show_task(record) if record else show_absent(ref.task_id, NOT_FOUND)
-            # Twice, as Lambda does: the body is a string inside the JSON of its answer.
-            room -= len(json.dumps(json.dumps(task)))
-            if room < 0 and shown:
-                left = ",".join(accepted.task_ids[len(shown) :])
-                return body | {"tasks": shown, "next": f"?task_ids={left}"}
-            shown.append(task)
-    return body | {"tasks": shown}
+    # As for who waits: what has no record is not waited for.
+    status = status_of_all(await store.read(refs, with_text=False), lost_are_over=True)
+    body: dict[str, Any] = msgspec.to_builtins(accepted) | {"status": status, "tasks": []}
 
+    async def show(chunk: Sequence[TaskRef]) -> list[Body]:
+        found = zip(chunk, await store.read(chunk), strict=True)
+        return [show_task(record) if record else show_absent(ref.task_id, NOT_FOUND) for ref, record in found]
 
-def _status_of(records: Sequence[TaskRecord | None]) -> str:
-    statuses = {record.status for record in records if record}
-    if statuses == {TaskStatus.QUEUED}:
-        return TaskStatus.QUEUED.value
-    return ENDED if all(status.is_terminal for status in statuses) else TaskStatus.PROCESSING.value
+    shown = await portion_of(refs, show, beside=body)
+    body["tasks"] = shown
+    if left := accepted.task_ids[len(shown) :]:
+        body["next"] = f"?task_ids={','.join(left)}"
+    return body

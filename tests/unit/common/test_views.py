@@ -18,7 +18,7 @@ from common.tasks import (
     WaitingOn,
     new_batch_id,
 )
-from common.views import BATCH_FIELDS, SENTENCES, TASK_FIELDS, show_batch, show_task, time_of
+from common.views import BATCH_FIELDS, ENDED, SENTENCES, TASK_FIELDS, show_batch, show_task, status_of_all, time_of
 
 BATCH = new_batch_id(1, bytes(16))
 DEADLINE_MS = 2_000
@@ -195,3 +195,25 @@ def test_every_field_that_is_shown_can_be_asked_for() -> None:
 
     assert show_task(failed).keys() | show_task(cut).keys() <= TASK_FIELDS
     assert show_batch(batch, [QUEUED], 0).keys() <= BATCH_FIELDS
+
+
+RUNNING = replace(QUEUED, status=TaskStatus.PROCESSING)
+
+
+@pytest.mark.parametrize(
+    ("records", "before", "after"),
+    [
+        ([QUEUED, QUEUED], "queued", "queued"),
+        ([QUEUED, COMPLETED], "processing", "processing"),
+        ([RUNNING, COMPLETED], "processing", "processing"),
+        ([COMPLETED, COMPLETED], ENDED, ENDED),
+        ([QUEUED, None], "queued", "queued"),
+        ([COMPLETED, None], "processing", ENDED),
+        ([None, None], "queued", ENDED),
+    ],
+)
+def test_a_lost_record_is_queued_until_nobody_can_rebuild_it(
+    records: list[TaskRecord | None], before: str, after: str
+) -> None:
+    assert status_of_all(records, lost_are_over=False) == before
+    assert status_of_all(records, lost_are_over=True) == after

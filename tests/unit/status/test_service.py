@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from common.errors import Gone, NotFound
+from common.portions import CHUNK, MOST_BYTES
 from common.tasks import (
     Answer,
     FailureCode,
@@ -20,8 +21,6 @@ from common.tasks import (
 from common.transitions import Lease
 from functions.status.query import Page
 from functions.status.service import (
-    CHUNK,
-    MOST_BYTES,
     QUEUED_RETRY_AFTER_SECONDS,
     RUNNING_RETRY_AFTER_SECONDS,
     Lookup,
