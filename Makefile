@@ -30,7 +30,7 @@ help: ## List the targets and the settings
 	@printf '  %-32s %s\n' 'OPENAI_API_KEY, OPENAI_BASE_URL' 'the real model for demo and local, instead of the stand-in' \
 		'MODELS' 'comma list of the models that may be asked for'
 
-setup: .venv/.made .venv-sam/.made .venv-ministack/.made ## Make the three Python environments
+setup: .venv/.made .venv/.client .venv-sam/.made .venv-ministack/.made ## Make the three Python environments
 	@:
 
 demo: setup ## Start the stack, send four prompts, watch them, stop
@@ -68,7 +68,7 @@ faults: export FAULT_RUNS := $(FAULT_RUNS)
 # Nested stacks stand in infra/; `sam validate` sees only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
 
-check: .venv/.made .venv-sam/.made ## Lint, types, import rules and templates
+check: .venv/.made .venv/.client .venv-sam/.made ## Lint, types, import rules and templates
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -122,6 +122,14 @@ endef
 	@.venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements/uv.txt \
 		>.venv/install.log 2>&1 || { tail -n 20 .venv/install.log >&2; exit 1; }
 	$(call fill,.venv,requirements/dev.txt)
+
+# The client and its command, from this folder and as it stands: a change of its code needs no setup. Its dependencies
+# and what builds it are in dev.txt, so that nothing is fetched.
+OURS = --quiet --no-deps --no-build-isolation --no-index --editable client
+.venv/.client: client/pyproject.toml .venv/.made
+	@.venv/bin/uv pip install --offline --python .venv/bin/python $(OURS) 2>/dev/null || \
+		.venv/bin/python -m pip install --disable-pip-version-check $(OURS)
+	@touch $@
 
 .venv-sam/.made: requirements/sam.txt | .venv/.made
 	@echo 'Setting up .venv-sam: the SAM CLI …'

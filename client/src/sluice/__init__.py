@@ -1,0 +1,1 @@
+"""The client of Sluice, an asynchronous LLM task API."""
