@@ -46,6 +46,30 @@ def flag(env: Environment, name: str, *, default: bool) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class IamSettings:
+    """Name the ElastiCache cache that takes a signed token for a password.
+
+    The name is that of the replication group or of the serverless cache, in lower case as ElastiCache keeps it.
+    """
+
+    cache_name: str
+    is_serverless: bool
+    region: str
+
+    @classmethod
+    def from_env(cls, env: Environment) -> "IamSettings | None":
+        """Read REDIS_IAM, REDIS_CACHE_NAME, REDIS_SERVERLESS and Lambda's own AWS_REGION; None where IAM is off."""
+        is_on = flag(env, "REDIS_IAM", default=False)
+        cache_name = optional_text(env, "REDIS_CACHE_NAME")
+        is_serverless = flag(env, "REDIS_SERVERLESS", default=False)
+        if not is_on:
+            return None
+        if cache_name is None or cache_name != cache_name.lower():
+            raise SettingError("REDIS_CACHE_NAME", "must be the cache's name in lower case, as REDIS_IAM is true")
+        return cls(cache_name, is_serverless, text(env, "AWS_REGION"))
+
+
+@dataclass(frozen=True, slots=True)
 class RedisSettings:
     """Say where Redis is and how to speak to it."""
 
@@ -54,14 +78,22 @@ class RedisSettings:
     tls: bool
     cluster: bool
     username: str | None
+    iam: IamSettings | None = None
 
     @classmethod
     def from_env(cls, env: Environment) -> "RedisSettings":
-        """Read REDIS_HOST, REDIS_PORT, REDIS_TLS, REDIS_CLUSTER and REDIS_USERNAME."""
-        return cls(
+        """Read REDIS_HOST, REDIS_PORT, REDIS_TLS, REDIS_CLUSTER, REDIS_USERNAME and what IamSettings reads."""
+        settings = cls(
             host=text(env, "REDIS_HOST"),
             port=number(env, "REDIS_PORT", least=1, most=MAX_PORT, default=6379),
             tls=flag(env, "REDIS_TLS", default=True),
             cluster=flag(env, "REDIS_CLUSTER", default=True),
             username=optional_text(env, "REDIS_USERNAME"),
+            iam=IamSettings.from_env(env),
         )
+        if settings.iam is not None and not settings.tls:
+            # ElastiCache takes tokens over TLS alone, and without it anybody on the way could use one.
+            raise SettingError("REDIS_TLS", "must be true, as REDIS_IAM is")
+        if settings.iam is not None and settings.username is None:
+            raise SettingError("REDIS_USERNAME", "must be set, as REDIS_IAM is true")
+        return settings

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -12,6 +13,9 @@ from redis.credentials import CredentialProvider
 
 from common.errors import StoreUnavailable
 from common.settings import RedisSettings
+
+if TYPE_CHECKING:
+    from common.store.iam import Renewal
 
 type Client = Redis | RedisCluster
 
@@ -34,16 +38,25 @@ MAX_CONNECTIONS: Final = 1_000
 RESP_VERSION: Final = 2
 """Nothing here needs RESP3, and without it a connection is open one round trip sooner."""
 
+_RENEWALS: Final[WeakKeyDictionary[Client, "Renewal"]] = WeakKeyDictionary()
+"""Those clients that sign in by IAM, each with what keeps its connections young."""
+
 
 def connect(settings: RedisSettings, *, credential_provider: CredentialProvider | None = None) -> Client:
     """Return a client for a single server or a cluster; nothing is sent before its first use.
 
-    A credential provider stands instead of the user name of the settings.
+    A credential provider stands instead of the user name of the settings; with IAM on, there is one by itself.
     """
+    renewal = None
+    if settings.iam is not None:
+        from common.store import iam  # noqa: PLC0415  # it brings botocore
+
+        credential_provider = credential_provider or iam.credentials_of(settings)
+        renewal = iam.Renewal()
     username = None if credential_provider else settings.username
     retry = Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE_SECONDS, cap=BACKOFF_CAP_SECONDS), RETRIES)
     kind = RedisCluster if settings.cluster else Redis
-    return kind(
+    client: Client = kind(
         host=settings.host,
         port=settings.port,
         ssl=settings.tls,
@@ -56,6 +69,15 @@ def connect(settings: RedisSettings, *, credential_provider: CredentialProvider 
         max_connections=MAX_CONNECTIONS,
         protocol=RESP_VERSION,
     )
+    if renewal is not None:
+        _RENEWALS[client] = renewal
+    return client
+
+
+async def renew(client: Client) -> None:
+    """Replace the client's connections before they get as old as ElastiCache allows; without IAM they may."""
+    if (renewal := _RENEWALS.get(client)) is not None:
+        await renewal.apply(client)
 
 
 REDIS_ERRORS: Final[tuple[type[Exception], ...]] = (

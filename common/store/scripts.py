@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from common.store.connection import Client
+from common.store.connection import Client, renew
 
 type Argument = str | bytes | int
 
@@ -45,6 +45,7 @@ class Scripts:
 
     async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  what a script answers is its own affair
         """Run one script and return what it answers."""
+        await renew(client)
         try:
             return await client.execute_command(*self._by_sha(call))
         except NoScriptError:
@@ -72,6 +73,7 @@ class Scripts:
 async def _pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
     if not commands:
         return []
+    await renew(client)
     async with client.pipeline(transaction=False) as pipe:
         for command in commands:
             # A cluster's pipeline refuses the method `evalsha` but routes the command by its keys.
