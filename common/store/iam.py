@@ -95,7 +95,8 @@ class Renewal:
             return
         self._due = now + CONNECTION_SECONDS
         if isinstance(client, RedisCluster):
-            for node in client.get_nodes():
+            # The node that it asked first for the others has a connection of its own, for the next time it asks.
+            for node in [*client.get_nodes(), *client.nodes_manager.startup_nodes.values()]:
                 node.update_active_connections_for_reconnect()
                 await node.disconnect_free_connections()
         else:
