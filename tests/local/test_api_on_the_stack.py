@@ -13,36 +13,12 @@ from local.answers import prompt_digest
 from local.aws import REGION
 from local.settings import ROOT
 from tests.local import readme
+from tests.local.calls import ANSWER_SECONDS, ENDED, ended, look_up, submit
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
 from tools.keys import Ring
 
 # One stack serves the module: pytest-xdist keeps a file in one process.
 pytestmark = pytest.mark.timeout(300)
-
-ENDED = ("completed", "failed", "cancelled")
-ANSWER_SECONDS = 120
-
-
-def submit(api: httpx.Client, *prompts: str) -> list[str]:
-    answer = api.post("/tasks", json={"prompts": prompts})
-    assert answer.status_code == 202, answer.text
-    task_ids: list[str] = answer.json()["task_ids"]
-    return task_ids
-
-
-def look_up(api: httpx.Client, task_ids: list[str]) -> list[dict[str, object]]:
-    answer = api.get("/tasks", params={"task_ids": ",".join(task_ids)})
-    assert answer.status_code == 200, answer.text
-    tasks: list[dict[str, object]] = answer.json()["tasks"]
-    return tasks
-
-
-def ended(api: httpx.Client, task_ids: list[str]) -> list[dict[str, object]]:
-    return eventually(
-        lambda: look_up(api, task_ids),
-        until=lambda tasks: all(task["status"] in ENDED for task in tasks),
-        seconds=ANSWER_SECONDS,
-    )
 
 
 def test_four_prompts_in_one_call_get_four_answers_in_their_order(api: httpx.Client) -> None:
