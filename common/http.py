@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from common.errors import CallerError, InvalidItems, SluiceError, Unavailable
+from common.metrics import Metric
+from common.telemetry import Telemetry
 from common.tenants import is_tenant
 
 JSON: Final = "application/json"
@@ -53,8 +54,8 @@ class Problem:
         return answer(self.status, json.dumps(body), retry_after=self.retry_after, content_type=PROBLEM_JSON)
 
 
-def resolver(logger: Logger) -> APIGatewayRestResolver:
-    """Make a resolver without routes that answers every error with a problem."""
+def resolver(telemetry: Telemetry) -> APIGatewayRestResolver:
+    """Make a resolver without routes that answers every error with a problem, and counts it by its code."""
     # Powertools' debug mode prints events, and events carry prompts: not even POWERTOOLS_DEV turns it on.
     app = APIGatewayRestResolver(debug=False)
 
@@ -62,16 +63,22 @@ def resolver(logger: Logger) -> APIGatewayRestResolver:
         return Problem(404, "not_found", "There is no such path, or not with this method.")
 
     def unavailable(error: Unavailable) -> Problem:
-        logger.warning("Something we need does not answer", extra={"code": error.code, "cause": str(error)})
+        telemetry.logger.warning("Something we need does not answer", extra={"code": error.code, "cause": str(error)})
         text = "A part of Sluice does not answer. The same request may succeed later."
         return Problem(503, error.code, text, retry_after=error.retry_after)
 
     def unexpected(error: Exception) -> Problem:
-        logger.error("Unexpected error", exc_info=error)
+        telemetry.logger.error("Unexpected error", exc_info=error)
         return Problem(500, "internal_error", "The fault is ours; `request_id` finds it in our log.")
 
     def as_response(shown: Callable[[Any], Problem]) -> Callable[[Any], Response[str]]:
-        return lambda error: shown(error).response(app.lambda_context.aws_request_id)
+        def respond(error: Any) -> Response[str]:  # noqa: ANN401  # each `shown` takes a class of its own
+            problem = shown(error)
+            is_theirs = problem.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            telemetry.count(Metric.CLIENT_ERRORS if is_theirs else Metric.SERVER_ERRORS, code=problem.code)
+            return problem.response(app.lambda_context.aws_request_id)
+
+        return respond
 
     # Powertools looks a handler up by the error's own class first, then by its bases.
     app.exception_handler(NotFoundError)(as_response(no_route))

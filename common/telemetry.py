@@ -8,14 +8,15 @@ import logging
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
+from common.metrics import Metric
 from common.settings import Environment, flag, text
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Telemetry:
     logger: Logger
     metrics: Metrics
     tracer: "Tracer | None"
+    split: dict[tuple[str, str], EphemeralMetrics] = field(default_factory=dict)
+    """What this invocation has counted by one thing more than the service, by that thing's name and value."""
 
     @classmethod
     def from_env(cls, env: Environment) -> "Telemetry":
@@ -78,17 +81,37 @@ class Telemetry:
             with warnings.catch_warnings():
                 # Powertools warns of every invocation that counted nothing, and one that only reads counts nothing.
                 warnings.filterwarnings("ignore", message="No application metrics to publish")
-                return wrapped(event, context)
+                try:
+                    return wrapped(event, context)
+                finally:
+                    self._flush()
 
         return quietly
 
-    def count(self, name: str, times: float = 1) -> None:
-        """Add to a metric that counts."""
-        self.metrics.add_metric(name=name, unit=MetricUnit.Count, value=times)
+    def count(self, metric: Metric, times: float = 1, *, code: str | None = None, model: str | None = None) -> None:
+        """Add to a metric that counts, split by code or by model or not at all."""
+        self._metrics_by(code=code, model=model).add_metric(metric.value, MetricUnit.Count, times)
 
-    def duration(self, name: str, seconds: float) -> None:
+    def duration(self, metric: Metric, seconds: float, *, model: str | None = None) -> None:
         """Add one measured time to a metric."""
-        self.metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=seconds)
+        self._metrics_by(model=model).add_metric(metric.value, MetricUnit.Seconds, seconds)
+
+    def _metrics_by(self, **dimensions: str | None) -> Metrics | EphemeralMetrics:
+        for name, value in dimensions.items():
+            if value is None:
+                continue
+            if (name, value) not in self.split:
+                metrics = EphemeralMetrics(service=self.metrics.service, namespace=self.metrics.namespace)
+                # Written once, summed twice: for the service alone, and for the service and this.
+                metrics.add_dimensions(service=str(self.metrics.service), **{name: value})
+                self.split[name, value] = metrics
+            return self.split[name, value]
+        return self.metrics
+
+    def _flush(self) -> None:
+        for metrics in self.split.values():
+            metrics.flush_metrics()
+        self.split.clear()
 
     def annotate(self, key: str, value: str) -> None:
         """Make the running invocation's trace findable by this key; do nothing where there is no trace."""

@@ -17,7 +17,7 @@ from functions.cancel.service import Cancellation
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(RedisSettings.from_env(os.environ))
 cancellation = Cancellation(TaskStore(redis), now_ms=lambda: time.time_ns() // 1_000_000)
-app = resolver(telemetry.logger)
+app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from common.metrics import Metric
 from common.settings import RedisSettings
 from common.store.connection import connect
 from common.store.task_store import TaskStore
@@ -34,4 +35,4 @@ def note(letter: Letter) -> None:
     """Log a letter by its ids alone, and count it as `DeadLetters<Kind>`: DeadLettersUnreadable is one to alarm on."""
     facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
     TELEMETRY.logger.warning("dead letter", extra=facts)
-    TELEMETRY.count(f"DeadLetters{letter.kind.title()}")
+    TELEMETRY.count(Metric(f"DeadLetters{letter.kind.title()}"))

@@ -28,7 +28,7 @@ store = TaskStore(redis)
 lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
 waiting = Waiting(store, Wakes(redis))
 stream = Stream(store, Wakes(redis), now_ms=lambda: time.time_ns() // 1_000_000)
-app = resolver(telemetry.logger)
+app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
 

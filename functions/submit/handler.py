@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from common.errors import StoreUnavailable
 from common.http import answer, resolver, tenant_of
+from common.metrics import Metric
 from common.store import TaskStore, Wakes, connect
 from common.telemetry import Telemetry
 from common.views import ENDED
@@ -35,7 +36,7 @@ submission = Submission(
     SqsTaskQueue(sqs, settings.queue_url),
     warn=telemetry.logger.warning,
 )
-app = resolver(telemetry.logger)
+app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
 
@@ -51,7 +52,7 @@ async def submit() -> Response[str]:
     repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
     accepted = await submission.accept(tenant, call, repeatable)
     if not accepted.replayed:
-        telemetry.count("TasksSubmitted", len(call.prompts))
+        telemetry.count(Metric.SUBMITTED, len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)
     headers = {"Location": body.links["batch"], **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
     if wish.seconds:

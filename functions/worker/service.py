@@ -40,8 +40,8 @@ class PutBacks(Protocol):
 class Journal(Protocol):
     """Note what happened, without a word of prompt or answer."""
 
-    def ended(self, delivery: Delivery, ending: Ending) -> None:
-        """Note how a delivery ended."""
+    def ended(self, delivery: Delivery, ending: Ending, message: TaskMessage | None) -> None:
+        """Note how a delivery ended; `message` is None where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Worker:
             ending = Ending(EndingKind.UNAVAILABLE, wait)
         except Exception as error:  # noqa: BLE001  # noted with its place; the delivery comes back
             ending = Ending(EndingKind.CRASHED, wait, error=error)
-        self._journal.ended(job.delivery, ending)
+        self._journal.ended(job.delivery, ending, job.message)
         return ending
 
     async def _in_turn(self, delivery: Delivery, message: TaskMessage, shift: Shift) -> Ending:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from common.errors import (
@@ -22,7 +22,7 @@ from common.errors import (
     Unavailable,
 )
 from common.http import PROBLEM_JSON, NoTenant, resolver, tenant_of
-from common.telemetry import WordlessFormatter
+from common.telemetry import Telemetry, WordlessFormatter
 
 REQUEST_ID = "1f9d6c1e"
 
@@ -38,8 +38,10 @@ class Site:
     def __init__(self) -> None:
         self.log = io.StringIO()
         # Powertools keeps a logger for each service's name, and the stream with it.
-        logger = Logger(service=uuid4().hex, stream=self.log, logger_formatter=WordlessFormatter())
-        self.app = resolver(logger)
+        service = uuid4().hex
+        logger = Logger(service=service, stream=self.log, logger_formatter=WordlessFormatter())
+        self.telemetry = Telemetry(logger, Metrics(service=service, namespace="Sluice"), None)
+        self.app = resolver(self.telemetry)
         self.error: Exception = CallerError("")
 
         @self.app.get("/thing")
@@ -72,10 +74,15 @@ def site() -> Site:
         (ExceptionGroup("x", [ValueError()]), 500, "internal_error"),
     ],
 )
-async def test_an_error_is_a_problem_with_its_code(site: Site, error: Exception, status: int, code: str) -> None:
+async def test_an_error_is_a_problem_with_its_code_and_is_counted_by_it(
+    site: Site, error: Exception, status: int, code: str
+) -> None:
     site.error = error
 
     answer, problem = await site.ask()
+
+    counted = "ClientErrors" if status < 500 else "ServerErrors"
+    assert site.telemetry.split["code", code].metric_set[counted]["Value"] == [1]
 
     assert answer["statusCode"] == problem["status"] == status
     assert answer["multiValueHeaders"]["Content-Type"] == [PROBLEM_JSON]

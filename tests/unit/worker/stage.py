@@ -223,7 +223,8 @@ class FakeJournal:
     endings: dict[str, Ending] = field(default_factory=dict)
     faults: list[Exception] = field(default_factory=list)
 
-    def ended(self, delivery: Delivery, ending: Ending) -> None:
+    def ended(self, delivery: Delivery, ending: Ending, message: TaskMessage | None) -> None:
+        del message
         self.endings[delivery.message_id] = ending
 
     def fault(self, error: Exception) -> None:

@@ -2,37 +2,56 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from common.tasks import FailureCode, Usage
+from common.messages import TaskMessage
+from common.metrics import Metric
+from common.tasks import FailureCode, Task, TaskRef, Usage
 from common.telemetry import Telemetry
 from functions.worker.delivery import Delivery, Ending, EndingKind
 from functions.worker.journal import WorkerJournal
+from functions.worker.measures import WorkerMeasures, metric_of
 
 SECRET = "Attack at dawn"
 ENV = {"POWERTOOLS_SERVICE_NAME": "worker", "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
+)
 DELIVERY = Delivery("message-1", "receipt", 2, SECRET)
 
 
 type Noted = Callable[[Callable[[WorkerJournal], None]], tuple[dict[str, Any], dict[str, Any]]]
 
+TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 1_000_000, 9_000_000, 3_600_000, "gpt-test")
+MESSAGE = TaskMessage(TASK, [{"role": "user", "content": SECRET}])
+
 
 @pytest.fixture
 def noted(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Noted:
-    """Return what writes to a journal and gives back its last log line and its metrics."""
+    """Return what writes to a journal and gives back its last log line and all its metrics."""
 
     def run(write: Callable[[WorkerJournal], None]) -> tuple[dict[str, Any], dict[str, Any]]:
         # A service of its own for each test: Powertools keeps one logger a service, and its stream with it.
         telemetry = Telemetry.from_env({**ENV, "POWERTOOLS_SERVICE_NAME": request.node.name})
         telemetry.metrics.clear_metrics()
-        write(WorkerJournal(telemetry))
-        metrics = dict(telemetry.metrics.serialize_metric_set())
-        telemetry.metrics.clear_metrics()
+
+        @telemetry.observe
+        def handler(event: object, context: object) -> None:
+            del event, context
+            write(WorkerJournal(telemetry))
+
+        handler({}, CONTEXT)
         printed = capsys.readouterr().out
-        assert SECRET not in printed + json.dumps(metrics)
-        return json.loads(printed.splitlines()[-1]), metrics
+        assert SECRET not in printed
+        lines = [json.loads(line) for line in printed.splitlines()]
+        metrics: dict[str, Any] = {}
+        for line in lines:
+            if "_aws" in line and "ColdStart" not in line:
+                metrics |= line
+        return [line for line in lines if "_aws" not in line][-1], metrics
 
     return run
 
@@ -47,7 +66,7 @@ def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
         cost_nanos=1_500_000,
     )
 
-    log, metrics = noted(lambda journal: journal.ended(DELIVERY, ending))
+    log, metrics = noted(lambda journal: journal.ended(DELIVERY, ending, MESSAGE))
 
     assert {key: log[key] for key in ("level", "ending", "task_id", "message_id", "receives", "attempt")} == {
         "level": "INFO",
@@ -62,10 +81,11 @@ def test_an_answer_is_logged_with_its_ids_and_measured(noted: Noted) -> None:
     assert metrics["CallSeconds"] == [2.5]
     assert (metrics["PromptTokens"], metrics["CompletionTokens"], metrics["CachedTokens"]) == ([10], [20], [4])
     assert metrics["Cost"] == [0.0015]
+    assert metrics["model"] == "gpt-test"
 
 
 def test_a_delivery_without_a_call_counts_no_call(noted: Noted) -> None:
-    _, metrics = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.RATE_LIMITED, 3.0, "task-1")))
+    _, metrics = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.RATE_LIMITED, 3.0, "task-1"), None))
 
     assert metrics["TasksRateLimited"] == [1]
     assert "Calls" not in metrics
@@ -74,11 +94,12 @@ def test_a_delivery_without_a_call_counts_no_call(noted: Noted) -> None:
 @pytest.mark.parametrize("code", [FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED])
 def test_what_only_an_operator_can_cure_has_a_metric_of_its_own(noted: Noted, code: FailureCode) -> None:
     log, metrics = noted(
-        lambda journal: journal.ended(DELIVERY, Ending(EndingKind.FAILED, task_id="task-1", code=code))
+        lambda journal: journal.ended(DELIVERY, Ending(EndingKind.FAILED, task_id="task-1", code=code), MESSAGE)
     )
 
     assert log["code"] == code
     assert metrics["ServiceRefused"] == [1]
+    assert metrics["code"] == code
 
 
 def test_a_fault_of_ours_is_logged_by_type_and_place_without_its_text(noted: Noted) -> None:
@@ -86,7 +107,7 @@ def test_a_fault_of_ours_is_logged_by_type_and_place_without_its_text(noted: Not
         _fail()
     error = caught.value
 
-    log, _ = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.CRASHED, 1.0, error=error)))
+    log, _ = noted(lambda journal: journal.ended(DELIVERY, Ending(EndingKind.CRASHED, 1.0, error=error), None))
 
     assert (log["level"], log["error"]) == ("ERROR", "ValueError")
     assert "test_journal.py" in log["place"]
@@ -104,6 +125,23 @@ def test_a_fault_that_cost_no_delivery_is_counted(noted: Noted) -> None:
 
     assert log["error"] == "KeyError"
     assert metrics["Faults"] == [1]
+
+
+@pytest.mark.parametrize("kind", EndingKind)
+def test_every_ending_has_its_metric(kind: EndingKind) -> None:
+    assert metric_of(kind) in Metric
+
+
+@pytest.mark.parametrize(("now", "waited"), [(1_010.0, 7.5), (1_001.0, 0.0)])
+def test_a_completed_task_has_waited_from_its_acceptance_to_its_last_call(
+    request: pytest.FixtureRequest, now: float, waited: float
+) -> None:
+    telemetry = Telemetry.from_env({**ENV, "POWERTOOLS_SERVICE_NAME": request.node.name})
+
+    # WHEN a task that was accepted at second 1,000 ends after a call of 2.5 s, once by a clock that is behind
+    WorkerMeasures(telemetry, lambda: now).ended(Ending(EndingKind.COMPLETED, call_seconds=2.5), MESSAGE)
+
+    assert telemetry.split["model", "gpt-test"].metric_set["WaitSeconds"]["Value"] == [waited]
 
 
 def _fail() -> None:
