@@ -1,0 +1,286 @@
+"""Calls of the API, each written once, for blocking and asyncio callers alike."""
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import batched
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urljoin, urlsplit
+from uuid import uuid4
+
+from sluice.answers import Batch, Submission, Task
+from sluice.effects import Answer, Flow, Item, Operation, Request, Sleep, TransportError
+from sluice.errors import ProblemError, ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
+from sluice.retries import IN_USE, TRANSIENT, OnRetry, Retry, pause
+
+type Prompt = str | Mapping[str, Any]
+"""A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
+type TaskIds = str | Iterable[str] | Submission
+"""A task's id, several, or all those of a submission."""
+
+WINDOW: Final = 200
+"""Ids in one question: API Gateway ends a URL at about 10,000 characters, some 240 ids."""
+PAGE: Final = 1_000
+"""Tasks on a page of a batch, the most there is."""
+_REDIRECT: Final = 300
+_REFUSED: Final = 400
+_SERVER_ERROR: Final = 500
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Tasks as they were seen; `held` tells that the service has waited for news as it was asked to."""
+
+    tasks: tuple[Task, ...]
+    held: bool
+    retry_after: float | None
+
+
+def ids_in(tasks: TaskIds) -> list[str]:
+    """List the ids."""
+    match tasks:
+        case str():
+            return [tasks]
+        case Submission():
+            return list(tasks.task_ids)
+        case _:
+            return list(tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What a client knows: for how many seconds it asks again, and whom it tells when it does."""
+
+    clock: Callable[[], float]
+    patience: float = 60.0
+    on_retry: OnRetry | None = None
+    chance: random.Random = field(default_factory=random.Random, repr=False)
+
+    # ---- Calls ---------------------------------------------------------------------------------------------------
+
+    def submit(  # noqa: PLR0913 - the fields of the call
+        self,
+        prompts: Iterable[Prompt] | None = None,
+        *,
+        template: str | None = None,
+        inputs: Iterable[Mapping[str, Any]] | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        deadline_seconds: int | None = None,
+        retention_seconds: int | None = None,
+        idempotency_key: str | None = None,
+        wait_seconds: float = 0,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> Operation[Submission]:
+        """Send up to 1,000 prompts in one call, or a template with inputs, and return their ids.
+
+        `extra_body` adds fields that this version does not know, such as `{"webhook": …}`. Without an
+        `idempotency_key` one is made; either way a call that has to be repeated is accepted once.
+        With `wait_seconds`, at most 25, the answer is held until all have ended, and `tasks` has them in full.
+        More prompts than a call takes are for `map`.
+
+        Raises:
+            InvalidRequestError: something in it breaks a rule; nothing was accepted.
+            KeyReusedError: another body had this key.
+
+        """
+        said = {
+            "prompts": None if prompts is None else list(prompts),
+            "template": template,
+            "inputs": None if inputs is None else list(inputs),
+            "model": model,
+            "system": system,
+            "params": params,
+            "metadata": metadata,
+            "deadline_seconds": deadline_seconds,
+            "retention_seconds": retention_seconds,
+            **(extra_body or {}),
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        return self._post("/tasks", body, idempotency_key, wait_seconds)
+
+    def get(self, task_id: str, *, wait_seconds: float = 0) -> Operation[Task]:
+        """Look at a task; with `wait_seconds`, at most 25, when it has ended or the time is over.
+
+        Raises:
+            NotFoundError, ExpiredError: you have no such task, or have it no longer.
+
+        """
+        answer = yield from self.call(_get(f"/tasks/{segment(task_id)}", hold=wait_seconds))
+        return Task.of(read_json(answer))
+
+    def get_many(self, tasks: TaskIds) -> Operation[list[Task]]:
+        """Look at any number of tasks, in the order asked; an unknown one is `not_found` in its place."""
+        found: list[Task] = []
+        for ids in batched(ids_in(tasks), WINDOW, strict=False):
+            found.extend((yield from self.look(ids)).tasks)
+        return found
+
+    def get_batch(self, batch_id: str, *, wait_seconds: float = 0) -> Operation[Batch]:
+        """Look at a whole call: counts, sums, and its first tasks without their results.
+
+        Raises:
+            NotFoundError, ExpiredError: you have no such batch, or have it no longer.
+
+        """
+        answer = yield from self.call(_get(f"/batches/{segment(batch_id)}", hold=wait_seconds))
+        return Batch.of(read_json(answer))
+
+    def batch_tasks(self, batch_id: str, *, status: str | None = None) -> Flow[Task]:
+        """Iterate over a batch's tasks without their results, all or those of a status, page by page."""
+        path = f"/batches/{segment(batch_id)}"
+        query = (("limit", str(PAGE)), *((("status", status),) if status else ()))
+        while query:
+            body = read_json((yield from self.call(_get(path, query))))
+            for task in Batch.of(body).tasks:
+                yield Item(task)
+            query = _next_of(body, path)
+
+    def cancel(self, task_id: str) -> Operation[Task]:
+        """Take a task back: one that waits is never asked, one that runs is aborted within seconds.
+
+        Raises:
+            AlreadyEndedError: it has completed or failed.
+
+        """
+        return Task.of(read_json((yield from self.call(Request("POST", f"/tasks/{segment(task_id)}/cancel")))))
+
+    def cancel_batch(self, batch_id: str) -> Operation[Batch]:
+        """Take back what has not ended of a whole call; the counts say what that was."""
+        return Batch.of(read_json((yield from self.call(Request("POST", f"/batches/{segment(batch_id)}/cancel")))))
+
+    def retry(self, batch_id: str, *, idempotency_key: str | None = None) -> Operation[Submission]:
+        """Ask again what failed of a batch, as new tasks of a new one.
+
+        Raises:
+            NothingToRetryError: nothing of it has failed.
+
+        """
+        return self._post(f"/batches/{segment(batch_id)}/retry", None, idempotency_key)
+
+    # ---- Below the calls -----------------------------------------------------------------------------------------
+
+    def look(self, task_ids: Sequence[str], *, hold: float = 0, fields: Iterable[str] | None = None) -> Operation[Look]:
+        """Look at no more than WINDOW tasks; with `hold`, as soon as any of them has ended or the time is over."""
+        query: tuple[tuple[str, str], ...] = (("task_ids", ",".join(task_ids)),)
+        query += (("fields", ",".join(fields)),) if fields else ()
+        query += (("until", "any"),) if hold else ()
+        tasks: list[Task] = []
+        answer = yield from self.call(_get("/tasks", query, hold))
+        first = answer
+        while True:
+            body = read_json(answer)
+            tasks.extend(Task.of(each) for each in body.get("tasks") or ())
+            query = _next_of(body, "/tasks")
+            if not query:
+                break
+            answer = yield from self.call(_get("/tasks", query))
+        return Look(tuple(tasks), "preference-applied" in first.headers, _retry_after(first))
+
+    def call(self, request: Request) -> Operation[Answer]:
+        """Ask, and ask again while that may help and patience lasts.
+
+        Raises:
+            ProblemError: it was refused.
+            ServiceUnreachableError: no answer came.
+            UnreadableAnswerError: what came is not Sluice's.
+
+        """
+        end = self.clock() + self.patience
+        attempt = 0
+        while True:
+            attempt += 1
+            error: SluiceError
+            retry_after = None
+            try:
+                answer: Answer = yield request
+            except TransportError as failure:
+                error = ServiceUnreachableError(str(failure))
+            else:
+                if answer.status < _REDIRECT:
+                    return answer
+                error, retry_after = _refusal(answer), _retry_after(answer)
+                if not _is_transient(answer.status, error):
+                    raise error
+            seconds = pause(attempt, retry_after, self.chance)
+            if self.clock() + seconds > end:
+                raise error
+            if self.on_retry:
+                self.on_retry(Retry(error, seconds, attempt))
+            yield Sleep(seconds)
+
+    def _post(
+        self, path: str, body: Mapping[str, Any] | None, key: str | None, wait_seconds: float = 0
+    ) -> Operation[Submission]:
+        key = key or uuid4().hex
+        headers = {"Idempotency-Key": key, **_preference(wait_seconds)}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        answer = yield from self.call(Request("POST", path, headers=headers, body=content, hold=wait_seconds))
+        replayed = answer.headers.get("idempotent-replayed") == "true"
+        return Submission.of(read_json(answer), idempotency_key=key, replayed=replayed)
+
+
+def read_json(answer: Answer) -> dict[str, Any]:
+    """Read an answer's body.
+
+    Raises:
+        UnreadableAnswerError: it is no JSON object.
+
+    """
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise UnreadableAnswerError(f"The answer ({answer.status}) is not Sluice's: is the address right?")
+    return body
+
+
+def segment(task_or_batch_id: str) -> str:
+    """Write an id as a part of a path."""
+    if not task_or_batch_id.strip("."):
+        raise ValueError(f"{task_or_batch_id!r} is no id")
+    return quote(task_or_batch_id, safe="")
+
+
+def _get(path: str, query: tuple[tuple[str, str], ...] = (), hold: float = 0) -> Request:
+    return Request("GET", path, query, _preference(hold), hold=hold)
+
+
+def _preference(wait_seconds: float) -> dict[str, str]:
+    return {"Prefer": f"wait={max(1, round(wait_seconds))}"} if wait_seconds else {}
+
+
+def _refusal(answer: Answer) -> SluiceError:
+    if answer.status < _REFUSED:
+        return UnreadableAnswerError(f"The service redirects ({answer.status}): is the address right?")
+    try:
+        body = read_json(answer)
+    except UnreadableAnswerError as error:
+        if answer.status < _SERVER_ERROR and answer.status not in TRANSIENT:
+            return error
+        body = {}
+    return problem_of(answer.status, body, retry_after=_retry_after(answer))
+
+
+def _is_transient(status: int, error: SluiceError) -> bool:
+    return status in TRANSIENT or (isinstance(error, ProblemError) and error.code == IN_USE)
+
+
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("retry-after", "")
+    return float(text) if _SECONDS.fullmatch(text) else None
+
+
+def _next_of(body: Mapping[str, Any], path: str) -> tuple[tuple[str, str], ...]:
+    """Return the query of the page after, empty if there is none; links are relative to the URL of the call."""
+    link = body.get("next")
+    return tuple(parse_qsl(urlsplit(urljoin(path, str(link))).query)) if link else ()

@@ -1,0 +1,204 @@
+"""Do the effects: with blocking calls, or with asyncio. The only module that knows the HTTP client."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import islice
+from typing import Any, Final, assert_never
+from urllib.parse import urlsplit
+
+import httpx2
+
+from sluice.effects import Answer, Effect, Flow, Item, Operation, Request, Sleep, Take, TransportError
+from sluice.errors import NotConfiguredError
+
+CONNECT_SECONDS: Final = 10.0
+READ_SECONDS: Final = 30.0
+"""For an answer that is not held: API Gateway ends after 29 what the service has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service is, and the key to it, which no text about this shows."""
+
+    url: str
+    api_key: str = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> "Address":
+        """Take what is given, or else SLUICE_URL and SLUICE_API_KEY.
+
+        Raises:
+            NotConfiguredError: one of them is missing, or can't be right.
+
+        """
+        url, api_key = url or environ.get("SLUICE_URL", ""), api_key or environ.get("SLUICE_API_KEY", "")
+        if not url:
+            raise NotConfiguredError("Where is the service? Give its url, or set SLUICE_URL")
+        if not _is_usable(url):
+            raise NotConfiguredError(
+                "The service's url must be like https://abc.execute-api.eu-central-1.amazonaws.com/prod"
+            )
+        if not api_key:
+            raise NotConfiguredError("The service wants a key: give api_key, or set SLUICE_API_KEY")
+        if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+            raise NotConfiguredError("The key has a character that no key has: a space, a line break, or no ASCII")
+        return cls(url.rstrip("/"), api_key)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Give what each request carries."""
+        return {"Authorization": f"Bearer {self.api_key}", "User-Agent": f"sluice-python/{version('sluice')}"}
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        """Write a request as the HTTP client takes it."""
+        timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, read=READ_SECONDS + request.hold)
+        return {
+            "method": request.method,
+            "url": self.url + request.path,
+            "params": request.query or None,
+            "headers": {**request.headers, **self.headers},
+            "content": request.body,
+            "timeout": timeout,
+        }
+
+
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and not (parts.query or parts.fragment or parts.username)
+
+
+def _answer(response: httpx2.Response) -> Answer:
+    return Answer(
+        response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
+    )
+
+
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    """Make the HTTP client's errors ours; their own text may be empty."""
+    try:
+        yield
+    except httpx2.InvalidURL as error:
+        raise NotConfiguredError("The service's url is none") from error
+    except httpx2.HTTPError as error:
+        why = "took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
+        raise TransportError(f"{url} does not answer: {why}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    value: Any
+
+
+class Blocking:
+    """Do effects one after the other, waiting for each."""
+
+    def __init__(self, address: Address, http: httpx2.Client, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.address = address
+        self.http = http
+        self._sleep = sleep
+
+    def run[T](self, operation: Operation[T]) -> T:
+        """Do an operation and return its value."""
+        value: T = self._advance(operation).value
+        return value
+
+    def iterate[T](self, flow: Flow[T]) -> Iterator[T]:
+        """Do a flow and yield its items."""
+        with closing(flow):
+            while isinstance(item := self._advance(flow), Item):
+                yield item.value
+
+    def _advance(self, conversation: Generator[Any, Any, Any]) -> Item[Any] | _End:
+        """Do what is asked for, up to the next item or the end."""
+        say, what = conversation.send, None
+        while True:
+            try:
+                effect = say(what)
+            except StopIteration as end:
+                return _End(end.value)
+            if isinstance(effect, Item):
+                return effect
+            try:
+                say, what = conversation.send, self._do(effect)
+            except TransportError as error:
+                say, what = conversation.throw, error
+
+    def _do(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
+        match effect:
+            case Request():
+                with _mapped(self.address.url):
+                    return _answer(self.http.request(**self.address.ask(effect)))
+            case Sleep():
+                return self._sleep(effect.seconds)
+            case Take(source, count):
+                if isinstance(source, AsyncIterator):
+                    raise TypeError("An async iterable is for AsyncSluice")
+                return list(islice(source, count))
+            case _:
+                assert_never(effect)
+
+
+class Asyncio:
+    """Do effects one after the other, letting others run meanwhile."""
+
+    def __init__(
+        self, address: Address, http: httpx2.AsyncClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self.address = address
+        self.http = http
+        self._sleep = sleep
+
+    async def run[T](self, operation: Operation[T]) -> T:
+        """Do an operation and return its value."""
+        value: T = (await self._advance(operation)).value
+        return value
+
+    async def iterate[T](self, flow: Flow[T]) -> AsyncIterator[T]:
+        """Do a flow and yield its items."""
+        with closing(flow):
+            while isinstance(item := await self._advance(flow), Item):
+                yield item.value
+
+    async def _advance(self, conversation: Generator[Any, Any, Any]) -> Item[Any] | _End:
+        say, what = conversation.send, None
+        while True:
+            try:
+                effect = say(what)
+            except StopIteration as end:
+                return _End(end.value)
+            if isinstance(effect, Item):
+                return effect
+            try:
+                say, what = conversation.send, await self._do(effect)
+            except TransportError as error:
+                say, what = conversation.throw, error
+
+    async def _do(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
+        match effect:
+            case Request():
+                with _mapped(self.address.url):
+                    return _answer(await self.http.request(**self.address.ask(effect)))
+            case Sleep():
+                return await self._sleep(effect.seconds)
+            case Take(source, count):
+                if isinstance(source, Iterator):
+                    return list(islice(source, count))
+                taken: list[Any] = []
+                while len(taken) < count:
+                    try:
+                        taken.append(await anext(source))
+                    except StopAsyncIteration:
+                        break
+                return taken
+            case _:
+                assert_never(effect)

@@ -1,0 +1,92 @@
+"""A task as it comes: what `stream` yields, and how it is read from server-sent events."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sluice.answers import Json, Task, TaskStatus
+from sluice.errors import UnreadableAnswerError
+
+DEFAULT_RETRY_SECONDS: Final = 0.1
+_RETRY: Final = re.compile(r"^retry: *([0-9]{1,6})$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """The task stands elsewhere than before. `id` is what `stream(after=…)` takes to go on from here."""
+
+    id: str
+    status: TaskStatus
+    progress: int = 0
+    waiting_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text that comes after the text you have."""
+
+    id: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The text so far was another attempt's: drop it."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The whole task; nothing comes after it."""
+
+    id: str
+    task: Task
+
+
+type Event = StatusChanged | Delta | Reset | Ended
+
+
+def read_events(body: bytes) -> tuple[list[Event], float]:
+    """Read one step, and after how many seconds to ask for the next; an event of a kind yet unknown is passed over.
+
+    Raises:
+        UnreadableAnswerError: it is no such stream.
+
+    """
+    try:
+        text = body.decode()
+        events = [event for block in re.split(r"\r?\n\r?\n", text) if (event := _event(block)) is not None]
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswerError("The stream is not Sluice's") from error
+    retry = _RETRY.search(text)
+    return events, int(retry[1]) / 1000 if retry else DEFAULT_RETRY_SECONDS
+
+
+def _event(block: str) -> Event | None:
+    fields: dict[str, str] = {}
+    for line in block.splitlines():
+        name, _, value = line.partition(":")
+        fields[name] = value.removeprefix(" ")
+    at, data = fields.get("id", ""), _data(fields.get("data", "{}"))
+    match fields.get("event"):
+        case "status":
+            return StatusChanged(
+                at, TaskStatus(str(data.get("status"))), int(data.get("progress") or 0), data.get("waiting_on")
+            )
+        case "delta":
+            return Delta(at, str(data.get("text", "")))
+        case "reset":
+            return Reset(at)
+        case "ended":
+            return Ended(at, Task.of(data))
+        case _:
+            return None
+
+
+def _data(text: str) -> Json:
+    data: Any = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("not an object")  # noqa: TRY004 - one error for whatever is no stream of ours
+    return data

@@ -1,0 +1,155 @@
+"""What takes many calls: waiting, following, and sending more than one call takes."""
+
+import math
+from collections.abc import AsyncIterable, Iterable, Mapping
+from itertools import count
+from typing import Any, Final
+from uuid import uuid4
+
+from sluice.answers import Task
+from sluice.core import Core, Prompt, TaskIds, ids_in, segment
+from sluice.effects import Flow, Item, Operation, Request, Sleep, Take
+from sluice.errors import WaitTimeoutError
+from sluice.events import Ended, Event, read_events
+from sluice.mapping import Chunk, OnAccepted, OnSubmit, Outcome, Plan, Run
+from sluice.watching import HOLD_SECONDS, OnLook, Watch
+
+CHUNK_SIZE: Final = 100
+"""Prompts in one call of `map`: few enough that the first answers come soon, many enough to cost few calls."""
+IN_FLIGHT: Final = 1_000
+"""Prompts of `map` under way at a time."""
+_NO_CONTENT: Final = 204
+
+
+class Flows(Core):
+    """The calls, and what is made of them."""
+
+    __slots__ = ()
+
+    def wait(self, tasks: TaskIds, *, timeout: float | None = None) -> Operation[list[Task]]:
+        """Wait until all have ended, and return them in the order asked.
+
+        Raises:
+            WaitTimeoutError: `timeout` seconds are over.
+
+        """
+        asked = ids_in(tasks)
+        watch, end = Watch(self, asked), self._end(timeout)
+        found: dict[str, Task] = {}
+        while watch.pending:
+            found.update((task.task_id, task) for task in (yield from self._ended(watch, timeout, end)))
+        return [found[task_id] for task_id in asked]
+
+    def as_completed(self, tasks: TaskIds, *, timeout: float | None = None) -> Flow[Task]:
+        """Yield each task when it has ended, in the order of their ends.
+
+        Raises:
+            WaitTimeoutError: `timeout` seconds are over; what has ended was yielded.
+
+        """
+        watch, end = Watch(self, ids_in(tasks)), self._end(timeout)
+        while watch.pending:
+            for task in (yield from self._ended(watch, timeout, end)):
+                yield Item(task)
+
+    def _end(self, timeout: float | None) -> float:
+        return math.inf if timeout is None else self.clock() + timeout
+
+    def _ended(self, watch: Watch, timeout: float | None, end: float) -> Operation[list[Task]]:
+        left = end - self.clock()
+        if timeout is not None and left <= 0:
+            raise WaitTimeoutError(timeout, tuple(watch.pending))
+        return watch.look(min(HOLD_SECONDS, left))
+
+    def stream(self, task_id: str, *, after: str | None = None) -> Flow[Event]:
+        """Follow a task as its text comes, to its end; an interruption is made good.
+
+        `after` is the `id` of the last event you had, to go on from there, even from another process.
+
+        Raises:
+            NotFoundError, ExpiredError: you have no such task, or have it no longer.
+
+        """
+        path = f"/tasks/{segment(task_id)}/stream"
+        while True:
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+            answer = yield from self.call(Request("GET", path, headers=headers, hold=HOLD_SECONDS))
+            if answer.status == _NO_CONTENT:
+                return
+            events, retry_seconds = read_events(answer.body)
+            for event in events:
+                yield Item(event)
+                after = event.id
+                if isinstance(event, Ended):
+                    return
+            yield Sleep(retry_seconds)
+
+    def map(  # noqa: PLR0913 - the fields of the call, and how to run it
+        self,
+        prompts: Iterable[Prompt] | AsyncIterable[Prompt],
+        *,
+        chunk_size: int = CHUNK_SIZE,
+        in_flight: int = IN_FLIGHT,
+        ordered: bool = True,
+        idempotency_key: str | None = None,
+        on_submit: OnSubmit | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        deadline_seconds: int | None = None,
+        retention_seconds: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> Flow[Outcome]:
+        """Send any number of prompts and yield each outcome, in their order or with `ordered=False` as they come.
+
+        Prompts are taken as they are needed, `chunk_size` to a call. No more than `in_flight` are under way, that is
+        sent and not yet yielded, so an endless iterable will do. `on_submit` is told of each accepted call; its ids
+        outlive this process. With the same `idempotency_key`, prompts and `chunk_size`, a run that died is gone over
+        again without asking anything twice.
+        """
+        if not 1 <= chunk_size <= in_flight:
+            raise ValueError("chunk_size must be at least 1, and in_flight at least as much")
+        source = aiter(prompts) if isinstance(prompts, AsyncIterable) else iter(prompts)
+        key, firsts = idempotency_key or uuid4().hex, count(0, chunk_size)
+
+        def next_chunk() -> Operation[Chunk | None]:
+            taken = yield Take(source, chunk_size)
+            first = next(firsts)
+            return Chunk(first, taken, f"{key}-{first}") if taken else None
+
+        options: dict[str, Any] = {
+            "model": model,
+            "system": system,
+            "params": params,
+            "metadata": metadata,
+            "deadline_seconds": deadline_seconds,
+            "retention_seconds": retention_seconds,
+            "extra_body": extra_body,
+        }
+        accepted = (lambda _, submission: on_submit(submission)) if on_submit else None
+        return Run(self, Plan(next_chunk, options, in_flight, ordered, accepted)).outcomes()
+
+    def run(  # noqa: PLR0913 - each by name
+        self,
+        chunks: Iterable[Chunk],
+        options: Mapping[str, Any],
+        *,
+        in_flight: int = IN_FLIGHT,
+        ordered: bool = True,
+        on_accepted: OnAccepted | None = None,
+        on_look: OnLook | None = None,
+        hold: float = HOLD_SECONDS,
+    ) -> Flow[Outcome]:
+        """Send chunks that you cut and named yourself, or only wait for those that have a `batch_id`.
+
+        `options` are `submit`'s. This is what the command line stands on: a chunk is taken just before it is sent, so
+        that its `key` can be written down first, and `on_accepted` tells its ids.
+        """
+        source = iter(chunks)
+
+        def next_chunk() -> Operation[Chunk | None]:
+            taken: list[Chunk] = yield Take(source, 1)
+            return taken[0] if taken else None
+
+        return Run(self, Plan(next_chunk, options, in_flight, ordered, on_accepted, on_look, hold)).outcomes()
