@@ -1,14 +1,16 @@
 """Ask an OpenAI-compatible model; every way in which that can fail becomes a ModelError."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, AsyncAPIResponse, AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, AsyncStream, DefaultAioHttpClient, OpenAIError
 
 from common.errors import ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
@@ -80,13 +82,7 @@ class ChatModel:
         """
         parts = AnswerParts()
         with model_errors(), self._heard(message.task.model):
-            async with self._client.chat.completions.with_streaming_response.create(
-                model=message.task.model,
-                messages=cast("Any", message.messages),  # passed on as the caller wrote them
-                stream=True,
-                stream_options={"include_usage": True},
-                extra_body={name: value for name, value in message.params.items() if name not in _OURS},
-            ) as response:
+            async with self._response(_body_of(message)) as response:
                 self._on_headers(message.task.model, response.headers)
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 async with aclosing(_bytes_of(response)) as chunks:
@@ -102,6 +98,19 @@ class ChatModel:
         answer = parts.finish()
         return replace(answer, cost_nanos=self._prices.cost_nanos(message.task.model, answer.usage))
 
+    @asynccontextmanager
+    async def _response(self, body: bytes) -> AsyncIterator[httpx2.Response]:
+        # The SDK's own way for endpoints that it has no method for. Its method for this one looks at every part of the
+        # messages, which are passed on as the caller wrote them, and takes longer for that than for the rest of a call.
+        sent = self._client.post(
+            "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
+        )
+        response = cast("httpx2.Response", await sent)  # as `cast_to` says; the signature knows of no raw stream
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
     @contextmanager
     def _heard(self, model: str) -> Iterator[None]:
         try:
@@ -115,8 +124,19 @@ class ChatModel:
         await self._client.close()
 
 
-async def _bytes_of(response: AsyncAPIResponse[Any]) -> AsyncGenerator[bytes]:
-    async for chunk in response.iter_bytes():
+def _body_of(message: TaskMessage) -> bytes:
+    """Write the request's body; raise UnicodeEncodeError for what no HTTP body can carry."""
+    body = {name: value for name, value in message.params.items() if name not in _OURS} | {
+        "model": message.task.model,
+        "messages": message.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def _bytes_of(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    async for chunk in response.aiter_bytes():
         yield chunk
 
 
@@ -148,13 +168,29 @@ class SecretKey:
     def __init__(self, name: str) -> None:
         self._name = name
         self._provider: SecretsProvider | None = None
+        self._fetching = asyncio.Lock()
+        self._key = ""
+        self._fresh_until = float("-inf")
+        self._failed_at = float("-inf")
 
     async def __call__(self) -> str:
         """Return the key, at most KEY_SECONDS old; raise Unavailable where it cannot be read."""
+        asked_at = _wall_seconds()
+        if asked_at >= self._fresh_until:
+            async with self._fetching:  # one for all calls that need it now, be it that it brings the key or fails
+                if asked_at <= self._failed_at:
+                    raise Unavailable
+                if asked_at >= self._fresh_until:
+                    await self._renew(asked_at)
+        return self._key
+
+    async def _renew(self, asked_at: float) -> None:
         try:
-            return await asyncio.to_thread(self._fetch)
+            self._key = await asyncio.to_thread(self._fetch)
         except Exception as error:  # noqa: BLE001  # botocore and Powertools raise many kinds
+            self._failed_at = _wall_seconds()
             raise Unavailable(type(error).__name__) from None
+        self._fresh_until = asked_at + KEY_SECONDS
 
     def _fetch(self) -> str:
         if self._provider is None:
@@ -166,4 +202,9 @@ class SecretKey:
             self._provider = SecretsProvider(
                 boto_config=Config(connect_timeout=SECRETS_SECONDS, read_timeout=SECRETS_SECONDS)
             )
-        return str(self._provider.get(self._name, max_age=KEY_SECONDS)).strip()
+        return str(self._provider.get(self._name, force_fetch=True)).strip()
+
+
+def _wall_seconds() -> float:
+    """Return the time that also passes while an environment is frozen."""
+    return time.time()

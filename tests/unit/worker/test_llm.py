@@ -13,7 +13,7 @@ from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unav
 from common.messages import TaskMessage
 from common.prices import Price, Prices
 from common.tasks import Answer, FailureCode, Task, TaskRef, ToolCall, ToolKind, Usage
-from functions.worker import stream
+from functions.worker import llm, stream
 from functions.worker.llm import ChatModel, SecretKey
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -505,3 +505,47 @@ async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch
         await model.ask(MESSAGE, lambda _: None)
 
     await model.close()
+
+
+class Vault:
+    """Stand in for Secrets Manager, below the thread in which it is asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *keys: str) -> None:
+        self.asked = 0
+        self._keys = keys
+        self.now = 1_000.0
+        monkeypatch.setattr(SecretKey, "_fetch", lambda _: self._next())
+        monkeypatch.setattr(llm, "_wall_seconds", lambda: self.now)
+
+    def _next(self) -> str:
+        self.asked += 1
+        if self.asked > len(self._keys):
+            raise OSError(SECRET)
+        return self._keys[self.asked - 1]
+
+
+async def test_a_key_is_fetched_once_for_all_calls_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = Vault(monkeypatch, "first", "second")
+    key = SecretKey("name")
+
+    assert set(await asyncio.gather(key(), key(), key())) == {"first"}
+    vault.now += llm.KEY_SECONDS - 1
+    assert await key() == "first"
+    assert vault.asked == 1
+    vault.now += 1
+    assert await key() == "second"
+
+
+async def test_calls_that_wait_for_one_key_share_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = Vault(monkeypatch)
+    key = SecretKey("name")
+
+    ends = await asyncio.gather(key(), key(), key(), return_exceptions=True)
+
+    assert [type(end) for end in ends] == [Unavailable] * 3
+    assert vault.asked == 1
+    # WHEN a later call asks, THEN it is tried again
+    vault.now += 1
+    with pytest.raises(Unavailable):
+        await key()
+    assert vault.asked == 2
