@@ -1,10 +1,12 @@
-"""GET /openapi.json, /docs: the API's description, and a page to read and try it. Both are the same for everybody."""
+"""GET /openapi.json, /docs and /console: a description, a page to try it, a console. All are the same for everybody."""
 
 import base64
 import hashlib
 import re
 from pathlib import Path
 from typing import Any
+
+from functions.docs import files
 
 FOLDER = Path(__file__).parent
 DESCRIPTION = (FOLDER / "openapi.json").read_text(encoding="utf-8")
@@ -29,7 +31,11 @@ ANSWERS = {
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Answer API Gateway, which sends nothing here but these two routes."""
+    """Answer API Gateway, which sends nothing here but these routes."""
+    if event["resource"] not in ANSWERS:
+        name = (event.get("pathParameters") or {}).get("file", files.PAGE)
+        given = {each.lower(): value for each, value in (event.get("headers") or {}).items()}
+        return files.answer(name, given.get("if-none-match"))
     body, headers = ANSWERS[event["resource"]]
     headers = {**headers, "Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
     return {"statusCode": 200, "headers": headers, "body": body, "isBase64Encoded": False}

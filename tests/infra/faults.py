@@ -195,6 +195,12 @@ FAULTS = [
         _of("DocsFunction", "Events GetPage Properties Auth"),
         {"Authorizer": "ApiKey"},
     ),
+    Fault(
+        rules.every_method_but_the_public_ones_asks_the_authorizer,
+        "GET /console/{file}",
+        _of("DocsFunction", "Events GetConsoleFile Properties Auth"),
+        {"Authorizer": "ApiKey"},
+    ),
     Fault(rules.functions_answer_before_the_gateway_gives_up, "SubmitFunction", _of("SubmitFunction", "Timeout"), 29),
     Fault(
         rules.the_gateways_own_errors_are_problems_with_a_code,

@@ -144,7 +144,7 @@ def functions_are_packaged_under_their_own_path(stack: Stack) -> Complaints:
         yield "Globals: the functions' architecture is not the parameter"
 
 
-PUBLIC = {("get", "/openapi.json"), ("get", "/docs")}
+PUBLIC = {("get", "/openapi.json"), ("get", "/docs"), ("get", "/console"), ("get", "/console/{file}")}
 """What is the same for everybody; see functions/docs."""
 
 

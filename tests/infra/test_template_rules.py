@@ -62,6 +62,8 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("POST", "/batches/{batch_id}/cancel"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
+        ("GET", "/console"),
+        ("GET", "/console/{file}"),
     }
     assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
         ("TaskQueue", "WorkerFunction"),

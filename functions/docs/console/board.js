@@ -1,0 +1,257 @@
+// A run on the screen: what it stands at, its charts, its tasks, and what can be done with it.
+
+import { api, freshKey, Refusal } from "./api.js";
+import { Charts, timeLeft } from "./charts.js";
+import { make, say, sure, write } from "./dom.js";
+import { about, many, money, short, span, whole } from "./format.js";
+import { List, nameOf } from "./list.js";
+import { everyTask, Run } from "./run.js";
+
+const STATES = ["processing", "queued", "completed", "failed", "cancelled"];
+const DRAW_EVERY = 250; // milliseconds
+const CHART_EVERY = 1000;
+
+export class Board {
+  run = null;
+  #filter = "all";
+  #drawn = 0;
+  #charted = 0;
+  #due = 0;
+  #said = "";
+  #gone = [];
+  #sending = null;
+
+  constructor({ root, open, changed }) {
+    this.changed = changed;
+    const button = (id, kind, text, click) => make("button", { class: kind, type: "button", id, hidden: true, click }, text);
+    const parts = (this.parts = {
+      title: make("h1", { id: "run-title", tabindex: "-1" }), about: make("p", { class: "soft ids" }),
+      strip: make("div", { class: "strip", role: "progressbar", "aria-label": "The whole run", "aria-valuemin": "0", "aria-valuemax": "100" }),
+      facts: make("dl", { class: "numbers" }), gone: make("div", { class: "error", role: "alert", hidden: true }),
+      filters: make("div", { class: "filters", role: "group", "aria-label": "Show" }),
+      find: make("input", { id: "find", type: "search", placeholder: "Find a prompt or name", "aria-label": "Find a prompt or name", autocomplete: "off", spellcheck: "false" }),
+      nothing: make("p", { class: "nothing-here soft" }),
+      retry: button("retry", "plain", "", () => this.retry()), cancel: button("cancel-run", "plain", "Cancel the rest", () => this.cancel()),
+      save: button("save", "plain", "Download", () => this.save()),
+    });
+    this.numbers = Object.fromEntries(["Done", "Running", "Waiting", "Failed", "Tokens", "Cost", "Time"].map(name => {
+      const value = make("dd", { class: "number" });
+      parts.facts.append(make("div", { "data-name": name.toLowerCase() }, make("dt", {}, name), value));
+      return [name.toLowerCase(), value];
+    }));
+    this.pieces = Object.fromEntries(["completed", "failed", "cancelled", "processing"].map(name => [name, make("i", { class: `back-${name}` })]));
+    parts.strip.append(...Object.values(this.pieces));
+    this.tabs = Object.fromEntries(["all", ...STATES].map(name => {
+      const count = make("b", { class: "number" });
+      const tab = make("button", { type: "button", "data-filter": name, "aria-pressed": "false", click: () => this.filter(name) }, make("span", {}, name === "processing" ? "running" : name === "queued" ? "waiting" : name), count);
+      parts.filters.append(tab);
+      return [name, { tab, count }];
+    }));
+    this.charts = new Charts();
+    this.list = new List({ open });
+    parts.find.addEventListener("input", () => this.draw());
+    addEventListener("scroll", () => this.#look(), { passive: true });
+    root.append(
+      make("div", { class: "run-head" }, make("div", {}, parts.title, parts.about), make("div", { class: "buttons" }, parts.retry, parts.cancel, parts.save)),
+      parts.gone, make("div", { class: "card summary" }, parts.strip, parts.facts), this.charts.element,
+      make("div", { class: "card tasks" }, make("div", { class: "tools" }, parts.filters, parts.find), this.list.element, parts.nothing));
+    // Times on the screen go on between two looks.
+    setInterval(() => this.run && !this.run.isOver && !document.hidden && this.draw(), 1000);
+  }
+
+  /** Show these batches; those that are there already stay as they are. */
+  open(ids) {
+    if (this.run && ids.length === this.run.batches.length && ids.every((id, place) => this.run.batches[place].id === id)) return;
+    this.#begin();
+    for (const id of ids) this.run.add(id);
+    this.run.watch();
+    this.draw();
+  }
+
+  /** Show what has just been accepted; returns the run it went to, for the next call of the same file. */
+  sent(run, answer, prompts, sending) {
+    this.#sending = sending;
+    if (!run) {
+      this.#begin();
+      run = this.run;
+      run.add(answer.batch_id, answer.task_ids.length, answer.tasks, prompts);
+      run.watch();
+    } else if (answer) run.add(answer.batch_id, answer.task_ids.length, answer.tasks, prompts);
+    if (run === this.run) this.draw();
+    return run;
+  }
+
+  #begin() {
+    this.close();
+    const run = (this.run = new Run());
+    this.#gone = [];
+    this.#filter = "all";
+    this.#said = "";
+    this.parts.find.value = "";
+    run.visible = () => this.list.visible();
+    run.addEventListener("change", () => this.draw());
+    run.addEventListener("added", () => this.changed(run));
+    run.addEventListener("gone", ({ detail }) => {
+      this.#gone.push(detail);
+      this.draw();
+    });
+  }
+
+  close() {
+    this.run?.stop();
+    this.run = null;
+  }
+
+  filter(name) {
+    this.#filter = name;
+    this.draw();
+    this.#look();
+  }
+
+  /** Draw soon: what comes in quick succession is drawn once. */
+  draw() {
+    if (this.#due) return;
+    const wait = Math.max(0, DRAW_EVERY - (performance.now() - this.#drawn));
+    this.#due = setTimeout(() => requestAnimationFrame(() => {
+      this.#due = 0;
+      this.#drawn = performance.now();
+      if (this.run) this.#draw();
+    }), wait);
+  }
+
+  /** Have the rows that came onto the screen read, once it rests. */
+  #look() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.run?.hurry(), 150);
+  }
+
+  #draw() {
+    const { run, parts } = this;
+    const totals = run.totals();
+    const now = api.now();
+    this.#head(totals, now);
+    const words = parts.find.value.trim().toLowerCase();
+    const shown = run.tasks.filter(task => (this.#filter === "all" || task.status === this.#filter) && (!words || nameOf(task).toLowerCase().includes(words)));
+    this.list.show(shown);
+    parts.nothing.hidden = Boolean(shown.length);
+    write(parts.nothing, run.tasks.length ? "No task is like this." : this.#gone.length ? "" : "Reading the batch …");
+    if (performance.now() - this.#charted > CHART_EVERY || run.isOver) {
+      this.#charted = performance.now();
+      this.charts.show(run, totals, now);
+    }
+    this.#announce(totals);
+  }
+
+  #head(totals, now) {
+    const { run, parts, numbers } = this;
+    const first = run.batches[0];
+    const created = first?.view ? Date.parse(first.view.created_at) : null;
+    const left = run.isOver ? null : timeLeft(run, totals, now);
+    const ended = run.tasks.reduce((last, task) => Math.max(last, task.ended || 0), 0);
+    write(parts.title, totals.size ? many(totals.size, "task") : "Run");
+    write(parts.about, `${run.batches.length > 1 ? `${run.batches.length} batches from ` : "Batch "}${first?.id ?? ""}${this.#sending ? ` · sending ${whole(this.#sending.done)} of ${whole(this.#sending.all)}` : ""}`);
+    write(numbers.done, `${short(totals.over)} / ${short(totals.size)}`);
+    write(numbers.running, short(totals.processing));
+    write(numbers.waiting, short(totals.queued));
+    write(numbers.failed, short(totals.failed));
+    write(numbers.tokens, totals.tokens ? short(totals.tokens) : "–");
+    write(numbers.cost, totals.hasCost ? money(totals.usd) : "–");
+    write(numbers.time, created ? span((run.isOver && ended ? ended : now) - created) + (left ? ` · ${about(left)} left` : "") : "–");
+    numbers.failed.classList.toggle("bad", totals.failed > 0);
+    for (const [name, piece] of Object.entries(this.pieces)) piece.style.width = `${totals.size ? (totals[name] / totals.size) * 100 : 0}%`;
+    parts.strip.setAttribute("aria-valuenow", String(totals.size ? Math.floor((totals.over / totals.size) * 100) : 0));
+    for (const [name, { tab, count }] of Object.entries(this.tabs)) {
+      write(count, short(name === "all" ? totals.size : totals[name]));
+      tab.setAttribute("aria-pressed", String(name === this.#filter));
+      tab.hidden = name !== "all" && !totals[name] && name !== this.#filter;
+    }
+    const failed = this.#retriable();
+    parts.retry.hidden = !failed.count;
+    write(parts.retry, `Retry the ${many(failed.count, "failed one", "failed ones")}`);
+    parts.cancel.hidden = run.isOver || !totals.size;
+    parts.save.hidden = !totals.over;
+    parts.gone.hidden = !this.#gone.length;
+    if (this.#gone.length) parts.gone.replaceChildren(...this.#gone.map(({ id, error }) => make("p", {}, make("strong", {}, error.code === "expired" ? "This batch has expired. " : "There is no such batch for this key. "), make("code", {}, id))));
+    document.title = `${totals.size ? `${Math.floor((totals.over / totals.size) * 100)} % · ` : ""}Sluice console`;
+  }
+
+  #announce(totals) {
+    if (!totals.size) return;
+    const text = this.run.isOver
+      ? `The run has ended: ${whole(totals.completed)} completed, ${whole(totals.failed)} failed, ${whole(totals.cancelled)} cancelled.`
+      : `${Math.floor((totals.over / totals.size) * 4) * 25} percent of ${many(totals.size, "task")} have ended.`;
+    if (text !== this.#said) say((this.#said = text));
+  }
+
+  #retriable() {
+    const batches = this.run.batches.filter(batch => batch.view?.counts.failed && !this.run.batches.some(other => other.origin === batch.id));
+    return { batches, count: batches.reduce((sum, { view }) => sum + view.counts.failed, 0) };
+  }
+
+  /** Make new tasks of the failed ones of each batch; they join this run. */
+  async retry() {
+    const { run, parts } = this;
+    parts.retry.disabled = true;
+    try {
+      for (const batch of this.#retriable().batches) {
+        try {
+          const { body } = await api.call(`batches/${encodeURIComponent(batch.id)}/retry`, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
+          const failed = batch.tasks.filter(task => task.status === "failed");
+          run.add(body.batch_id, body.task_ids.length, body.tasks, failed.length === body.task_ids.length ? failed.map(task => task.prompt) : [], batch.id);
+          say(`${many(body.task_ids.length, "failed task")} sent again.`);
+        } catch (error) {
+          if (!(error instanceof Refusal)) throw error;
+          this.#tell(error.message);
+        }
+      }
+    } finally {
+      parts.retry.disabled = false;
+    }
+    this.filter("all");
+  }
+
+  /** Take back what has not ended. */
+  async cancel() {
+    const { run, parts } = this;
+    const totals = run.totals();
+    const open = totals.size - totals.over;
+    if (!open || !(await sure(`Cancel ${many(open, "task")}?`, "What waits is never asked. What runs is aborted; it may have cost something by then. What has ended stays.", "Cancel them"))) return;
+    parts.cancel.disabled = true;
+    try {
+      for (const batch of run.batches.filter(each => !each.over)) await api.call(`batches/${encodeURIComponent(batch.id)}/cancel`, { method: "POST" });
+      run.hurry();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.#tell(error.message);
+    } finally {
+      parts.cancel.disabled = false;
+    }
+  }
+
+  /** Save every task as the service tells it, a line each. */
+  async save() {
+    const { run, parts } = this;
+    const lines = [];
+    parts.save.disabled = true;
+    try {
+      for await (const task of everyTask(run)) {
+        lines.push(`${JSON.stringify(task)}\n`);
+        if (lines.length % 200 === 0) write(parts.save, `Reading ${whole(lines.length)} …`);
+      }
+      const url = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
+      make("a", { href: url, download: `sluice-${run.batches[0].id}.jsonl` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.#tell(error.message);
+    } finally {
+      write(parts.save, "Download");
+      parts.save.disabled = false;
+    }
+  }
+
+  #tell(text) {
+    this.parts.gone.replaceChildren(make("p", {}, text));
+    this.parts.gone.hidden = false;
+  }
+}

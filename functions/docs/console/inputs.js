@@ -1,0 +1,160 @@
+// What somebody pastes or drops, read into prompts, each with the line it came from.
+
+export const CALL_PROMPTS = 1000;
+const CALL_BYTES = 4_000_000; // a request may take 6 MB; an é is 2 bytes here and 6 in the queue
+const SET_BY_SLUICE = new Set(["model", "messages", "stream", "stream_options"]);
+const size = value => new TextEncoder().encode(JSON.stringify(value)).length;
+
+/** Guess what a text is: by its file's name, else by how it begins. */
+export function formatOf(text, name = "") {
+  const ending = /\.(jsonl|ndjson|json|csv|tsv)$/i.exec(name)?.[1].toLowerCase();
+  if (ending) return { jsonl: "jsonl", ndjson: "jsonl", json: "jsonl", csv: "csv", tsv: "csv" }[ending];
+  const first = text.split(/\r?\n/).find(line => line.trim()) || "";
+  return /^\s*[{["]/.test(first) && isJson(first) ? "jsonl" : "lines";
+}
+
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return /^\s*\[/.test(text);
+  }
+}
+
+/** Read prompts. Returns {items: [{line, item}], problems: [{line, text}], columns}; a template is for CSV. */
+export function read(text, format, template = "") {
+  text = text.replace(/^\uFEFF/, "");
+  if (format === "csv") return readTable(text, template);
+  if (format === "jsonl") return readJson(text);
+  const items = text.split(/\r?\n/).map((line, index) => ({ line: index + 1, item: { prompt: line } }));
+  return { items: items.filter(({ item }) => item.prompt.trim()), problems: [], columns: [] };
+}
+
+function readJson(text) {
+  const items = [];
+  const problems = [];
+  const take = (value, line) => {
+    const item = understood(value);
+    if (item) items.push({ line, item });
+    else problems.push({ line, text: "there is neither prompt nor messages" });
+  };
+  if (/^\s*\[/.test(text)) {
+    try {
+      JSON.parse(text).forEach((value, index) => take(value, index + 1));
+    } catch (error) {
+      problems.push({ line: 1, text: error.message });
+    }
+    return { items, problems, columns: [] };
+  }
+  text.split(/\r?\n/).forEach((line, index) => {
+    if (!line.trim()) return;
+    let value;
+    try {
+      value = JSON.parse(line);
+    } catch (error) {
+      problems.push({ line: index + 1, text: error.message });
+      return;
+    }
+    take(value, index + 1);
+  });
+  return { items, problems, columns: [] };
+}
+
+/** Take a text, an item of POST /tasks, or a line of an OpenAI batch file. */
+function understood(value) {
+  if (typeof value === "string" && value.trim()) return { prompt: value };
+  if (!value || typeof value !== "object") return null;
+  if (Array.isArray(value.body?.messages)) {
+    const { model, messages, ...rest } = value.body;
+    const params = Object.fromEntries(Object.entries(rest).filter(([name]) => !SET_BY_SLUICE.has(name)));
+    return {
+      ...(value.custom_id ? { custom_id: String(value.custom_id) } : {}),
+      ...(model ? { model } : {}),
+      messages,
+      ...(Object.keys(params).length ? { params } : {}),
+    };
+  }
+  return typeof value.prompt === "string" || Array.isArray(value.messages) ? value : null;
+}
+
+function readTable(text, template) {
+  const [head, ...rows] = cells(text);
+  const columns = head ? head.cells.map(name => name.trim()) : [];
+  const items = [];
+  const problems = [];
+  if (!columns.includes("prompt") && !template.trim())
+    return { items, problems: [{ line: 1, text: "there is no column prompt; a template can use these columns" }], columns };
+  const used = template.trim() ? variables(template) : [];
+  const missing = used.filter(name => !columns.includes(name));
+  if (missing.length) return { items, problems: [{ line: 1, text: `there is no column ${missing.join(", ")}` }], columns };
+  for (const { line, cells: values } of rows) {
+    if (values.length === 1 && !values[0].trim()) continue;
+    if (values.length !== columns.length) {
+      problems.push({ line, text: `${values.length} cells, and ${columns.length} columns` });
+      continue;
+    }
+    const row = Object.fromEntries(columns.map((name, index) => [name, values[index]]));
+    const custom = row.custom_id ? { custom_id: row.custom_id } : {};
+    if (used.length) items.push({ line, item: { ...custom, ...Object.fromEntries(used.map(name => [name, row[name]])) } });
+    else if (!row.prompt.trim()) problems.push({ line, text: "the prompt is empty" });
+    else items.push({ line, item: { ...custom, prompt: row.prompt, ...(row.model ? { model: row.model } : {}), ...(row.system ? { system: row.system } : {}) } });
+  }
+  return { items, problems, columns };
+}
+
+const variables = template => [...new Set(Array.from(template.replaceAll("{{", "").replaceAll("}}", "").matchAll(/\{([^{}]+)\}/g), found => found[1]))];
+
+/** Cut a table into rows of cells, as RFC 4180 has it; the first line says whether commas, semicolons or tabs do it. */
+function cells(text) {
+  const first = text.slice(0, text.search(/\r?\n|$/));
+  const cut = ["\t", ";", ","].reduce((best, mark) => (first.split(mark).length > first.split(best).length ? mark : best), ",");
+  const rows = [];
+  let [row, cell, quoted, line, start] = [[], "", false, 1, 1];
+  const end = () => {
+    rows.push({ line: start, cells: [...row, cell] });
+    [row, cell, start] = [[], "", line + 1];
+  };
+  for (let place = 0; place < text.length; place += 1) {
+    const letter = text[place];
+    if (quoted) {
+      if (letter === '"' && text[place + 1] === '"') (cell += '"'), (place += 1);
+      else if (letter === '"') quoted = false;
+      else cell += letter;
+      line += letter === "\n";
+    } else if (letter === '"' && cell === "") quoted = true;
+    else if (letter === cut) row.push(cell), (cell = "");
+    else if (letter === "\n") end(), (line += 1);
+    else if (letter !== "\r" || text[place + 1] !== "\n") cell += letter;
+  }
+  if (cell || row.length) end();
+  return rows;
+}
+
+/** Cut items into calls that the service takes: at most 1,000 prompts and 4 MB each. */
+export function calls(items) {
+  const cut = [];
+  let bytes = Infinity;
+  for (const each of items) {
+    const more = size(each.item);
+    if (bytes + more > CALL_BYTES || cut.at(-1).length === CALL_PROMPTS) {
+      cut.push([]);
+      bytes = 0;
+    }
+    cut.at(-1).push(each);
+    bytes += more;
+  }
+  return cut;
+}
+
+/** Say a prompt in a line of a list. */
+export function shown(item, template) {
+  if (item.prompt) return item.prompt;
+  if (item.messages) {
+    const last = item.messages.at(-1)?.content;
+    return typeof last === "string" ? last : (last || []).map(part => part.text || "").join(" ");
+  }
+  return template.replace(/\{([^{}]+)\}/g, (whole, name) => item[name] ?? whole).replaceAll("{{", "{").replaceAll("}}", "}");
+}
+
+export { size };

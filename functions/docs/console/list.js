@@ -1,0 +1,149 @@
+// The list of tasks: only the rows on the screen exist, so that thousands are as light as twenty. The page itself scrolls.
+
+import { make, write } from "./dom.js";
+import { span } from "./format.js";
+import { api } from "./api.js";
+import { isOver } from "./run.js";
+
+const SPARE = 6; // rows above and below the screen
+
+export class List {
+  tasks = [];
+  #rows = [];
+  #selected = null;
+  #height = 44;
+
+  constructor({ open }) {
+    this.room = make("div", { class: "rows" });
+    this.element = make("div", {
+      class: "list", id: "tasks", role: "listbox", tabindex: "0", "aria-label": "Tasks", keydown: event => this.#key(event),
+    }, this.room);
+    this.open = open;
+    this.element.addEventListener("click", event => {
+      const row = event.target.closest(".row");
+      if (row) this.select(this.#rows[row.dataset.slot].task, { open: true });
+    });
+    addEventListener("scroll", () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.draw()).observe(this.element);
+  }
+
+  get selected() {
+    return this.#selected;
+  }
+
+  /** Show these tasks, in this order. */
+  show(tasks) {
+    this.tasks = tasks;
+    if (this.#selected && !tasks.includes(this.#selected)) this.#selected = null;
+    this.draw();
+  }
+
+  /** Return the tasks on the screen. */
+  visible() {
+    const [first, last] = this.#range(0);
+    return this.tasks.slice(first, last);
+  }
+
+  #range(spare) {
+    if (!this.element.isConnected || !this.element.offsetParent) return [0, 0];
+    const top = this.element.getBoundingClientRect().top;
+    const first = Math.floor(-top / this.#height) - spare;
+    const last = Math.ceil((innerHeight - top) / this.#height) + spare;
+    return [Math.min(Math.max(0, first), this.tasks.length), Math.max(0, Math.min(this.tasks.length, last))];
+  }
+
+  /** Write the rows on the screen; each takes one node of a pool, by its place. */
+  draw() {
+    if (!this.element.offsetParent) return;
+    this.#height = parseFloat(getComputedStyle(this.room).getPropertyValue("--row")) || 44;
+    this.room.style.height = `${this.tasks.length * this.#height}px`;
+    const [first, last] = this.#range(SPARE);
+    while (this.#rows.length < last - first) this.#grow();
+    const used = new Set();
+    for (let place = first; place < last; place += 1) {
+      const row = this.#rows[place % this.#rows.length];
+      used.add(row);
+      this.#write(row, this.tasks[place], place);
+    }
+    for (const row of this.#rows) if (!used.has(row)) (row.element.hidden = true), (row.task = null);
+    const shown = this.#rows.find(row => row.task && row.task === this.#selected);
+    if (shown) this.element.setAttribute("aria-activedescendant", shown.element.id);
+    else this.element.removeAttribute("aria-activedescendant");
+  }
+
+  #grow() {
+    const slot = this.#rows.length;
+    const parts = Object.fromEntries(["number", "status", "name", "text", "time"].map(name => [name, make("span", { class: name })]));
+    const fill = make("i");
+    parts.bar = make("span", { class: "bar" }, fill);
+    const element = make("div", { class: "row", role: "option", id: `row-${slot}`, "data-slot": String(slot) },
+      parts.number, parts.status, parts.name, parts.bar, parts.text, parts.time);
+    this.#rows.push({ element, parts, fill, task: null });
+    this.room.append(element);
+  }
+
+  #write(row, task, place) {
+    const { element, parts, fill } = row;
+    row.task = task;
+    element.hidden = false;
+    element.style.transform = `translateY(${place * this.#height}px)`;
+    element.dataset.status = task.status;
+    element.setAttribute("aria-selected", String(task === this.#selected));
+    element.setAttribute("aria-setsize", String(this.tasks.length));
+    element.setAttribute("aria-posinset", String(place + 1));
+    write(parts.number, String(task.index + 1));
+    write(parts.status, task.status.replace("_", " "));
+    write(parts.name, nameOf(task));
+    parts.name.title = nameOf(task);
+    fill.style.transform = `scaleX(${(isOver(task.status) ? 100 : task.progress) / 100})`;
+    const text = textOf(task);
+    write(parts.text, text);
+    parts.text.classList.toggle("tail", task.status === "processing");
+    write(parts.time, task.started ? span((task.ended || api.now()) - task.started) : "");
+    const progress = task.status === "processing" ? `, ${task.progress} percent` : "";
+    element.setAttribute("aria-label", `Task ${task.index + 1}, ${task.status}${progress}, ${nameOf(task).slice(0, 80)}${isOver(task.status) && text ? `: ${text.slice(0, 120)}` : ""}`);
+  }
+
+  /** Select a task and bring its row onto the screen. */
+  select(task, { open = false } = {}) {
+    this.#selected = task;
+    const place = this.tasks.indexOf(task);
+    if (place >= 0) {
+      const top = this.element.getBoundingClientRect().top + place * this.#height;
+      const low = innerHeight - this.#height - 12;
+      const high = 64 + (document.querySelector(".tools")?.offsetHeight || 0);
+      if (top < high) scrollBy({ top: top - high });
+      else if (top > low) scrollBy({ top: top - low });
+    }
+    this.draw();
+    if (open && task) this.open(task);
+  }
+
+  /** Move the selection by so many rows. */
+  move(by) {
+    if (!this.tasks.length) return;
+    const place = this.tasks.indexOf(this.#selected);
+    const next = place < 0 ? (by > 0 ? this.#range(0)[0] : this.tasks.length - 1) : place + by;
+    this.select(this.tasks[Math.min(this.tasks.length - 1, Math.max(0, next))]);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor(innerHeight / this.#height) - 4);
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
+    if (by) this.move(by);
+    else if ((event.key === "Enter" || event.key === " ") && this.#selected) this.open(this.#selected);
+    else return;
+    event.preventDefault();
+  }
+}
+
+export const nameOf = task => task.prompt || task.custom_id || `${task.batch.id.slice(0, 6)}…-${task.place}`;
+
+function textOf(task) {
+  if (task.status === "failed") return task.error?.last_code ? `${task.error.code} · ${task.error.last_code}` : task.error?.code || "";
+  if (task.status === "queued") return WAITS[task.waiting_on] || "";
+  return task.text.replace(/\s+/g, " ").trim();
+}
+
+export const WAITS = { capacity: "waits for a free worker", rate_limit: "waits for the rate limit", provider: "waits for its next attempt" };
