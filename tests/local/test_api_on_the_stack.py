@@ -12,7 +12,7 @@ import pytest
 from local.answers import prompt_digest
 from local.aws import REGION
 from local.settings import ROOT
-from tests.local import readme
+from tests.local import pages
 from tests.local.calls import ANSWER_SECONDS, ENDED, ended, look_up, submit
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
 from tools.keys import Ring
@@ -185,7 +185,7 @@ def run_as_written(commands: str, stack: Up) -> list[Any]:
 
 def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Client) -> None:
     # WHEN its lines are pasted one after the other
-    accepted, tasks, task, batch = run_as_written(readme.commands()["api"], stack)
+    accepted, tasks, task, batch = run_as_written(pages.commands()["api"], stack)
 
     # THEN the calls are answered, each with what it is about
     ids = [f"{accepted['batch_id']}-{n}" for n in range(2)]
@@ -193,9 +193,9 @@ def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Clie
     assert (task["task_id"], task["custom_id"], batch["batch_id"]) == (ids[1], "plants", accepted["batch_id"])
 
     # AND the answers have the fields that it shows
-    shown_acceptance, shown_task = readme.examples()
-    assert readme.fields(accepted) == readme.fields(shown_acceptance)
-    assert readme.fields(ended(api, ids)[1]) == readme.fields(shown_task)
+    shown_acceptance, shown_task = pages.examples()
+    assert pages.fields(accepted) == pages.fields(shown_acceptance)
+    assert pages.fields(ended(api, ids)[1]) == pages.fields(shown_task)
 
 
 def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> None:
@@ -227,5 +227,5 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     # the one above deploys it
     known |= {".venv-sam/bin/sam deploy --template infra/secrets.yaml --stack-name sluice-secrets"}
 
-    assert set(readme.commands()[readme.UNMARKED].splitlines()) <= known
-    assert set(readme.commands()) == {readme.UNMARKED, "api", "sam local"}
+    assert set(pages.commands()[pages.UNMARKED].splitlines()) <= known
+    assert set(pages.commands()) == {pages.UNMARKED, "api", "sam local"}

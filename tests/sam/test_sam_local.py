@@ -25,7 +25,7 @@ from local.servers import free_port
 from local.settings import ROOT, read_settings
 from local.stack import Stack, running_stack
 from tests.artefacts.emulator import ARCHITECTURE, Artefacts, read_event
-from tests.local import readme
+from tests.local import pages
 
 IMAGE = os.environ.get("SLUICE_LAMBDA_IMAGE", "public.ecr.aws/lambda/python:3.13")
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
@@ -157,7 +157,7 @@ async def sam_local_variables(sam_local: SamLocal) -> dict[str, str]:
 
 async def test_the_lines_of_the_readme_name_functions_and_events_that_work(sam_local: SamLocal) -> None:
     # GIVEN what the README says, without the build, which is here already, and the API, which has its own test
-    build, *invocations, start_api = readme.commands()["sam local"].splitlines()
+    build, *invocations, start_api = pages.commands()["sam local"].splitlines()
     assert (build, start_api) == ("make build", ".venv-sam/bin/sam local start-api")
 
     # WHEN each line's event is given to its function, THEN it answers
