@@ -1,0 +1,47 @@
+"""Bring events from the record to their queue, and receipts of their deliveries back into it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from common.announcements import Announcement, Receipt
+from common.errors import QueueUnavailable, StoreUnavailable
+from common.store import keys, records
+from common.store.connection import Client, redis_errors
+from common.store.scripts import Call, Scripts
+
+
+class Announcer(Protocol):
+    """Put events on the way to those who asked for them."""
+
+    async def announce(self, announcement: Announcement) -> None:
+        """Send one, or raise QueueUnavailable; it may have been sent even so."""
+
+
+class Deliveries:
+    """Every method raises StoreUnavailable where Redis does not answer, and may then be repeated."""
+
+    def __init__(self, client: Client, scripts: Scripts, announcer: Announcer | None = None) -> None:
+        """Take an open client, which the caller closes, and who announces; without, events stay due."""
+        self._client = client
+        self._scripts = scripts
+        self._announcer = announcer
+
+    async def announce(self, tenant: str, batch_id: str, due: Sequence[records.Value] | None = None) -> None:
+        """Announce what a transition has told to be due, if it has, and note that.
+
+        Whoever dies in between leaves it due: it is sent twice then, and never not at all.
+        """
+        if due is None or self._announcer is None:
+            return
+        try:
+            await self._announcer.announce(records.read_announcement(tenant, batch_id, due))
+        except QueueUnavailable as error:
+            raise StoreUnavailable("an event could not be put on its queue") from error
+        with redis_errors():
+            await self._scripts.run(self._client, Call("announced", [keys.batch_key(tenant, batch_id)], []))
+
+    async def receive(self, receipt: Receipt) -> None:
+        """Note how far the delivery of a batch's event has got, unless more is known; never make a batch of it."""
+        batch = keys.batch_key(receipt.tenant, receipt.batch_id)
+        with redis_errors():
+            await self._scripts.run(self._client, Call("receipt", [batch], records.write_delivery(receipt.delivery)))
