@@ -68,19 +68,20 @@ faults: export FAULT_RUNS := $(FAULT_RUNS)
 # Nested stacks stand in infra/; `sam validate` sees only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
 
-check: .venv/.made .venv/.client .venv-sam/.made ## Lint, types, import rules and templates
+check: .venv/.made .venv/.client .venv-sam/.made ## Lint, types, import rules, templates, and what the API would break
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/cfn-lint $(TEMPLATES)
 	$(SAM) validate --lint
+	.venv/bin/python -m tools.openapi check
 
 key: .venv/.made ## Issue a caller's key (TENANT=acme), list them (LIST=1) or revoke one (REVOKE=id)
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',issue '$(TENANT)'))
 
-openapi: .venv/.made ## Write functions/docs/openapi.json from the code
-	@exec .venv/bin/python -m tools.openapi
+openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
+	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)
 
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build

@@ -1,5 +1,33 @@
-"""Write functions/docs/openapi.json."""
+"""Write functions/docs/openapi.json, check it against the last release, or keep it as a release."""
 
-from tools.openapi.document import PATH, written
+import sys
+from collections.abc import Sequence
 
-PATH.write_text(written(), encoding="utf-8")
+from tools.openapi.document import PATH, document, written
+from tools.openapi.release import ReleaseProblem, judge, keep
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says, and return its exit code."""
+    match list(arguments):
+        case [] | ["write"]:
+            PATH.write_text(written(), encoding="utf-8")
+        case ["check"]:
+            may_go_out, lines = judge(document())
+            print("\n".join(lines), file=sys.stdout if may_go_out else sys.stderr)
+            return 0 if may_go_out else 1
+        case ["release"]:
+            PATH.write_text(written(), encoding="utf-8")
+            try:
+                print(f"Kept as {keep(document(), written()).name}; commit it with the release.")
+            except ReleaseProblem as problem:
+                print(f"make openapi: {problem}", file=sys.stderr)
+                return 1
+        case _:
+            print("usage: python -m tools.openapi [write | check | release]", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
