@@ -62,8 +62,8 @@ function show() {
     board.open(ids);
     const wanted = task && (board.run.tasks.find(({ id }) => id === task) || grown(task));
     if (wanted && panel.task !== wanted) {
-      board.list.select(wanted);
       panel.show(wanted);
+      board.list.select(wanted); // after the panel has taken its room
       at("panel-title").focus();
     } else if (!task && panel.task) {
       panel.hide();

@@ -47,7 +47,7 @@ export class Charts {
 
   #throughput(over, first, last, isOver) {
     const { value, note, drawing: place, low, high } = this.rate;
-    if (!over.length) return empty(this.rate, "nothing has ended yet");
+    if (!over.length) return empty(this.rate);
     const step = STEPS.find(each => (last - first) / each <= MOST_BARS) ?? Math.ceil((last - first) / MOST_BARS);
     const count = Math.max(1, Math.ceil((last - first + 1) / step));
     const buckets = Array.from({ length: count }, () => ({ completed: 0, failed: 0, cancelled: 0 }));
@@ -75,7 +75,7 @@ export class Charts {
   #latency(over) {
     const { value, note, drawing: place, low, high } = this.time;
     const times = over.filter(task => task.status === "completed" && task.started).map(task => task.ended - task.started).sort((one, other) => one - other);
-    if (!times.length) return empty(this.time, "no answer yet");
+    if (!times.length) return empty(this.time);
     const at = share => times[Math.min(times.length - 1, Math.floor(times.length * share))];
     const top = Math.max(at(0.99) * 1.05, 1);
     const buckets = new Array(SPANS).fill(0);
@@ -86,7 +86,7 @@ export class Charts {
       draw("title", {}, `${whole(count)} between ${span((index / SPANS) * top)} and ${span(((index + 1) / SPANS) * top)}`)));
     const mark = (share, name) => draw("path", { class: `mark ${name}`, d: `M${Math.min(WIDE - 1, (at(share) / top) * WIDE)} 0V${HIGH}`, "vector-effect": "non-scaling-stroke" });
     write(value, span(at(0.5)));
-    write(note, `half of them · 95 % in ${span(at(0.95))}`);
+    write(note, `median · p95 ${span(at(0.95))}`);
     place.replaceChildren(drawing(`Time from start to answer: half within ${span(at(0.5))}, 95 percent within ${span(at(0.95))}.`, ...bars.filter(Boolean), mark(0.5, "half"), mark(0.95, "most")));
     write(low, "0 s");
     write(high, span(top));
@@ -94,7 +94,7 @@ export class Charts {
 
   #outcomes(run, totals) {
     const { value, note, drawing: place, low, high } = this.outcome;
-    if (!totals.over) return empty(this.outcome, "nothing has ended yet");
+    if (!totals.over) return empty(this.outcome);
     const codes = new Map();
     for (const { error } of run.tasks) if (error) {
       const code = error.last_code || error.code;
@@ -123,30 +123,29 @@ export class Charts {
 
   #tokens(over, totals, first, last) {
     const { value, note, drawing: place, low, high } = this.spent;
-    if (!totals.tokens) return empty(this.spent, "no tokens yet");
+    if (!totals.tokens) return empty(this.spent);
     let sum = 0;
     const points = over.filter(task => task.usage).map(task => [task.ended, (sum += task.usage.total_tokens)]);
     const wide = Math.max(1, last - first);
     // Some 200 points are as good as thousands on this width.
     const kept = points.filter((_, index) => index % Math.ceil(points.length / 200) === 0 || index === points.length - 1);
-    const line = kept.map(([time, tokens]) => `L${(((time - first) / wide) * WIDE).toFixed(1)} ${(HIGH - 2 - (tokens / Math.max(1, sum)) * (HIGH - 8)).toFixed(1)}`).join("");
-    const end = kept.length ? (((kept.at(-1)[0] - first) / wide) * WIDE).toFixed(1) : 0;
+    const line = kept.map(([time, tokens]) => `H${(((time - first) / wide) * WIDE).toFixed(1)}V${(HIGH - 2 - (tokens / Math.max(1, sum)) * (HIGH - 8)).toFixed(1)}`).join("");
     write(value, totals.hasCost ? money(totals.usd) : short(totals.tokens));
     write(note, totals.hasCost ? `${short(totals.tokens)} tokens` : "tokens · no price for this model");
     place.replaceChildren(drawing(`${whole(totals.tokens)} tokens${totals.hasCost ? `, ${money(totals.usd)}` : ""} so far.`,
-      draw("path", { class: "area", d: `M0 ${HIGH}${line}L${end} ${HIGH}Z` }),
+      draw("path", { class: "area", d: `M0 ${HIGH}${line}V${HIGH}Z` }),
       draw("path", { class: "line", d: `M0 ${HIGH - 2}${line}`, "vector-effect": "non-scaling-stroke" })));
     write(low, "start");
     write(high, totals.completed ? `${short(Math.round(totals.tokens / totals.completed))} tokens an answer` : "");
   }
 }
 
-function empty({ value, note, drawing: place, low, high }, text) {
+function empty({ value, note, drawing: place, low, high }) {
   write(value, "–");
-  write(note, text);
+  write(note, "nothing yet");
   write(low, "");
   write(high, "");
-  if (!place.querySelector(".nothing")) place.replaceChildren(make("div", { class: "nothing" }));
+  place.replaceChildren(drawing("Nothing yet."));
 }
 
 /** Say how long the rest takes at the rate of the last moments; null where that tells nothing. */

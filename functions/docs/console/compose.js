@@ -7,7 +7,7 @@ import { calls, formatOf, read, shown, size } from "./inputs.js";
 
 const EXAMPLE = ["A joke about the economy", "A joke about plants", "A joke about a dog and a cat", "Why is the sky blue? Answer in two sentences."].join("\n");
 const MOST_TOLD = 5;
-const FORMATS = [["", "as it looks"], ["lines", "a prompt a line"], ["jsonl", "JSON Lines"], ["csv", "CSV"]];
+const FORMATS = [["", "find out"], ["lines", "one prompt a line"], ["jsonl", "JSON Lines"], ["csv", "CSV"]];
 
 const field = (id, label, input, note) => make("div", { class: "field" }, make("label", { for: id }, label), input, note && make("small", { class: "soft", id: `${id}-note` }, note));
 const input = (id, attributes) => make("input", { id, autocomplete: "off", spellcheck: "false", ...attributes });
@@ -46,8 +46,8 @@ export class Compose {
         parts.prompts, parts.chip, parts.found, parts.problems),
       make("details", { id: "options" }, make("summary", {}, "Options"),
         make("div", { class: "grid" },
-          field("model", "Model", parts.model), field("most", "Tokens of an answer, at most", parts.most), field("warmth", "Temperature", parts.warmth),
-          field("hours", "Hours until the deadline", parts.hours), field("format", "Read as", parts.format),
+          field("model", "Model", parts.model), field("most", "Max tokens per answer", parts.most), field("warmth", "Temperature", parts.warmth),
+          field("hours", "Deadline, in hours", parts.hours), field("format", "Format", parts.format),
           field("template", "Template, for CSV", parts.template, "{column} is filled in from each row")),
         field("system", "System prompt", parts.system)),
       make("div", { class: "buttons" }, make("span", { class: "soft hint" }, "Ctrl or ⌘ + Enter"), parts.send));

@@ -97,8 +97,10 @@ export class List {
     parts.name.title = nameOf(task);
     fill.style.transform = `scaleX(${(isOver(task.status) ? 100 : task.progress) / 100})`;
     const text = textOf(task);
-    write(parts.text, text);
-    parts.text.classList.toggle("tail", task.status === "processing");
+    // Of a text that grows its end is seen: written from the right, between marks that leave its own direction as it is.
+    const grows = task.status === "processing";
+    write(parts.text, grows && text ? `\u200e${text}\u200e` : text);
+    parts.text.classList.toggle("tail", grows);
     write(parts.time, task.started ? span((task.ended || api.now()) - task.started) : "");
     const progress = task.status === "processing" ? `, ${task.progress} percent` : "";
     element.setAttribute("aria-label", `Task ${task.index + 1}, ${task.status}${progress}, ${nameOf(task).slice(0, 80)}${isOver(task.status) && text ? `: ${text.slice(0, 120)}` : ""}`);

@@ -45,12 +45,29 @@ export class Panel {
     for await (const { event, data } of follow(task.id, signal)) {
       if (event === "reset") this.parts.answer.replaceChildren();
       else if (event === "delta") this.#append(data.text);
-      else if (event === "status") this.#status(data);
+      else if (event === "status") {
+        this.#status(data);
+        if (data.status !== "queued") this.#tries(task, signal);
+      }
       else if (event === "ended") {
         this.#told(data);
         say(`Task ${task.index + 1} is ${data.status}`);
       }
     }
+  }
+
+  /** Read the attempts anew: a status that has changed means that one began. */
+  async #tries(task, signal) {
+    try {
+      const { body } = await api.call(`tasks/${encodeURIComponent(task.id)}?fields=attempts,started_at`, { signal });
+      if (task === this.task && !isOver(task.status)) this.#attempts(body);
+    } catch (error) {
+      if (!signal.aborted && !(error instanceof Refusal)) throw error;
+    }
+  }
+
+  #attempts(told) {
+    this.parts.tries.replaceChildren(told.attempts?.length ? attempts(told) : make("p", { class: "soft" }, "None so far."));
   }
 
   #append(text) {
@@ -109,7 +126,7 @@ export class Panel {
 
   /** Take the whole task. */
   #told(told) {
-    const { answer, error, tries, calls, copy, facts } = this.parts;
+    const { answer, error, calls, copy, facts } = this.parts;
     const task = this.task;
     this.take(told);
     const text = told.result ?? told.partial_result ?? "";
@@ -122,7 +139,7 @@ export class Panel {
     if (told.error)
       error.replaceChildren(make("strong", {}, told.error.code), make("p", {}, told.error.detail),
         told.error.last_code ? make("p", { class: "soft" }, `The last attempt: ${told.error.last_code}`) : "");
-    tries.replaceChildren(told.attempts?.length ? attempts(told) : make("p", { class: "soft" }, "None so far."));
+    this.#attempts(told);
     facts.replaceChildren(...this.#facts(told, task));
   }
 

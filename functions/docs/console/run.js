@@ -36,6 +36,7 @@ export class Run extends EventTarget {
   visible = () => [];
   #ends = new AbortController();
   #wake = null;
+  #isHurried = false;
 
   /** Add a batch; what this tab has just sent comes with its tasks as answered, and their prompts. */
   add(id, size = 0, told = [], prompts = [], origin = "") {
@@ -89,6 +90,7 @@ export class Run extends EventTarget {
 
   /** Look again now: something was done, or other rows are on the screen. */
   hurry() {
+    this.#isHurried = true;
     this.#wake?.();
   }
 
@@ -97,6 +99,7 @@ export class Run extends EventTarget {
     const { signal } = this.#ends;
     while (!signal.aborted) {
       let seconds = null;
+      this.#isHurried = false;
       try {
         for (const batch of this.batches.filter(each => !each.over)) seconds = Math.min(seconds ?? 60, await this.#look(batch, signal));
         await this.#read(signal);
@@ -112,6 +115,7 @@ export class Run extends EventTarget {
 
   #rest(seconds, signal) {
     return new Promise(resolve => {
+      if (this.#isHurried) return resolve();
       this.#wake = resolve;
       signal.addEventListener("abort", resolve, { once: true });
       if (seconds !== null) setTimeout(resolve, seconds * 1000);
