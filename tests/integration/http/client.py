@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 from uuid import uuid4
 
+from common.store import TaskStore
+
 BASE = "https://api.example/v1/"
 
 
@@ -36,10 +38,20 @@ class Answer:
 class Api:
     """Route requests to the functions; the tenant is what the authorizer would say."""
 
-    def __init__(self, submit: Any, status: Any, cancel: Any, *, tenant: str) -> None:  # noqa: ANN401  # modules
+    def __init__(
+        self,
+        submit: Any,  # noqa: ANN401  # a module, as the next two
+        status: Any,  # noqa: ANN401
+        cancel: Any,  # noqa: ANN401
+        *,
+        worker: TaskStore,
+        tenant: str,
+    ) -> None:
+        """Take the handlers, and a store for tests that do a worker's part, on the loop of `status.runner`."""
         self.submit = submit
         self.status = status
         self.cancel = cancel
+        self.worker = worker
         self.tenant = tenant
 
     def post(self, body: object, *, key: str | None = None, tenant: str | None = None) -> Answer:

@@ -12,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from common.settings import RedisSettings
+from common.store import TaskStore, connect
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 from tests.valkey import valkey, valkey_cluster
@@ -80,7 +81,9 @@ def api(environment: pytest.MonkeyPatch, queue: Queue, redis: RedisSettings) -> 
         environment.setenv(name, value)
     submit, status, cancel = started("submit"), started("status"), started("cancel")
     # A tenant of its own for each test: the servers outlive it.
-    yield Api(submit, status, cancel, tenant=f"t-{uuid4().hex[:8]}")
+    worker = connect(redis)
+    yield Api(submit, status, cancel, worker=TaskStore(worker), tenant=f"t-{uuid4().hex[:8]}")
+    status.runner.run(worker.aclose())
     for function in (submit, status, cancel):
         function.runner.run(function.redis.aclose())
         function.runner.close()

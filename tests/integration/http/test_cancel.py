@@ -20,7 +20,7 @@ def test_a_queued_task_is_cancelled_and_no_worker_gets_it(api: Api, queue: Queue
     assert api.get(f"tasks/{task_id}").body == answer.body
     # The message is still there, and whoever receives it is told that it is over.
     [message] = queue.drain()
-    store = api.status.TaskStore(api.status.redis)
+    store = api.worker
     claim = api.status.runner.run(store.claim(Lease(message.task, "owner", 10_000, 3)))
     assert claim.outcome is ClaimOutcome.ENDED
 
@@ -30,7 +30,7 @@ def test_a_running_task_is_cancelled_and_its_worker_is_refused(api: Api, queue: 
     [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
     [message] = queue.drain()
     lease = Lease(message.task, "owner", 10_000, 3)
-    store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+    store, run = api.worker, api.status.runner.run
     run(store.claim(lease))
 
     # WHEN it is cancelled
@@ -49,7 +49,7 @@ def test_a_task_that_has_its_result_keeps_it(api: Api, queue: Queue) -> None:
     [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
     [message] = queue.drain()
     lease = Lease(message.task, "owner", 10_000, 3)
-    store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+    store, run = api.worker, api.status.runner.run
     run(store.claim(lease))
     run(store.complete(lease, ModelAnswer("done", "stop")))
 

@@ -70,7 +70,7 @@ def test_every_answer_is_one_that_the_description_has(
 def worked_on(api: Api, queue: Queue) -> tuple[str, list[str]]:
     """Make a batch with a task that waits, one that runs, one that failed and one that is completed."""
     accepted = api.post({"prompts": [{"prompt": "a", "custom_id": "a"}, "b", "c", "d"], "metadata": {"a": "b"}}).body
-    store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+    store, run = api.worker, api.status.runner.run
     _, *leases = [Lease(message.task, "owner", 60_000, 3) for message in queue.drain()]
     for lease in leases:
         run(store.claim(lease))

@@ -178,7 +178,7 @@ def test_a_result_is_readable_once_a_worker_has_written_it(api: Api, queue: Queu
 
 def work(api: Api, lease: Lease, answer: ModelAnswer) -> None:
     """Do the worker's part, on the loop that the Redis client is bound to."""
-    store = api.status.TaskStore(api.status.redis)
+    store = api.worker
     api.status.runner.run(store.claim(lease))
     api.status.runner.run(store.complete(lease, answer))
 
@@ -217,7 +217,7 @@ def test_a_batch_is_paged_by_its_links(api: Api) -> None:
 def test_the_failed_of_a_batch_are_listed_with_their_reasons(api: Api, queue: Queue) -> None:
     answer = api.post({"prompts": ["a", "b", "c"]})
     for message in queue.drain()[1:]:
-        store, run = api.status.TaskStore(api.status.redis), api.status.runner.run
+        store, run = api.worker, api.status.runner.run
         lease = Lease(message.task, "owner", 10_000, 3)
         run(store.claim(lease))
         run(store.fail(lease, FailureCode.CONTENT_POLICY))

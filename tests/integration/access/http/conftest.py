@@ -1,0 +1,34 @@
+"""The functions behind the API, each as its own user of the cache."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from common.settings import RedisSettings
+from tests.integration.access.users import Restricted, restricted_valkey, user_of
+from tests.integration.http import conftest as http
+from tests.integration.http.conftest import api, aws, environment, queue
+
+__all__ = ["api", "aws", "environment", "queue"]
+
+
+@pytest.fixture(scope="session", params=[True, False], ids=["cluster", "single"])
+def restricted(request: pytest.FixtureRequest) -> Iterator[Restricted]:
+    with restricted_valkey(cluster=request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def redis(restricted: Restricted, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisSettings]:
+    """Start each function as its user, and allow no denial, be it one that the function takes for an outage."""
+    started = http.started
+
+    def started_as_its_user(function: str) -> Any:  # noqa: ANN401  # as in what it stands for
+        monkeypatch.setenv("REDIS_USERNAME", user_of(function))
+        return started(function)
+
+    monkeypatch.setattr(http, "started", started_as_its_user)
+    restricted.forget()
+    yield restricted.settings
+    assert restricted.denied() == set()

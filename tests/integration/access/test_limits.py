@@ -1,0 +1,89 @@
+"""What each user of the cache may not do: the work of another function, and what nobody does."""
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from tests.integration.access.users import Restricted, access_strings, restricted_valkey, user_of
+
+FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter")
+TASK, BATCH = "task:{acme/b}:0", "batch:{acme/b}"
+
+NOBODY = [
+    ("GET", "anything"),
+    ("HGETALL", "secrets"),
+    ("DEL", TASK),
+    ("KEYS", "*"),
+    ("SCAN", "0"),
+    ("FLUSHALL",),
+    ("CONFIG", "GET", "*"),
+    ("CONFIG", "SET", "maxmemory-policy", "allkeys-lru"),
+    ("ACL", "LIST"),
+    ("SCRIPT", "FLUSH"),
+    ("FUNCTION", "FLUSH"),
+    ("CLIENT", "LIST"),
+    ("CLIENT", "KILL", "TYPE", "normal"),
+    ("MONITOR",),
+    ("SHUTDOWN",),
+    ("CLUSTER", "RESET"),
+    ("SPUBLISH", "elsewhere:{acme/b}", ""),
+    ("PSUBSCRIBE", "*"),
+]
+
+OF_ANOTHER = [
+    # The worker's: adding up, the flow that workers share, the tenants' sums.
+    *[(user, ("HINCRBY", BATCH, "cost", "1")) for user in FUNCTIONS if user != "worker"],
+    *[(user, ("HGET", "pause:{model/x}", "until")) for user in FUNCTIONS if user != "worker"],
+    *[(user, ("HSET", "rate:{model/x}", "next_request", "0")) for user in FUNCTIONS if user != "worker"],
+    *[(user, ("HDEL", "flights:{tenant/acme}", "one")) for user in FUNCTIONS if user != "worker"],
+    *[(user, ("HSET", "spend:{acme}:2026-11-21", "cost", "0")) for user in FUNCTIONS if user != "worker"],
+    # Those who answer a caller: listening.
+    *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in ("worker", "cancel", "dead_letter")],
+]
+
+
+@pytest.fixture(scope="module")
+def restricted() -> Iterator[Restricted]:
+    with restricted_valkey(cluster=False) as running:
+        yield running
+
+
+def as_user(restricted: Restricted, function: str) -> Redis:
+    return Redis(host=restricted.settings.host, port=restricted.settings.port, username=user_of(function), password="")
+
+
+def test_each_function_that_speaks_to_redis_has_a_user() -> None:
+    assert set(access_strings()) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("command", NOBODY, ids=" ".join)
+def test_nobody_may_do_what_no_function_does(restricted: Restricted, function: str, command: tuple[str, ...]) -> None:
+    with as_user(restricted, function) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command)
+
+
+@pytest.mark.parametrize(
+    ("function", "command"), OF_ANOTHER, ids=lambda part: part if isinstance(part, str) else " ".join(part)
+)
+def test_a_function_may_not_do_the_work_of_another(
+    restricted: Restricted, function: str, command: tuple[str, ...]
+) -> None:
+    with as_user(restricted, function) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_script_has_no_more_rights_than_who_runs_it(restricted: Restricted, function: str) -> None:
+    with as_user(restricted, function) as client, pytest.raises(ResponseError, match="ACL failure in script"):
+        client.eval("return redis.call('DEL', KEYS[1])", 1, TASK)
+
+
+def test_the_worker_has_what_the_others_lack(restricted: Restricted) -> None:
+    own = [command for user, command in OF_ANOTHER if user == "submit"]
+    with as_user(restricted, "worker") as client:
+        for command in own:
+            client.execute_command(*command)
+    assert own

@@ -1,0 +1,53 @@
+"""The users of infra/cache.yaml on a Valkey of the tests, without a password."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from redis import Redis
+from samtranslator.yaml_helper import yaml_parse
+
+from common.settings import RedisSettings
+from local.settings import ROOT
+from tests.valkey import running_valkey
+
+NAME = "sluice"
+
+
+def access_strings() -> dict[str, str]:
+    """Return each function's rights, as the template says them."""
+    resources = yaml_parse((ROOT / "infra" / "cache.yaml").read_text())["Resources"]
+    users = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::ElastiCache::User"]
+    prefix = "${CacheName}-"
+    return {user["UserId"]["Fn::Sub"].removeprefix(prefix).replace("-", "_"): user["AccessString"] for user in users}
+
+
+def user_of(function: str) -> str:
+    return f"{NAME}-{function.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """A Valkey with the template's users, whose default user is the tests' own."""
+
+    settings: RedisSettings
+    admin: Redis
+
+    def forget(self) -> None:
+        """Forget what was denied."""
+        self.admin.acl_log_reset()
+
+    def denied(self) -> set[str]:
+        """Tell what was denied, as user and thing; what a client swallows is here too."""
+        return {f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in self.admin.acl_log()}
+
+
+@contextmanager
+def restricted_valkey(*, cluster: bool) -> Iterator[Restricted]:
+    with (
+        running_valkey(cluster=cluster) as settings,
+        Redis(host=settings.host, port=settings.port, decode_responses=True) as admin,
+    ):
+        for function, rights in access_strings().items():
+            admin.execute_command("ACL", "SETUSER", user_of(function), "reset", "nopass", *rights.split())
+        yield Restricted(settings, admin)
