@@ -53,9 +53,9 @@ class Scripts:
 
     async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip per node, not as a transaction, and return the answers in order."""
-        answers = await _pipeline(client, [self._by_sha(call) for call in calls])
+        answers = await run_pipeline(client, [self._by_sha(call) for call in calls])
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        repeated = await _pipeline(client, [self._by_text(calls[place]) for place in forgotten])
+        repeated = await run_pipeline(client, [self._by_text(calls[place]) for place in forgotten])
         for place, answer in zip(forgotten, repeated, strict=True):
             answers[place] = answer
         for answer in answers:
@@ -70,7 +70,8 @@ class Scripts:
         return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.args]
 
 
-async def _pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
+async def run_pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
+    """Send commands in one round trip per node and return what each answers, in order; an error counts as an answer."""
     if not commands:
         return []
     await renew(client)

@@ -15,6 +15,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from common.prices import read_prices
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
+from common.store.gathering import GatheringScripts
+from common.store.scripts import read_sources
 from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from functions.worker.attempt import Attempts
@@ -36,7 +38,7 @@ TELEMETRY = Telemetry.from_env(os.environ)
 JOURNAL = WorkerJournal(TELEMETRY)
 
 REDIS = connect(SETTINGS.redis)
-STORE = TaskStore(REDIS)
+STORE = TaskStore(REDIS, GatheringScripts(read_sources()))
 FLOWS = FlowStore(REDIS)
 FLOW = FlowControl(FLOWS, SETTINGS.limits)
 MODEL = ChatModel(

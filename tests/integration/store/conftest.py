@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from common.store.gathering import GatheringScripts
 from common.store.scripts import Scripts
 from tests.integration.store.harness import (
     FakeHarness,
@@ -17,13 +18,16 @@ from tests.valkey import valkey, valkey_cluster
 __all__ = ["valkey", "valkey_cluster"]
 
 
-@pytest.fixture(params=["fake", "valkey", "valkey_cluster", "valkey_twice"])
+KINDS = {"valkey_twice": TwiceScripts, "valkey_gathered": GatheringScripts}
+
+
+@pytest.fixture(params=["fake", "valkey", "valkey_cluster", "valkey_twice", "valkey_gathered"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
-    """Run the test on the fake, on a server, on a cluster, and on a server that gets every call twice."""
+    """Run the test on the fake, a server, a cluster, a server that gets every call twice, and one that gets trips."""
     if request.param == "fake":
         yield FakeHarness()
         return
-    scripts = (TwiceScripts if request.param == "valkey_twice" else Scripts)(scripts_on_test_time())
+    scripts = KINDS.get(request.param, Scripts)(scripts_on_test_time())
     settings = request.getfixturevalue("valkey_cluster" if request.param == "valkey_cluster" else "valkey")
     async with valkey_harness(settings, scripts) as opened:
         yield opened
