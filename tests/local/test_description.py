@@ -1,0 +1,83 @@
+"""What openapi.json says is what the gateway answers: schemathesis calls the deployed template by HTTP."""
+
+import logging
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from local.stack import AUTHORIZATION
+from tests.local.calls import Json, accept, ended
+from tests.local.conftest import Up
+from tools.openapi.document import document
+
+pytestmark = pytest.mark.timeout(300)
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
+EXAMPLES = 12
+"""Of each operation and mode: tests/integration/http has more of them, without the gateway between."""
+
+# Held answers and streams of what has not ended would each take their time; both have tests of their own.
+HELD = ("Prefer", "prefer")
+
+
+@pytest.fixture(scope="module")
+def known(stack: Up) -> tuple[str, list[str]]:
+    """Make a batch of a task that is completed, one that failed and one that was cancelled."""
+    with httpx.Client(base_url=stack.url, headers=AUTHORIZATION, timeout=60, trust_env=False) as api:
+        prompts: list[Json | str] = [{"prompt": "a", "custom_id": "a"}, "[[fault:401]]", "[[latency:60]]"]
+        accepted = accept(api, {"prompts": prompts, "metadata": {"a": "b"}})
+        assert api.post(f"/tasks/{accepted['task_ids'][2]}/cancel").status_code == 200
+        tasks = ended(api, accepted["task_ids"])
+    assert [task["status"] for task in tasks] == ["completed", "failed", "cancelled"]
+    return accepted["batch_id"], accepted["task_ids"]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_every_answer_of_the_gateway_is_one_that_the_description_has(
+    stack: Up, known: tuple[str, list[str]], path: str, method: str, mode: schemathesis.GenerationMode
+) -> None:
+    # GIVEN the described operation, and the ids of tasks that have ended among any others
+    logging.getLogger("schemathesis").setLevel(logging.WARNING)
+    schema = schemathesis.openapi.from_dict({**document(), "servers": []})
+    strategy = schema[path][method.upper()].as_strategy(generation_mode=mode)
+    batch_id, task_ids = known
+    seen: set[int] = set()
+
+    # WHEN it is called with anything that its description allows, or with what it does not
+    @given(case=strategy, task_id=st.none() | st.sampled_from(task_ids))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def call(case: Any, task_id: str | None) -> None:  # noqa: ANN401  # schemathesis' own
+        if task_id is not None:
+            real = {"task_id": task_id, "batch_id": batch_id}
+            case.path_parameters = {name: real.get(name, "x") for name in case.path_parameters or {}}
+        for name in HELD:
+            (case.headers or {}).pop(name, None)
+        # THEN nothing fails on our side, and status, type and body are described
+        answer = case.call_and_validate(base_url=stack.url, checks=CHECKS, headers=AUTHORIZATION)
+        seen.add(answer.status_code)
+
+    call()
+    # What is not allowed includes to come without a key.
+    assert seen - {401}
+    if mode is schemathesis.GenerationMode.POSITIVE:
+        assert 401 not in seen
+        assert seen & {200, 202, 204, 409}
