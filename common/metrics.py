@@ -1,4 +1,4 @@
-"""Name every metric that Sluice writes, all in the namespace Sluice. Standard library only.
+"""Name every metric that Sluice writes, all in the namespace Sluice/<stack>. Standard library only.
 
 Each is summed by `service`, the function that wrote it. Where it says so, it is also split by one thing more: by
 `code`, which comes from a table of ours, or by `model`, which comes from the operator's list. Never by tenant or task:
@@ -18,6 +18,11 @@ class Metric(StrEnum):
     """Requests answered with 4xx by a function; by code."""
     SERVER_ERRORS = "ServerErrors"
     """Requests answered with 5xx by a function; by code."""
+
+    UNKNOWN_KEYS = "UnknownKeys"
+    """Requests with a key that nobody has."""
+    KEYS_UNAVAILABLE = "KeysUnavailable"
+    """Requests that could be neither let in nor refused, because the callers' keys can't be read."""
 
     # How a delivery ended, see EndingKind; by code where there is one.
     COMPLETED = "TasksCompleted"

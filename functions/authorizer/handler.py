@@ -7,9 +7,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
 
+from common.metrics import Metric
 from common.telemetry import Telemetry
 from functions.authorizer.secret import SecretKeyList
-from functions.authorizer.service import Doorkeeper
+from functions.authorizer.service import Doorkeeper, KeysUnavailable
 from functions.authorizer.settings import AuthorizerSettings
 
 # Within the ten seconds of the function, so that the log says what failed.
@@ -28,8 +29,13 @@ class Unauthorized(Exception):  # API Gateway makes a 401 of an error whose text
 @telemetry.observe
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Allow the whole stage: API Gateway keeps this answer for the key, whichever method it asks for next."""
-    tenant = doorkeeper.tenant_of(event["authorizationToken"])
+    try:
+        tenant = doorkeeper.tenant_of(event["authorizationToken"])
+    except KeysUnavailable:
+        telemetry.count(Metric.KEYS_UNAVAILABLE)
+        raise
     if tenant is None:
+        telemetry.count(Metric.UNKNOWN_KEYS)
         raise Unauthorized("Unauthorized")
     # arn:aws:execute-api:eu-west-1:123456789012:abcdef/v1/GET/tasks
     api, stage = event["methodArn"].split("/")[:2]

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from functions.authorizer.service import KeysUnavailable
+from tests.emf import sums_in
 from tests.integration.http.client import Context
 from tests.integration.http.conftest import started
 
@@ -82,6 +83,7 @@ def test_an_unknown_key_is_unauthorized_by_the_word_that_api_gateway_looks_for(
     secret: Secret,
     authorizer: Any,  # noqa: ANN401
     header: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     secret.allow(local="acme")
 
@@ -89,6 +91,7 @@ def test_an_unknown_key_is_unauthorized_by_the_word_that_api_gateway_looks_for(
         ask(authorizer, header)
 
     assert str(caught.value) == "Unauthorized"
+    assert sums_in(capsys.readouterr().out)["UnknownKeys", "test"] == 1
 
 
 def test_a_key_added_later_works_in_a_warm_environment(secret: Secret, authorizer: Any) -> None:  # noqa: ANN401
@@ -114,11 +117,17 @@ def test_a_secret_that_is_no_list_of_keys_lets_nobody_in(
     assert text not in str(caught.value)
 
 
-def test_a_secret_that_is_gone_lets_nobody_in(secret: Secret, authorizer: Any) -> None:  # noqa: ANN401
+def test_a_secret_that_is_gone_lets_nobody_in_and_is_counted(
+    secret: Secret,
+    authorizer: Any,  # noqa: ANN401
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     secret.delete()
 
     with pytest.raises(KeysUnavailable):
         ask(authorizer, "Bearer local")
+
+    assert sums_in(capsys.readouterr().out)["KeysUnavailable", "test"] == 1
 
 
 def test_no_key_is_ever_logged(secret: Secret, authorizer: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401
