@@ -93,6 +93,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile,ministack,--universal)
 	$(call compile_shipped,common)
 	$(call compile_shipped,functions/submit)
+	$(call compile_shipped,functions/webhook)
 	$(call compile_shipped,functions/worker)
 
 clean: ## Remove what the other targets made
