@@ -1,0 +1,238 @@
+"""The commands that look at tasks, take them back, or ask again."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import batched
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from sluice.answers import Batch, Json, Task, TaskStatus
+from sluice.cli.bar import Bar
+from sluice.cli.exits import Exit
+from sluice.cli.results import as_result
+from sluice.cli.service import Target
+from sluice.cli.tally import Tally
+from sluice.client import Sluice
+from sluice.errors import AlreadyEndedError, NothingToRetryError
+from sluice.events import Delta, Ended, Reset, StatusChanged
+from sluice.watching import Standing
+
+PATIENCE_SECONDS: Final = 20.0
+"""For a command that a person waits for."""
+LOOK_SECONDS: Final = 2.0
+WINDOW: Final = 200
+
+
+def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+    """Show a task, or batches, once."""
+    if target.task_id:
+        task = sluice.get(target.task_id)
+        _tell(task.raw) if as_json else _show_task(console, task)
+        return _exit_of(task)
+    batches = [sluice.get_batch(batch_id) for batch_id in target.batch_ids]
+    if as_json:
+        _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
+    else:
+        _show_batches(console, batches)
+    return Exit.FAILED if _bad(batches) else Exit.COMPLETED
+
+
+def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+    """Watch until all have ended, and tell how they did."""
+    if target.task_id:
+        bar = Bar(Console(stderr=True, quiet=as_json), target.task_id, 1, Tally())
+        with bar:
+            while not (task := sluice.get(target.task_id, wait_seconds=LOOK_SECONDS)).has_ended:
+                running = task.status is TaskStatus.PROCESSING
+                bar.look(Standing(int(running), int(not running), task.progress))
+            bar.tally.add(task)
+            bar.look(Standing(0, 0, 0))
+        return show(sluice, target, console if as_json else Console(), as_json=as_json)
+    ended: dict[str, Batch] = {}
+    latest = {batch_id: sluice.get_batch(batch_id) for batch_id in target.batch_ids}
+    bar = Bar(Console(stderr=True, quiet=as_json), _name(target), sum(each.size for each in latest.values()), Tally())
+    with bar:
+        while True:
+            ended.update((batch_id, batch) for batch_id, batch in latest.items() if batch.has_ended)
+            _move(bar, [*latest.values()])
+            left = [batch_id for batch_id in target.batch_ids if batch_id not in ended]
+            if not left:
+                break
+            for place, batch_id in enumerate(left):
+                latest[batch_id] = sluice.get_batch(batch_id, wait_seconds=0 if place else LOOK_SECONDS)
+    if as_json:
+        _tell(_sums([*latest.values()]))
+    return Exit.FAILED if _bad(latest.values()) else Exit.COMPLETED
+
+
+def results(sluice: Sluice, target: Target) -> Exit:
+    """Write what has ended, as JSON Lines, in the order of the prompts."""
+    tally = Tally()
+    size = 0
+    for ids in batched(_ids(sluice, target), WINDOW, strict=False):
+        for task in sluice.get_many(ids):
+            size += 1
+            if task.has_ended:
+                tally.add(task)
+                _tell(as_result(None, task))
+    return Exit.COMPLETED if tally.completed == size else Exit.FAILED
+
+
+def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+    """Take back what has not ended."""
+    if target.task_id:
+        try:
+            task = sluice.cancel(target.task_id)
+        except AlreadyEndedError:
+            task = sluice.get(target.task_id)
+        _tell(task.raw) if as_json else _show_task(console, task)
+        return Exit.COMPLETED if task.status is TaskStatus.CANCELLED else Exit.FAILED
+    batches = [sluice.cancel_batch(batch_id) for batch_id in target.batch_ids]
+    if as_json:
+        _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
+    else:
+        _show_batches(console, batches)
+    return Exit.COMPLETED
+
+
+def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
+    """Ask again what failed, and tell the ids of the new batches."""
+    batch_ids = target.batch_ids or ((target.task_id or "").rpartition("-")[0],)
+    made: list[dict[str, Any]] = []
+    for batch_id in batch_ids:
+        try:
+            submission = sluice.retry(batch_id)
+        except NothingToRetryError:
+            continue
+        made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": len(submission.task_ids)})
+    if as_json:
+        _tell({"batches": made})
+    elif made:
+        for each in made:
+            print(f"{each['batch_id']}  {each['tasks']:,} tasks of {each['of']} are asked again")
+    else:
+        print("Nothing failed: there is nothing to ask again")
+    return Exit.COMPLETED
+
+
+def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> Exit:
+    """Write a task's text as it comes; with JSON, each event in a line."""
+    code = Exit.FAILED
+    for event in sluice.stream(task_id, after=after):
+        if as_json:
+            _tell(_event(event))
+        elif isinstance(event, Delta):
+            print(event.text, end="", flush=True)
+        elif isinstance(event, Reset):
+            print("\n[begun anew]", flush=True)
+        if isinstance(event, Ended):
+            code = _exit_of(event.task)
+            if not as_json:
+                print(flush=True)
+                if event.task.error:
+                    print(f"{event.task.status}: {event.task.error.code}: {event.task.error.detail}", file=sys.stderr)
+    return code
+
+
+def _ids(sluice: Sluice, target: Target) -> Iterator[str]:
+    if target.task_id:
+        yield target.task_id
+    for batch_id in target.batch_ids:
+        yield from sluice.get_batch(batch_id).task_ids
+
+
+def _event(event: StatusChanged | Delta | Reset | Ended) -> dict[str, Any]:
+    match event:
+        case StatusChanged():
+            return {"event": "status", "id": event.id, "status": event.status, "progress": event.progress}
+        case Delta():
+            return {"event": "delta", "id": event.id, "text": event.text}
+        case Reset():
+            return {"event": "reset", "id": event.id}
+        case Ended():
+            return {"event": "ended", "id": event.id, "task": event.task.raw}
+
+
+def _exit_of(task: Task) -> Exit:
+    return Exit.FAILED if task.has_ended and task.status is not TaskStatus.COMPLETED else Exit.COMPLETED
+
+
+def _bad(batches: Iterable[Batch]) -> int:
+    bad = ("failed", "cancelled", "expired", "not_found")
+    return sum(batch.counts.get(name, 0) for batch in batches for name in bad)
+
+
+def _sums(batches: list[Batch]) -> dict[str, Any]:
+    names = ("queued", "processing", "completed", "failed", "cancelled", "expired", "not_found")
+    counts = {name: sum(batch.counts.get(name, 0) for batch in batches) for name in names}
+    tally = _tally(batches)
+    return {
+        "size": sum(batch.size for batch in batches),
+        "counts": counts,
+        "tokens": tally.tokens,
+        "usd": str(tally.usd),
+    }
+
+
+def _tally(batches: list[Batch]) -> Tally:
+    tally = Tally()
+    for batch in batches:
+        tally.completed += batch.counts.get("completed", 0)
+        tally.failed += batch.counts.get("failed", 0)
+        tally.cancelled += batch.counts.get("cancelled", 0)
+        tally.gone += batch.counts.get("expired", 0) + batch.counts.get("not_found", 0)
+        tally.tokens += batch.usage.total_tokens if batch.usage else 0
+        tally.usd += batch.cost_usd or 0
+    return tally
+
+
+def _move(bar: Bar, batches: list[Batch]) -> None:
+    bar.tally = _tally(batches)
+    running = sum(batch.counts.get("processing", 0) for batch in batches)
+    bar.look(Standing(running, sum(batch.counts.get("queued", 0) for batch in batches), 0))
+
+
+def _name(target: Target) -> str:
+    return target.batch_ids[0] if len(target.batch_ids) == 1 else f"{len(target.batch_ids)} batches"
+
+
+def _without_tasks(batch: Batch) -> dict[str, Any]:
+    return {name: value for name, value in batch.raw.items() if name not in {"tasks", "next"}}
+
+
+def _show_task(console: Console, task: Task) -> None:
+    table = _grid()
+    for name, value in task.raw.items():
+        if name == "attempts":
+            for number, attempt in enumerate(value, 1):
+                table.add_row(f"attempt {number}", " ".join(str(part) for part in attempt.values()))
+        else:
+            table.add_row(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    console.print(table, markup=False, highlight=False)
+
+
+def _show_batches(console: Console, batches: list[Batch]) -> None:
+    sums = _sums(batches)
+    table = _grid()
+    table.add_row("batches", "\n".join(f"{batch.batch_id}  {batch.status}  {batch.progress} %" for batch in batches))
+    for name, count in sums["counts"].items():
+        if count or name in {"queued", "processing", "completed", "failed"}:
+            table.add_row(name, f"{count:,}")
+    table.add_row("of", f"{sums['size']:,}")
+    table.add_row("tokens", f"{sums['tokens']:,}")
+    table.add_row("cost", f"${sums['usd']}")
+    console.print(table, markup=False, highlight=False)
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _tell(value: Json) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)

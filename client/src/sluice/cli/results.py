@@ -1,0 +1,114 @@
+"""Write results: as JSON Lines, as the OpenAI Batch API does, as CSV, or as bare text."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from sluice.answers import Task, TaskStatus
+from sluice.cli.source import Record
+
+LEFT_OUT: Final = frozenset({"batch_id", "progress", "partial_result", "waiting_on", "created_at", "deadline_at"})
+"""Of a task: what says nothing any more when it has ended."""
+FIRST: Final = ("custom_id", "task_id", "status", "result", "error")
+"""What a person looks for."""
+CSV_COLUMNS: Final = ("task_id", "status", "result", "error")
+_OK: Final = 200
+
+
+class Shape(StrEnum):
+    """How results are written."""
+
+    JSONL = "jsonl"
+    OPENAI = "openai"
+    CSV = "csv"
+    TEXT = "text"
+
+
+type Write = Callable[[Record, Task], str]
+
+
+def shape_of(path: str) -> Shape:
+    """Tell a file's shape by its name."""
+    return {".csv": Shape.CSV, ".txt": Shape.TEXT}.get(Path(path).suffix.lower(), Shape.JSONL)
+
+
+def head_of(shape: Shape, columns: Sequence[str]) -> str:
+    """Give what stands before all results; `columns` are those of the source, if it has any."""
+    return _csv_line(_columns(columns)) if shape is Shape.CSV else ""
+
+
+def writer_of(shape: Shape, columns: Sequence[str]) -> Write:
+    """Return what writes one result, with its line break."""
+    match shape:
+        case Shape.JSONL:
+            return lambda record, task: _json_line(as_result(record, task))
+        case Shape.OPENAI:
+            return lambda record, task: _json_line(as_openai(record, task))
+        case Shape.TEXT:
+            return lambda _, task: (task.result or "").replace("\r\n", "\n").replace("\n", " ").strip() + "\n"
+        case Shape.CSV:
+            names = _columns(columns)
+            return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names])
+
+
+def as_result(record: Record | None, task: Task) -> dict[str, Any]:
+    """Show a task as the API does, without what has no meaning after its end, and with its line."""
+    shown = {name: value for name, value in task.raw.items() if name not in LEFT_OUT}
+    first: dict[str, Any] = {name: shown.pop(name) for name in FIRST if name in shown}
+    return {**({"line": record.line} if record else {}), **first, **shown}
+
+
+def as_openai(record: Record, task: Task) -> dict[str, Any]:
+    """Show a task as a line of the output file of the OpenAI Batch API."""
+    line: dict[str, Any] = {
+        "id": f"batch_req_{task.task_id}",
+        "custom_id": record.custom_id or f"line-{record.line}",
+        "response": None,
+        "error": None,
+    }
+    if task.status is not TaskStatus.COMPLETED:
+        code = task.error.code if task.error else f"batch_{task.status}"
+        detail = task.error.detail if task.error else f"The task is {task.status}."
+        return line | {"error": {"code": code, "message": detail}}
+    message: dict[str, Any] = {"role": "assistant", "content": task.result, "refusal": None}
+    if task.tool_calls:
+        message |= {"content": task.result or None, "tool_calls": list(task.tool_calls)}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": task.finish_reason}
+    body = {
+        "id": f"chatcmpl-{task.task_id}",
+        "object": "chat.completion",
+        "created": int(task.ended_at.timestamp()) if task.ended_at else 0,
+        "model": task.model,
+        "choices": [choice],
+        "usage": task.raw.get("usage"),
+    }
+    return line | {"response": {"status_code": _OK, "request_id": task.task_id, "body": body}}
+
+
+def _columns(of_source: Sequence[str]) -> list[str]:
+    own = list(of_source) or ["line", "custom_id"]
+    # A column of the source that is called as one of ours keeps its name; ours then says that it is ours.
+    return own + [f"sluice_{name}" if name in own else name for name in CSV_COLUMNS]
+
+
+def _cells(record: Record, task: Task) -> Mapping[str, object]:
+    error = task.error.code if task.error else ""
+    cells: dict[str, object] = {"line": record.line, "custom_id": record.custom_id or ""}
+    ours = {"task_id": task.task_id, "status": task.status, "result": task.result or "", "error": error}
+    row = record.row or {}
+    named = {f"sluice_{name}" if name in row else name: value for name, value in ours.items()}
+    return {**cells, **named, **row}
+
+
+def _csv_line(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _json_line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
