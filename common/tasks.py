@@ -237,7 +237,8 @@ class TaskRecord:
 
     `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` are in the order they
     were made; those that were refunded are not among them. Times are milliseconds since 1970; `expires_ms` is when the
-    record will be dropped.
+    record will be dropped. A failed task may keep its request, `kept_bytes` of it, and tells as `retried_as` the id of the
+    task that was made of it.
     """
 
     ref: TaskRef
@@ -257,6 +258,8 @@ class TaskRecord:
     code: FailureCode | None = None
     last_code: FailureCode | None = None
     waiting_on: WaitingOn | None = None
+    kept_bytes: int | None = None
+    retried_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +267,8 @@ class BatchRecord:
     """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`.
 
     `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it. `usage`
-    and `cost_nanos` are the sums over its answers, None before the first that has any.
+    and `cost_nanos` are the sums over its answers, None before the first that has any. `is_accepted` once its call was
+    answered with 202; `retry` is the id of the batch that its last retry made.
     """
 
     tenant: str
@@ -276,6 +280,8 @@ class BatchRecord:
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
     usage: Usage | None = None
     cost_nanos: int | None = None
+    is_accepted: bool = False
+    retry: str | None = None
 
     def refs(self) -> list[TaskRef]:
         """Address every task of the batch, in the order it was sent."""

@@ -53,7 +53,7 @@ TEXT_FIELDS: Final = frozenset(
 TASK_FIELDS: Final = frozenset(
     {
         *("task_id", "batch_id", "custom_id", "status", "progress", "model", "attempts", "waiting_on", "error"),
-        *("created_at", "started_at", "ended_at", "deadline_at", "expires_at"),
+        *("retried_as", "created_at", "started_at", "ended_at", "deadline_at", "expires_at"),
         *TEXT_FIELDS,
     }
 )
@@ -101,6 +101,7 @@ def show_task(record: TaskRecord) -> Body:
         "cost": show_cost(answer.cost_nanos) if answer else None,
         "partial_result": record.partial,
         "error": _error(record),
+        "retried_as": record.retried_as,
         "created_at": time_of(record.created_ms),
         "started_at": time_of(record.started_ms),
         "ended_at": time_of(record.ended_ms),

@@ -54,6 +54,8 @@ class _Record:
     code: FailureCode | None = None
     last_code: FailureCode | None = None
     waiting_on: WaitingOn | None = WaitingOn.CAPACITY
+    request: str | None = None
+    retried_as: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class _Batch:
     metadata: Mapping[str, str] | None = None
     usage: Usage | None = None
     cost_nanos: int | None = None
+    retry: str | None = None
 
 
 class FakeStore:
@@ -316,6 +319,32 @@ class FakeStore:
         self._finish(record, TaskStatus.CANCELLED, self._now_ms(), "cancel", code=code)
         return EndOutcome.ENDED
 
+    # ─── A failed task's second life ──────────────────────────────────────────────────────────────────────────────────
+
+    async def keep(self, ref: TaskRef, request: str) -> None:
+        record = self._find(ref)
+        if record and record.status is TaskStatus.FAILED:
+            record.request = request
+
+    async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
+        return [record.request if (record := self._find(ref)) else None for ref in refs]
+
+    async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
+        found = self._find_batch(batch.tenant, batch.batch_id)
+        if found is None:
+            return False
+        if found.retry == batch_id:
+            return True
+        records = [record for ref in refs if (record := self._find(ref))]
+        if found.retry != batch.retry or len(records) < len(refs):
+            return False
+        if any(each.status is not TaskStatus.FAILED or not each.request or each.retried_as for each in records):
+            return False
+        for place, record in enumerate(records):
+            record.retried_as = f"{batch_id}-{place}"
+        found.retry = batch_id
+        return True
+
     # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
@@ -344,6 +373,8 @@ class FakeStore:
             code=record.code,
             last_code=record.last_code,
             waiting_on=record.waiting_on,
+            kept_bytes=None if record.request is None else len(record.request.encode()),
+            retried_as=record.retried_as,
         )
 
     async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
@@ -360,6 +391,8 @@ class FakeStore:
             metadata=batch.metadata,
             usage=batch.usage,
             cost_nanos=batch.cost_nanos,
+            is_accepted=batch.accepted,
+            retry=batch.retry,
         )
 
     # ─── What the transitions share ───────────────────────────────────────────────────────────────────────────────────

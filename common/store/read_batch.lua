@@ -1,8 +1,9 @@
--- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry, cost?, tokens?…} or nil.
+-- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry, accepted?, retry?, cost?,
+-- tokens?…} or nil.
 local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline', 'metadata')
 if not values[1] then return false end
 values[5] = redis.call('PEXPIRETIME', KEYS[1])
-local sums = redis.call('HMGET', KEYS[1],
-  'cost', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens')
-for place, sum in ipairs(sums) do values[5 + place] = sum end
+local rest = redis.call('HMGET', KEYS[1],
+  'accepted', 'retry', 'cost', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens')
+for place, value in ipairs(rest) do values[5 + place] = value end
 return values

@@ -40,6 +40,8 @@ _SHORT_FIELDS: Final = (
     "code",
     "last_code",
     "waiting_on",
+    "kept",
+    "retried_as",
 )
 _TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls", "cost")
 _EXPIRY: Final = "expires"
@@ -125,12 +127,14 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         waiting_on=WaitingOn(waiting_on) if waiting_on else None,
+        kept_bytes=number("kept"),
+        retried_as=text("retried_as"),
     )
 
 
 def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
-    """Make a batch's record of its size, its times, its metadata, its expiry, and the sums of cost and of tokens."""
-    size, created_ms, deadline_ms, metadata, expires_ms, cost, *tokens = values
+    """Make a batch's record of the values that read_batch.lua answers."""
+    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, cost, *tokens = values
     return BatchRecord(
         tenant=tenant,
         batch_id=batch_id,
@@ -139,6 +143,8 @@ def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchReco
         deadline_ms=int(deadline_ms or 0),
         expires_ms=int(expires_ms or 0),
         metadata=None if metadata is None else json.loads(read_text(metadata)),
+        is_accepted=accepted is not None,
+        retry=None if retry is None else read_text(retry),
         usage=None if tokens[0] is None else Usage(*(int(count or 0) for count in tokens)),
         cost_nanos=None if cost is None else int(cost),
     )

@@ -139,6 +139,29 @@ class TaskStore:
         """Fail a task that the queue has given up, unless its lease is live."""
         return await self._end("dead_letter", task, [code])
 
+    async def keep(self, ref: TaskRef, request: str) -> None:
+        """Leave its request, the body of its message, with a failed task; any other task is left alone."""
+        with redis_errors():
+            await self._scripts.run(self._client, Call("keep", [keys.task_key(ref)], [records.write_text(request)]))
+
+    async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
+        """Return what failed tasks have kept, in the order asked; the caller bounds the bytes, by `kept_bytes`."""
+        values = await self._run_on_tasks("requests", refs, [], keys.READ_CHUNK)
+        return [None if value is None else records.read_text(value) for value in values]
+
+    async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
+        """Take failed tasks of a batch, which keep their requests, for the new batch of this id; each once.
+
+        False where the batch or a task has changed since they were read: then nothing is taken.
+        """
+        call = Call(
+            "retry",
+            [keys.batch_key(batch.tenant, batch.batch_id), *map(keys.task_key, refs)],
+            [records.write_optional(batch.retry), batch_id],
+        )
+        with redis_errors():
+            return int(await self._scripts.run(self._client, call)) == 1
+
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         """Write how far answers are, in one pipeline; False means that somebody else ended or took the task.
 

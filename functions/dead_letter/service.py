@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from common.errors import MessageError, StoreUnavailable
 from common.messages import TaskMessage
-from common.tasks import Task
+from common.tasks import Task, TaskRef
 from common.transitions import EndOutcome
 
 
@@ -25,6 +25,9 @@ class Undertaker(Protocol):
 
     async def dead_letter(self, task: Task) -> EndOutcome:
         """Fail a task whose message was given up, unless its lease is live; may raise StoreUnavailable."""
+
+    async def keep(self, ref: TaskRef, request: str) -> None:
+        """Leave its request with a task that has failed; may raise StoreUnavailable."""
 
 
 class LetterKind(StrEnum):
@@ -68,6 +71,8 @@ async def _read(message_id: str, body: str, store: Undertaker) -> Letter:
         return Letter(message_id, LetterKind.UNREADABLE)
     try:
         outcome = await store.dead_letter(task)
+        if outcome is not EndOutcome.LOST:
+            await store.keep(task.ref, body)
     except StoreUnavailable:
         return Letter(message_id, LetterKind.UNAVAILABLE, task.ref.task_id)
     match outcome:

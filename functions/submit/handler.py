@@ -1,8 +1,9 @@
-"""POST /tasks: validate, record as queued, put on the queue, answer 202."""
+"""POST /tasks, /batches/{batch_id}/retry: validate, record as queued, put on the queue, answer 202."""
 
 import asyncio
 import json
 import os
+import time
 from typing import Any
 
 import boto3
@@ -18,10 +19,11 @@ from common.waiting import Waiting, Wish, wish_of
 from functions.submit.body import read_body
 from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
-from functions.submit.schema import AcceptedBody
+from functions.submit.retry import Asked, Retries
+from functions.submit.schema import AcceptedBody, RetriedBody
 from functions.submit.service import Accepted, Submission
 from functions.submit.settings import SubmitSettings
-from functions.submit.validation import read_call, read_repeatable
+from functions.submit.validation import read_call, read_key, read_repeatable
 
 RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense
 
@@ -36,6 +38,7 @@ submission = Submission(
     SqsTaskQueue(sqs, settings.queue_url),
     warn=telemetry.logger.warning,
 )
+retries = Retries(store, submission, now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -54,13 +57,31 @@ async def submit() -> Response[str]:
     if not accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)
-    headers = {"Location": body.links["batch"], **({"Idempotent-Replayed": "true"} if accepted.replayed else {})}
+    headers = _headers(accepted, body.links)
     if wish.seconds:
         headers |= wish.headers
         spent = asyncio.get_running_loop().time() - started
         if (held := await _held(accepted, body, wish, spent)) is not None:
             return answer(*held, headers=headers, retry_after=None if held[0] == 200 else RETRY_AFTER_SECONDS)  # noqa: PLR2004  # as it is read
     return answer(202, body.encode(), headers=headers, retry_after=RETRY_AFTER_SECONDS)
+
+
+@app.post("/batches/<batch_id>/retry")
+async def retry(batch_id: str) -> Response[str]:
+    """Make new tasks of the failed ones of a batch."""
+    event = app.current_event
+    key = read_key(event.headers.get("Idempotency-Key"))
+    retried = await retries.retry(Asked(tenant_of(event), batch_id, settings.limits.models), key)
+    if not retried.accepted.replayed:
+        telemetry.count(Metric.SUBMITTED, len(retried.accepted.refs))
+    body = RetriedBody.of(retried)
+    headers = _headers(retried.accepted, body.links)
+    return answer(202, body.encode(), headers=headers, retry_after=RETRY_AFTER_SECONDS)
+
+
+def _headers(accepted: Accepted, links: dict[str, str]) -> dict[str, str]:
+    replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+    return {"Location": links["batch"], **replayed}
 
 
 async def _held(accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float) -> tuple[int, str] | None:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from common.tasks import SHORTEST_RETENTION_SECONDS, TaskStatus
 from common.views import time_of
+from functions.submit.retry import Retried
 from functions.submit.service import Accepted, Prompt
 
 LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
@@ -135,9 +136,6 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
     def of(cls, accepted: Accepted, prompts: Sequence[Prompt]) -> "AcceptedBody":
         """Show an accepted call."""
         task_ids = [ref.task_id for ref in accepted.refs]
-        links = {"batch": f"batches/{accepted.batch_id}"}
-        if len(task_ids) <= MOST_LINKED:
-            links["tasks"] = f"tasks?task_ids={','.join(task_ids)}"
         tasks = [
             AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
         ]
@@ -148,9 +146,70 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
             deadline_at=time_of(accepted.deadline_ms),
             expires_at=time_of(accepted.expires_ms),
             tasks=tasks,
-            links=links,
+            links=_links(accepted.batch_id, task_ids),
         )
 
     def encode(self) -> str:
         """Write it as JSON."""
         return msgspec.json.encode(self).decode()
+
+
+class RetriedTask(Struct, frozen=True):
+    """One line of a retry's answer; `retry_of` is the failed task that it was made of."""
+
+    task_id: str
+    custom_id: str | None
+    retry_of: str
+    status: str = TaskStatus.QUEUED.value
+
+
+class LeftTaskBody(Struct, frozen=True, omit_defaults=True):
+    """A failed task that was not retried; `retried_as` is what an earlier retry made of it."""
+
+    task_id: str
+    code: str
+    retried_as: str | None = None
+
+
+class RetriedBody(Struct, frozen=True, kw_only=True):
+    """The answer 202 of a retry; its `links` are relative to the URL of that call."""
+
+    batch_id: str
+    task_ids: list[str]
+    status: str = TaskStatus.QUEUED.value
+    created_at: str
+    deadline_at: str
+    expires_at: str
+    tasks: list[RetriedTask]
+    not_retried: list[LeftTaskBody]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, retried: Retried) -> "RetriedBody":
+        """Show an accepted retry."""
+        accepted = retried.accepted
+        task_ids = [ref.task_id for ref in accepted.refs]
+        return cls(
+            batch_id=accepted.batch_id,
+            task_ids=task_ids,
+            created_at=time_of(accepted.created_ms),
+            deadline_at=time_of(accepted.deadline_ms),
+            expires_at=time_of(accepted.expires_ms),
+            tasks=[
+                RetriedTask(ref.task_id, old.custom_id, old.ref.task_id)
+                for ref, old in zip(accepted.refs, retried.of, strict=True)
+            ],
+            not_retried=[LeftTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
+            links=_links(accepted.batch_id, task_ids, root="../../"),
+        )
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return msgspec.json.encode(self).decode()
+
+
+def _links(batch_id: str, task_ids: Sequence[str], *, root: str = "") -> dict[str, str]:
+    links = {"batch": f"{root}batches/{batch_id}"}
+    if len(task_ids) <= MOST_LINKED:
+        links["tasks"] = f"{root}tasks?task_ids={','.join(task_ids)}"
+    return links

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from common.errors import Conflict, QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
-from common.tasks import FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
+from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
 from common.transitions import Created, CreateOutcome, EndOutcome
 
 
@@ -98,6 +98,13 @@ class Accepted:
     expires_ms: int
     replayed: bool
 
+    @classmethod
+    def of(cls, batch: BatchRecord) -> "Accepted":
+        """Show a batch that an earlier call has accepted."""
+        return cls(
+            batch.batch_id, tuple(batch.refs()), batch.created_ms, batch.deadline_ms, batch.expires_ms, replayed=True
+        )
+
 
 class Submission:
     """Accept calls for any tenant."""
@@ -126,18 +133,24 @@ class Submission:
             digest=repeatable.digest if repeatable else None,
             metadata=call.metadata,
         )
-        refs = tuple(TaskRef(tenant, batch.batch_id, index) for index in range(batch.size))
+        return await self.send(batch, call.prompts)
 
+    async def send(self, batch: NewBatch, prompts: Sequence[Prompt]) -> Accepted:
+        """Record and send a batch; one with a digest, whose id is always the same, is recorded and sent once.
+
+        Raises as `accept` does.
+        """
+        refs = tuple(TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size))
         created = await self._store.create(batch)
         match created.outcome:
             case CreateOutcome.ACCEPTED:
                 return _accepted(batch, refs, created, replayed=True)
             case CreateOutcome.SENDING:
-                raise KeyInUse("this request is being accepted by another call with its Idempotency-Key at this moment")
+                raise KeyInUse("this request is being accepted by another call at this moment")
             case CreateOutcome.CONFLICT:
                 raise KeyReused("this Idempotency-Key came with another request before; take a new one")
             case CreateOutcome.CREATED | CreateOutcome.UNSENT:
-                await self._send(batch, refs, call.prompts, created)
+                await self._send(batch, refs, prompts, created)
         return _accepted(batch, refs, created, replayed=False)
 
     async def _send(

@@ -77,13 +77,18 @@ def read_repeatable(key: str | None, document: object) -> Repeatable | None:
 
     Two bodies are the same request if they are the same JSON, however it is spaced and its fields are ordered.
     """
-    if key is None:
+    if (key := read_key(key)) is None:
         return None
-    if _KEY.fullmatch(key) is None:
+    return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+
+
+def read_key(key: str | None) -> str | None:
+    """Return an Idempotency-Key that is one; None stays None."""
+    if key is not None and _KEY.fullmatch(key) is None:
         raise InvalidRequest(
             "Idempotency-Key must be 1 to 255 printable ASCII characters", code="invalid_idempotency_key"
         )
-    return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+    return key
 
 
 def _items(call: CallBody) -> tuple[str, list[Any]]:

@@ -46,6 +46,9 @@ class TaskClaims(Protocol):
     async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
         """Record that there will be none."""
 
+    async def keep(self, ref: TaskRef, request: str) -> None:
+        """Leave its request with a task that has failed."""
+
 
 class Model(Protocol):
     """Answer prompts."""
@@ -125,7 +128,7 @@ class Attempts:
             return Ending(EndingKind.BUSY, claim.wait_ms / 1000, task_id)
         if claim.outcome is ClaimOutcome.ENDED:
             kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
-            return Ending(kind, None, task_id, code=claim.code)
+            return await self._kept(delivery, message, window, Ending(kind, None, task_id, code=claim.code))
         return await self._work(Held(delivery, message, lease, claim, window), start_by)
 
     async def _unclaim(self, lease: Lease, window: Window) -> None:
@@ -133,6 +136,18 @@ class Attempts:
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout_at(window.writes_end):
                 await self.claims.release(lease, refund=True, code=None, waiting_on=WaitingOn.CAPACITY)
+
+    async def _kept(self, delivery: Delivery, message: TaskMessage, window: Window, ending: Ending) -> Ending:
+        """Leave its request with a task that may have failed, or have the message come back until that is done."""
+        try:
+            async with asyncio.timeout_at(window.writes_end):
+                await self.claims.keep(message.task.ref, delivery.body)
+        except (StoreUnavailable, TimeoutError):
+            return replace(ending, visible_in=self.backoff.after_receive(delivery.receives))
+        return ending
+
+    async def _failed(self, held: Held, code: FailureCode) -> Ending:
+        return await self._kept(held.delivery, held.message, held.window, held.ending(EndingKind.FAILED, None, code))
 
     async def _work(self, held: Held, start_by: float) -> Ending:
         started = _now()
@@ -243,7 +258,7 @@ class Attempts:
             case ReleaseOutcome.RELEASED:
                 return back
             case ReleaseOutcome.EXHAUSTED:
-                return held.ending(EndingKind.FAILED, None, FailureCode.ATTEMPTS_EXHAUSTED)
+                return await self._failed(held, FailureCode.ATTEMPTS_EXHAUSTED)
             case ReleaseOutcome.LOST:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
 
@@ -251,7 +266,7 @@ class Attempts:
         outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code))
         match outcome:
             case EndOutcome.ENDED:
-                return held.ending(EndingKind.FAILED, None, code)
+                return await self._failed(held, code)
             case EndOutcome.ALREADY:
                 return held.ending(EndingKind.DUPLICATE, None)
             case _:

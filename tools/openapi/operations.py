@@ -230,6 +230,23 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
             (400, 404, 410),
         ),
     },
+    "/batches/{batch_id}/retry": {
+        "post": _operation(
+            "retryBatch",
+            "Make new tasks of the failed ones of a call",
+            status=202,
+            schema="RetriedBody",
+            parameters=[
+                _in_path("batch_id"),
+                _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer."),
+            ],
+            problems=(400, 404, 409, 410),
+            headers={
+                "Location": {"schema": {"type": "string"}},
+                "Idempotent-Replayed": {"schema": {"const": "true"}},
+            },
+        ),
+    },
     "/batches/{batch_id}/cancel": {
         "post": _operation(
             "cancelBatch",

@@ -8,7 +8,8 @@ import msgspec
 from common.absence import EXPIRED, NOT_FOUND
 from common.tasks import FailureCode, TaskStatus, Usage, WaitingOn
 from common.views import BATCH_FIELDS, ENDED, TASK_FIELDS
-from functions.submit.schema import RESERVED_PARAMS, AcceptedBody, CallBody, KnownParams, PromptBody
+from functions.submit.retry import Left
+from functions.submit.schema import RESERVED_PARAMS, AcceptedBody, CallBody, KnownParams, PromptBody, RetriedBody
 
 type Schema = dict[str, Any]
 
@@ -61,6 +62,7 @@ _OF_TASKS: Final[dict[str, Schema]] = {
     "cost": COST,
     "partial_result": {"type": "string", "description": "The text so far."},
     "error": closed({"code": CODE, "detail": TEXT, "last_code": CODE}, ["code", "detail"]),
+    "retried_as": {"type": "string", "description": "The task that a retry has made of it."},
     "created_at": TIME,
     "started_at": TIME,
     "ended_at": TIME,
@@ -96,10 +98,12 @@ def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Sc
 def _requests() -> dict[str, Schema]:
     # The structs say types and ranges; what is below them, the validation checks by itself.
     _, made = msgspec.json.schema_components(
-        [CallBody, PromptBody, KnownParams, AcceptedBody], ref_template="#/components/schemas/{name}"
+        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody], ref_template="#/components/schemas/{name}"
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
-    for body in (call, prompt, accepted, made["AcceptedTask"]):
+    made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(Left)}, "retried_as": TEXT}
+    answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody"))
+    for body in (call, prompt, accepted, *answered):
         body["additionalProperties"] = False
     call["properties"]["prompts"] = {
         "type": ["array", "null"],

@@ -87,6 +87,12 @@ class Api:
         url = urljoin(BASE, f"{reference}/cancel")
         return _answer(url, self.cancel.lambda_handler(self._event("POST", url, tenant), Context()))
 
+    def retry(self, batch_id: str, headers: dict[str, str] | None = None, *, tenant: str | None = None) -> Answer:
+        """Retry the failed tasks of a batch."""
+        url = urljoin(BASE, f"batches/{batch_id}/retry")
+        event = self._event("POST", url, tenant) | {"headers": headers or {}}
+        return _answer(url, self.submit.lambda_handler(event, Context()))
+
     def _event(self, method: str, url: str, tenant: str | None) -> dict[str, Any]:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)

@@ -71,11 +71,13 @@ def worked_on(api: Api, queue: Queue) -> tuple[str, list[str]]:
     """Make a batch with a task that waits, one that runs, one that failed and one that is completed."""
     accepted = api.post({"prompts": [{"prompt": "a", "custom_id": "a"}, "b", "c", "d"], "metadata": {"a": "b"}}).body
     store, run = api.worker, api.status.runner.run
-    _, *leases = [Lease(message.task, "owner", 60_000, 3) for message in queue.drain()]
+    messages = queue.drain()
+    _, *leases = [Lease(message.task, "owner", 60_000, 3) for message in messages]
     for lease in leases:
         run(store.claim(lease))
     running, failed, completed = leases
     run(store.progress([ProgressNote(running.task.ref, "owner", 50, "half")]))
     run(store.fail(failed, FailureCode.CONTENT_POLICY))
+    run(store.keep(failed.task.ref, messages[2].encode()))
     run(store.complete(completed, ModelAnswer("done", "length", Usage(1, 2, 3))))
     return accepted["batch_id"], accepted["task_ids"]

@@ -58,6 +58,7 @@ ACTS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "crash": {"pick": PICK},
     "hear_from_the_gone": {"pick": PICK, "call": st.sampled_from(LATE_CALLS)},
     "bury": {"pick": PICK, "twice": COIN},
+    "retry": {"pick": PICK, "twice": COIN},
     "call": {"act": st.sampled_from(CALLS), "pick": PICK, "twice": COIN},
     "trouble": {"what": st.sampled_from(TROUBLES), "pick": PICK},
     "wait": {"ms": st.sampled_from(WAITS)},
@@ -141,6 +142,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.paid = Counter[Task]()
         self.last_owner: dict[Task, str] = {}
         self.lost: set[Task] = set()
+        self.retried: set[TaskRef] = set()
+        self.retries = 0
         self.seen: dict[Task, TaskRecord] = {}
         self.took_another_digest = False
 
@@ -156,6 +159,8 @@ class StoreMachine(RuleBasedStateMachine):
             weights |= {"hear_from_the_gone": 8 if self.rivals() else 2}
         if self.dead_letters:
             weights |= {"bury": 6}
+        if self.failed():
+            weights |= {"retry": 6}
         if not self.queue and not self.dead_letters:
             weights |= {"submit_more": 12}
         act = data.draw(st.sampled_from([act for act, weight in weights.items() for _ in range(weight)]), label="act")
@@ -312,6 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.note(f"dead_letter {outcome}")
         if outcome is not EndOutcome.LOST:
             self.dead_letters.remove(message)
+            self.keep(message.task)
             self.must_have_ended(message.task)
         self.look("dead_letter")
 
@@ -330,6 +336,25 @@ class StoreMachine(RuleBasedStateMachine):
                 self.both(act, TENANT, self.request.batch_id)
             case _:
                 self.repeat_the_request("digest" if act == "repeat" else act, twice=twice)
+
+    def failed(self) -> list[TaskRef]:
+        return [task.ref for task, record in self.seen.items() if record.status is TaskStatus.FAILED]
+
+    def retry(self, pick: int, *, twice: bool) -> None:
+        """Take a task for a retry, by what is seen of its batch now or by what was seen before the last one."""
+        ref = self.failed()[pick % len(self.failed())]
+        batch = type(self).run(self.real.store.read_batch(TENANT, self.request.batch_id))
+        if batch is None:
+            return
+        self.retries += 1
+        known = replace(batch, retry=None) if pick % 3 == 0 else batch
+        taken = self.both("retry", known, [ref], f"{self.retries:036d}", twice=twice)
+        self.note(f"retry {taken}")
+        if taken:
+            assert known.retry == batch.retry, "taken by whoever saw an older batch"
+            assert ref not in self.retried or ref in {task.ref for task in self.lost}, "retried twice"
+            self.retried.add(ref)
+        self.look("retry")
 
     def repeat_the_request(self, digest: str, *, twice: bool) -> None:
         batch_is_lost = type(self).run(self.real.store.read_batch(TENANT, self.request.batch_id)) is None
@@ -433,7 +458,12 @@ class StoreMachine(RuleBasedStateMachine):
     def acknowledge(self, message: Message) -> None:
         if message in self.queue:
             self.queue.remove(message)
+        self.keep(message.task)
         self.must_have_ended(message.task)
+
+    def keep(self, task: Task) -> None:
+        """Leave its request with a task before its message goes, as whoever acknowledges it does."""
+        self.both("keep", task.ref, f"what task {task.ref.index} asks")
 
     def knows(self, task: Task) -> bool:
         return task in self.seen
@@ -444,6 +474,7 @@ class StoreMachine(RuleBasedStateMachine):
             (record,) = type(self).run(self.real.store.read([task.ref]))
             assert record is not None, "acknowledged, and gone"
             assert record.status.is_terminal, "acknowledged before its end"
+            assert (record.kept_bytes is not None) == (record.status is TaskStatus.FAILED), "failed means retriable"
 
     @staticmethod
     def answer_of(lease: Lease) -> Answer:
@@ -492,7 +523,10 @@ class StoreMachine(RuleBasedStateMachine):
         if before is None:
             return
         if before.status.is_terminal:
-            assert record == before, "a terminal state changed"
+            assert replace(record, kept_bytes=None, retried_as=None) == replace(
+                before, kept_bytes=None, retried_as=None
+            ), "a terminal state changed"
+            assert before.retried_as in {None, record.retried_as}, "retried as another"
         elif before.status is not record.status:
             assert record.status in TRANSITIONS[before.status], f"{before.status} became {record.status}"
             self.note((before.status, record.status))

@@ -85,6 +85,12 @@ PLANTED: Final = (
     Fault("create lets two calls send", "create", "now < (tonumber(found[8]) or 0)", "false"),
     Fault("create starts tasks afresh", "create", "redis.call('EXISTS', KEYS[place]) == 0", "true"),
     Fault("create leaves lost tasks lost", "create", "write_tasks(created, deadline)\nreturn", "return"),
+    # keep and retry
+    Fault("keep takes the request of any task", "keep", "record and record.status == 'failed'", "record"),
+    Fault("retry takes a task again", "retry", "or task[2] then", "then"),
+    Fault("retry takes a task without a request", "retry", "not task[1] or task[2]", "task[2]"),
+    Fault("retry overlooks another one", "retry", "if (found[2] or nil) ~= known then return 0 end", ""),
+    Fault("retry denies its own repeat", "retry", "if found[2] == id then return 1 end", ""),
     # what they share
     Fault("a lease is live a moment longer", "prelude", "now < record.lease", "now <= record.lease"),
     Fault("a lease is live for ever", "prelude", "and now < record.lease", ""),

@@ -48,6 +48,8 @@ WAYS: Final[set[object]] = {
     *(f"cancel {outcome}" for outcome in (EndOutcome.ENDED, EndOutcome.ALREADY, EndOutcome.MISSING)),
     "progress True",
     "progress False",
+    "retry True",
+    "retry False",
 }
 
 type Drive = Callable[[Mapping[str, str], settings], Counter[object]]

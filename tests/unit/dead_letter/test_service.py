@@ -32,6 +32,7 @@ async def test_a_task_that_was_given_up_fails_and_its_message_goes(store: FakeSt
     [record] = await store.read([TASK.ref])
     assert record is not None
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEAD_LETTER)
+    assert await store.requests([TASK.ref]) == [record_of(TASK)["body"]]
 
 
 async def test_a_task_that_had_ended_keeps_its_end_and_its_message_goes(store: FakeStore) -> None:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from common.errors import ModelBusy, ModelFailed, ModelRefused, Unavailable
+from common.errors import ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
 from functions.worker.attempt import PAUSE_SECONDS
@@ -478,3 +478,68 @@ def test_a_timeout_that_is_not_ours_is_a_fault_and_not_the_end_of_our_time(stage
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     assert stage.journal.endings["prompt"].kind is EndingKind.CRASHED
+
+
+# ─── A failed task keeps its request ──────────────────────────────────────────────────────────────────────────────────
+
+
+def kept(stage: Stage) -> str | None:
+    return stage.runner.run(stage.store.requests([stage.task("prompt").ref]))[0]
+
+
+def test_a_task_that_is_refused_keeps_its_request(stage: Stage) -> None:
+    stage.model.scripts["prompt"] = raises(ModelRefused(FailureCode.BAD_REQUEST))
+    delivery = stage.delivery("prompt")
+
+    stage.work(delivery)
+
+    assert kept(stage) == delivery.body
+
+
+def test_a_task_whose_last_attempt_fails_keeps_its_request(make_stage: MakeStage) -> None:
+    stage = make_stage(max_attempts=1)
+    stage.model.scripts["prompt"] = raises(ModelFailed(FailureCode.SERVER_ERROR))
+    delivery = stage.delivery("prompt")
+
+    assert stage.work(delivery) == []
+
+    assert kept(stage) == delivery.body
+
+
+def test_a_task_that_a_read_has_failed_takes_its_request_from_its_message(stage: Stage) -> None:
+    delivery = stage.delivery("prompt", deadline_in=10)
+    stage.runner.run(stage.store.claim(Lease(stage.task("prompt", deadline_in=10), "dead", 1000, 3)))
+    stage.pass_time(11)
+    assert recorded(stage).code is FailureCode.DEADLINE_EXCEEDED
+    assert kept(stage) is None
+
+    assert stage.work(delivery) == []
+
+    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert kept(stage) == delivery.body
+
+
+def test_an_answered_task_keeps_nothing(stage: Stage) -> None:
+    stage.work(stage.delivery("prompt"))
+    stage.work(stage.delivery("prompt"))
+
+    assert kept(stage) is None
+
+
+def test_where_the_request_is_not_taken_the_message_comes_back_until_it_is(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.model.scripts["prompt"] = raises(ModelRefused(FailureCode.BAD_REQUEST))
+
+    async def refuse(*_: object) -> NoReturn:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(stage.store, "keep", refuse)
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
+    monkeypatch.undo()
+
+    assert stage.work(stage.delivery("prompt", receives=2)) == []
+
+    assert stage.model.calls == ["prompt"]
+    assert kept(stage) is not None

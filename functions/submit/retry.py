@@ -1,0 +1,219 @@
+"""Make new tasks of a batch's failed ones, each once, however often that is asked.
+
+A failed task is marked in its record, together with all that are taken with it and with the batch, before anything is
+sent. So a repeat finds what an earlier call took: it sends that if it was not sent, and shows it if it was.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import batched
+from typing import Final, Protocol
+
+from common.errors import Conflict, MessageError
+from common.lookup import BatchReader, find_batch
+from common.messages import TaskMessage
+from common.tasks import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
+from functions.submit.service import Accepted, Prompt
+
+READ_AT_ONCE: Final = 100
+"""Requests in one answer of Redis: a batch has at most 20 MB of them, as POST has taken it."""
+
+LOOKS: Final = 3
+"""How often we look again where another retry of the same batch was quicker."""
+
+
+class RetryStore(BatchReader, Protocol):
+    """Hold the failed. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+
+    async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
+        """Return what failed tasks have kept of their messages."""
+
+    async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
+        """Take failed tasks for a new batch, each once; False where something has changed since they were read."""
+
+
+class Sender(Protocol):
+    """Record and send batches."""
+
+    async def send(self, batch: NewBatch, prompts: Sequence[Prompt]) -> Accepted:
+        """Record a batch that has a digest, and send one task for each prompt."""
+
+
+class NothingToRetry(Conflict):
+    """The batch has no failed task that could be asked again."""
+
+    code = "nothing_to_retry"
+
+
+class RetryInUse(Conflict):
+    """Other calls retry the same batch at this moment."""
+
+    code = "retry_in_use"
+    retry_after = 2
+
+
+class Left(StrEnum):
+    """Name why a failed task was not retried."""
+
+    ALREADY_RETRIED = "already_retried"
+    """An earlier retry has made a task of it; `retried_as` is that one."""
+    REQUEST_NOT_KEPT = "request_not_kept"
+    """Its record has no request: its message is still to be worked off, or the record was lost and rebuilt."""
+    FAILED_SINCE = "failed_since"
+    """It failed after a retry had begun that is finished first: the next call takes it."""
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    """Its model may not be asked any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Say whose batch is to be retried, and which models that tenant may ask."""
+
+    tenant: str
+    batch_id: str
+    models: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftTask:
+    """Name a failed task that was not retried, and why."""
+
+    ref: TaskRef
+    why: Left
+    retried_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Hold an accepted retry: the failed tasks of which its tasks were made, in their order, and those left."""
+
+    accepted: Accepted
+    of: tuple[TaskRecord, ...]
+    left: tuple[LeftTask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Hold the failed of a batch, as they were at one moment."""
+
+    batch: BatchRecord
+    records: tuple[TaskRecord, ...]
+
+    def taken_for(self, batch_id: str | None) -> tuple[TaskRecord, ...]:
+        """Return those that a retry has taken, in the order of its tasks."""
+        return tuple(each for each in self.records if batch_id and (each.retried_as or "").startswith(f"{batch_id}-"))
+
+
+class Retries:
+    """Retry for any tenant; each reaches only its own tasks."""
+
+    def __init__(self, store: RetryStore, sender: Sender, *, now_ms: Callable[[], int]) -> None:
+        """Take where the records are, who sends batches, and a clock in milliseconds since 1970."""
+        self._store = store
+        self._sender = sender
+        self._now_ms = now_ms
+
+    async def retry(self, asked: Asked, key: str | None = None) -> Retried:
+        """Make new tasks of those that have failed and were not retried; a repeat answers the same ones.
+
+        An earlier retry that was not sent comes first. `key` is the caller's Idempotency-Key.
+
+        Raises:
+            NotFound, Gone: the tenant has no such batch, or has it no longer.
+            NothingToRetry: no task of it has failed, or none keeps its request.
+            RetryInUse: other calls are at it.
+            CallerError, StoreUnavailable, QueueUnavailable: as for a POST; nothing was lost, repeat the call.
+
+        """
+        keyed = None if key is None else batch_id_of_key(asked.tenant, f"\0retry:{asked.batch_id}:{key}")
+        for _ in range(LOOKS):
+            failed = await self._look(asked)
+            if again := failed.taken_for(keyed):
+                return await self._finish(asked, failed, str(keyed), again)
+            last = failed.batch.retry
+            if begun := failed.taken_for(last):
+                made = await self._store.read_batch(asked.tenant, str(last))
+                if made is None or not made.is_accepted:
+                    finished = await self._finish(asked, failed, str(last), begun)
+                    if keyed is None:
+                        return finished
+            fresh = [each for each in failed.records if _why_left(each, asked) is None]
+            if not fresh:
+                if begun and keyed is None:
+                    return await self._finish(asked, failed, str(last), begun)
+                raise NothingToRetry(_nothing(failed))
+            new_id = keyed or _id_of(asked, fresh)
+            if await self._store.retry(failed.batch, [each.ref for each in fresh], new_id):
+                return await self._finish(asked, failed, new_id, tuple(fresh))
+        raise RetryInUse("other calls are retrying this batch at this moment")
+
+    async def _look(self, asked: Asked) -> _Failed:
+        # The batch first: what is marked after that, the taking notices.
+        batch = await find_batch(self._store, asked.tenant, asked.batch_id, now_ms=self._now_ms())
+        records = await self._store.read(batch.refs(), with_text=False)
+        return _Failed(batch, tuple(each for each in records if each and each.status is TaskStatus.FAILED))
+
+    async def _finish(self, asked: Asked, failed: _Failed, new_id: str, taken: tuple[TaskRecord, ...]) -> Retried:
+        """Send what was taken, unless it was sent before."""
+        left = tuple(
+            LeftTask(each.ref, _why_left(each, asked) or Left.FAILED_SINCE, each.retried_as)
+            for each in failed.records
+            if each not in taken
+        )
+        made = await self._store.read_batch(asked.tenant, new_id)
+        if made is not None and made.is_accepted:
+            return Retried(Accepted.of(made), taken, left)
+        old = failed.batch
+        batch = NewBatch(
+            tenant=asked.tenant,
+            batch_id=new_id,
+            model_of=tuple(each.model for each in taken),
+            custom_id_of=tuple(each.custom_id for each in taken),
+            deadline_in_ms=old.deadline_ms - old.created_ms,
+            retention_ms=old.expires_ms - old.deadline_ms,
+            digest=hashlib.sha256(f"retry:{old.batch_id}".encode()).hexdigest(),
+            metadata=old.metadata,
+        )
+        return Retried(await self._sender.send(batch, await self._prompts(taken)), taken, left)
+
+    async def _prompts(self, taken: Sequence[TaskRecord]) -> list[Prompt]:
+        prompts: list[Prompt] = []
+        for some in batched(taken, READ_AT_ONCE, strict=False):
+            requests = await self._store.requests([each.ref for each in some])
+            prompts += [_prompt(record, request) for record, request in zip(some, requests, strict=True)]
+        return prompts
+
+
+def _why_left(record: TaskRecord, asked: Asked) -> Left | None:
+    """Say why a failed task cannot be retried; None where it can."""
+    if record.retried_as is not None:
+        return Left.ALREADY_RETRIED
+    if record.kept_bytes is None:
+        return Left.REQUEST_NOT_KEPT
+    return None if record.model in asked.models else Left.MODEL_NOT_ALLOWED
+
+
+def _prompt(record: TaskRecord, request: str | None) -> Prompt:
+    try:
+        message = TaskMessage.decode(request or "")
+    except MessageError:
+        # The record has gone since it was read, or is another version's.
+        raise RetryInUse("a task that was to be retried has changed at this moment") from None
+    return Prompt(record.model, message.messages, message.params, record.custom_id, message.expected_tokens)
+
+
+def _id_of(asked: Asked, fresh: Sequence[TaskRecord]) -> str:
+    # The same tasks make the same id, also where Redis has lost that they were taken. No caller's key holds a NUL.
+    places = ",".join(str(each.ref.index) for each in fresh)
+    return batch_id_of_key(asked.tenant, f"\0retry:{asked.batch_id}:{places}")
+
+
+def _nothing(failed: _Failed) -> str:
+    if not failed.records:
+        return "no task of this batch has failed"
+    return f"of the {len(failed.records)} failed tasks of this batch none can be retried; look at their `retried_as`"
