@@ -237,8 +237,8 @@ class TaskRecord:
 
     `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` are in the order they
     were made; those that were refunded are not among them. Times are milliseconds since 1970; `expires_ms` is when the
-    record will be dropped. A failed task may keep its request, `kept_bytes` of it, and tells as `retried_as` the id of the
-    task that was made of it.
+    record will be dropped. A failed task may keep its request, `kept_bytes` of it; `retried_as` is the id of the task
+    that was made of it.
     """
 
     ref: TaskRef
