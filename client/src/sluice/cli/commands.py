@@ -56,10 +56,10 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
     help="Where results go; - is standard output, and what is said if nothing is.",
 )
 @click.option(
-    "--format", "form", type=click.Choice([*Format]), help="How SOURCE is written, if its name does not say it."
+    "--format", "form", type=click.Choice([str(form) for form in Format]), help="How SOURCE is written, if its name does not say it."
 )
 @click.option(
-    "--shape", type=click.Choice([*Shape]), help="How results are written: openai is the Batch API's output file."
+    "--shape", type=click.Choice([str(shape) for shape in Shape]), help="How results are written: openai is the Batch API's output file."
 )
 @click.option(
     "--as-completed", is_flag=True, help="Write each result when it comes, instead of in the order of SOURCE."

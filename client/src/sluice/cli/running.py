@@ -73,6 +73,9 @@ def run_file(service: Service, wish: Wish, console: Console) -> Exit:
         written = f"{shape} {'in order' if wish.ordered else 'as completed'}"
         # The template is in the prompts that it makes; here it is for telling two runs apart.
         identity = Identity(checked.digest, {**wish.options, "template": wish.template}, url, written)
+        if not (wish.path and journal_of(wish.path).exists()):
+            # Before anything is made: a wrong key is to leave no files behind.
+            service.require()
         with results_of(wish, identity, checked.total) as (history, journal, output):
             if history.tally.ended == checked.total:
                 return _finished(history.tally, wish, console, "was done before")

@@ -126,6 +126,9 @@ def history_of(  # noqa: PLR0913 - each by name
     # A run that asks anew goes on if it was stopped; one that was not like that, or is at its end, is begun anew.
     if fresh and history and not (history.header["nonce"] and history.tally.ended < history.header["total"]):
         history, overwrite = None, True
+    if history and not history.sent:
+        # It never came to anything: no reason to hold anybody to it.
+        history, overwrite = None, True
     if history is None:
         if size and not overwrite:
             journal.discard_if_empty()
