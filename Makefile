@@ -68,7 +68,7 @@ faults: export FAULT_RUNS := $(FAULT_RUNS)
 # Nested stacks stand in infra/; `sam validate` sees only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
 
-check: .venv/.made .venv/.client .venv-sam/.made ## Lint, types, import rules, templates, and what the API would break
+check: .venv/.made .venv/.client .venv-sam/.made .venv-checks/.made ## Lint, types, import rules, templates, what the API would break, secrets, licences
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -76,6 +76,26 @@ check: .venv/.made .venv/.client .venv-sam/.made ## Lint, types, import rules, t
 	.venv/bin/cfn-lint $(TEMPLATES)
 	$(SAM) validate --lint
 	.venv/bin/python -m tools.openapi check
+	.venv-checks/bin/checkov --config-file .checkov.yaml --file $(TEMPLATES)
+	.venv-checks/bin/bandit --quiet --recursive --configfile pyproject.toml common functions local tools client/src
+	.venv-checks/bin/zizmor --offline --quiet .github
+	@git ls-files -z $(NOT_READ) ':!tests' | xargs -0 .venv-checks/bin/detect-secrets-hook --no-verify $(NO_SECRETS)
+	@git ls-files -z $(NOT_READ) tests | xargs -0 .venv-checks/bin/detect-secrets-hook --no-verify $(NO_SECRETS) \
+		--disable-plugin KeywordDetector
+	.venv-checks/bin/pip-licenses --python .venv/bin/python --packages $(SHIPPED) --from mixed --summary \
+		--partial-match --allow-only '$(LICENCES)'
+
+# What looks like a secret and is none: an id in an example; the name of a secret, not its value; the credentials of an AWS
+# that is none (local/, tests); the key in AWS's own example of a signature. In tests every other string is a made-up key,
+# so what is only called one counts there no more than it does for ruff.
+NO_SECRETS = --exclude-secrets '^batches/' --exclude-secrets '^sluice/' --exclude-secrets '^test$$' \
+	--exclude-secrets '^AKIDEXAMPLE/' --exclude-lines 'Action: secretsmanager:'
+# Hashes and ids that others have made: locks, events as AWS sends them.
+NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!tests/events'
+
+# What may be in what ships. All of these ask for no more than to be named; none asks for anybody's source.
+LICENCES = MIT;Apache;BSD;PSF-2.0;Python Software Foundation License
+SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt functions/*/requirements.txt | sort -u)
 
 key: .venv/.made ## Issue a caller's key (TENANT=acme), list them (LIST=1) or revoke one (REVOKE=id)
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',issue '$(TENANT)'))
@@ -91,13 +111,14 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile,dev,--universal)
 	$(call compile,sam,--universal)
 	$(call compile,ministack,--universal)
+	$(call compile,checks,--universal)
 	$(call compile_shipped,common)
 	$(call compile_shipped,functions/submit)
 	$(call compile_shipped,functions/webhook)
 	$(call compile_shipped,functions/worker)
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-sam .venv-ministack .aws-sam .build .local .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-sam .venv-ministack .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache mutants
 	find common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -142,6 +163,11 @@ OURS = --quiet --no-deps --no-build-isolation --no-index --editable client
 	@echo 'Setting up .venv-ministack: AWS on this machine …'
 	@.venv/bin/python -m venv --clear --without-pip .venv-ministack
 	$(call fill,.venv-ministack,requirements/ministack.txt)
+
+.venv-checks/.made: requirements/checks.txt | .venv/.made
+	@echo 'Setting up .venv-checks: what looks at templates, workflows and licences …'
+	@.venv/bin/python -m venv --clear --without-pip .venv-checks
+	$(call fill,.venv-checks,requirements/checks.txt)
 
 # The first Python 3.13 there is, by its own path: pyenv's python3.13 is a shim that follows the folder it is called in,
 # and fails where no 3.13 is chosen, while one may well be installed.
