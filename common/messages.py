@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from common.errors import MessageTooNew, MessageUnreadable
 from common.tasks import Task, TaskRef
+from common.webhooks import Webhook
 
 VERSION: Final = 1
 
@@ -44,6 +45,7 @@ class TaskMessage:
                 "messages": self.messages,
                 "params": self.params,
                 "expected_tokens": self.expected_tokens,
+                **({"webhook": task.webhook.encode()} if task.webhook else {}),
             },
             separators=(",", ":"),
         )
@@ -71,6 +73,7 @@ class TaskMessage:
                 retention_ms=int(raw["retention_ms"]),
                 model=str(raw["model"]),
                 custom_id=raw.get("custom_id"),
+                webhook=Webhook.decode(raw["webhook"]) if raw.get("webhook") else None,
             )
             if TaskRef.parse(ref.tenant, ref.task_id) != ref:
                 raise MessageUnreadable

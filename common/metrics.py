@@ -68,3 +68,12 @@ class Metric(StrEnum):
     LETTERS_BUSY = "DeadLettersBusy"
     LETTERS_UNAVAILABLE = "DeadLettersUnavailable"
     LETTERS_UNREADABLE = "DeadLettersUnreadable"
+
+    # What became of a try to deliver an event, see DeliveryStatus; by code where there is one.
+    WEBHOOKS_DELIVERED = "WebhooksDelivered"
+    WEBHOOKS_PENDING = "WebhooksPending"
+    """It was not taken, and will be tried again."""
+    WEBHOOKS_FAILED = "WebhooksFailed"
+    """It was given up."""
+    WEBHOOKS_UNTRIED = "WebhooksUntried"
+    """Nothing could be signed, or the message can't be read."""

@@ -70,6 +70,19 @@ class IamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Say what whoever may end a task needs: Redis, and the queue for the event of its batch's end."""
+
+    redis: "RedisSettings"
+    webhook_queue_url: str
+
+    @classmethod
+    def from_env(cls, env: Environment) -> "StoreSettings":
+        """Read what RedisSettings reads, and WEBHOOK_QUEUE_URL."""
+        return cls(RedisSettings.from_env(env), text(env, "WEBHOOK_QUEUE_URL"))
+
+
+@dataclass(frozen=True, slots=True)
 class RedisSettings:
     """Say where Redis is and how to speak to it."""
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from common.webhooks import Delivery, Webhook
+
 MAX_BATCH_SIZE: Final = 10_000
 """Tasks in one batch, at most: the index of a task id has four digits."""
 
@@ -168,6 +170,7 @@ class Task:
     retention_ms: int
     model: str
     custom_id: str | None = None
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +271,8 @@ class BatchRecord:
 
     `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it. `usage`
     and `cost_nanos` are the sums over its answers, None before the first that has any. `is_accepted` once its call was
-    answered with 202; `retry` is the id of the batch that its last retry made.
+    answered with 202; `retry` is the id of the batch that its last retry made. `delivery` is that of the event that its
+    webhook waits for.
     """
 
     tenant: str
@@ -282,6 +286,8 @@ class BatchRecord:
     cost_nanos: int | None = None
     is_accepted: bool = False
     retry: str | None = None
+    webhook: Webhook | None = None
+    delivery: Delivery = field(default_factory=Delivery)
 
     def refs(self) -> list[TaskRef]:
         """Address every task of the batch, in the order it was sent."""
@@ -303,6 +309,7 @@ class NewBatch:
     retention_ms: int
     digest: str | None = field(default=None, repr=False)
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
+    webhook: Webhook | None = None
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Final, overload
 from common.absence import EXPIRED, NOT_FOUND
 from common.spending import usd_of
 from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
+from common.webhooks import Delivery, Webhook
 
 type Body = dict[str, Any]
 
@@ -61,7 +62,7 @@ TASK_FIELDS: Final = frozenset(
 
 BATCH_FIELDS: Final = frozenset(
     {
-        *("batch_id", "status", "progress", "size", "counts", "metadata", "usage", "cost", "tasks"),
+        *("batch_id", "status", "progress", "size", "counts", "metadata", "usage", "cost", "tasks", "webhook"),
         *("created_at", "deadline_at", "expires_at"),
     }
 )
@@ -133,6 +134,7 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         **({"metadata": batch.metadata} if batch.metadata is not None else {}),
         **({"usage": asdict(batch.usage)} if batch.usage else {}),
         **({"cost": show_cost(batch.cost_nanos)} if batch.cost_nanos is not None else {}),
+        **({"webhook": _show_webhook(batch.webhook, batch.delivery)} if batch.webhook else {}),
     }
 
 
@@ -171,6 +173,21 @@ def time_of(milliseconds: int | None) -> str | None:
 def show_cost(nanos: int | None) -> Body | None:
     """Show an amount of money, as text so that no reader rounds it; None stays None."""
     return None if nanos is None else {"usd": usd_of(nanos)}
+
+
+def _show_webhook(webhook: Webhook, delivery: Delivery) -> Body:
+    return _known(
+        {
+            "url": webhook.url,
+            "events": list(webhook.events),
+            "status": delivery.status,
+            "attempts": delivery.attempts,
+            "last_status_code": delivery.status_code,
+            "last_error": delivery.code,
+            "next_attempt_at": time_of(delivery.next_attempt_ms),
+            "delivered_at": time_of(delivery.delivered_ms),
+        }
+    )
 
 
 def _show_tool_call(call: ToolCall) -> Body:

@@ -15,10 +15,14 @@ from local.errors import DeployError
 REGION = "us-east-1"
 BUCKET = "sluice-artefacts"
 STACK = "sluice"
+TEMPLATE = "template.yaml"
 # The key that callers of the local stack send, and the tenant they are.
 API_KEY, TENANT = "local", "local"
 API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
 OPENAI_KEY_SECRET = "sluice/openai-api-key"  # noqa: S105 - a name
+WEBHOOK_SECRET = "sluice/webhook-signing"  # noqa: S105 - a name
+# Webhooks of the local stack are signed with keys made from it: `make webhook-secret` prints them.
+WEBHOOK_SIGNING = "local-webhook-signing-secret-of-no-worth"
 FUNCTIONS = (
     "SubmitFunction",
     "WorkerFunction",
@@ -27,6 +31,8 @@ FUNCTIONS = (
     "DocsFunction",
     "DeadLetterFunction",
     "AuthorizerFunction",
+    "WebhookFunction",
+    "ReceiptFunction",
 )
 _GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 _POLL_SECONDS = 0.05
@@ -86,16 +92,19 @@ class Aws:
             (folder / item["Key"]).write_bytes(body)
 
     def put_secrets(self, openai_api_key: str) -> None:
-        """Store the model's key, and the callers' keys as the authorizer reads them."""
+        """Store the model's key, the callers' keys as the authorizer reads them, and what webhooks are signed with."""
         keys = {hashlib.sha256(API_KEY.encode()).hexdigest(): {"tenant": TENANT}}
         self._secrets.create_secret(Name=API_KEYS_SECRET, SecretString=json.dumps(keys))
         self._secrets.create_secret(Name=OPENAI_KEY_SECRET, SecretString=openai_api_key)
+        self._secrets.create_secret(Name=WEBHOOK_SECRET, SecretString=WEBHOOK_SIGNING)
 
     def create_stack(self, template: str, parameters: Mapping[str, str]) -> None:
         """Create the stack and wait until it stands; raises DeployError with the reasons."""
+        # From the bucket, as sam deploy does: a call takes no more than 50 KB of template.
+        self._s3.put_object(Bucket=BUCKET, Key=TEMPLATE, Body=template.encode())
         self._cloudformation.create_stack(
             StackName=STACK,
-            TemplateBody=template,
+            TemplateURL=f"https://s3.{REGION}.amazonaws.com/{BUCKET}/{TEMPLATE}",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, Aws
+from local.aws import API_KEY, API_KEYS_SECRET, OPENAI_KEY_SECRET, WEBHOOK_SECRET, Aws
 from local.build import Build
 from local.errors import DeployError, NotReadyError, StackError
 from local.model import StandIn
@@ -167,6 +167,8 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "OpenAIBaseUrl": stack.model_url,
         "OpenAIApiKeySecret": OPENAI_KEY_SECRET,
         "ApiKeysSecret": API_KEYS_SECRET,
+        "WebhookSecret": WEBHOOK_SECRET,
+        "WebhookLoopback": "true",
         "CacheHost": LOOPBACK,
         "CachePort": str(cache_port),
         "CacheTls": "false",

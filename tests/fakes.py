@@ -7,8 +7,12 @@ tests/integration/store runs against both.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Final
 
+from common.announcements import Announcement, Receipt
+from common.errors import QueueUnavailable, StoreUnavailable
 from common.spending import Spend
+from common.store.deliveries import Announcer
 from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
@@ -33,6 +37,10 @@ from common.transitions import (
     ProgressNote,
     ReleaseOutcome,
 )
+from common.webhooks import Delivery, DeliveryStatus, Webhook
+
+SENDING_MS: Final = 10_000
+"""How long who has no message of a batch leaves the sending of its event to others; as in epilogue.lua."""
 
 
 @dataclass(slots=True)
@@ -71,13 +79,20 @@ class _Batch:
     usage: Usage | None = None
     cost_nanos: int | None = None
     retry: str | None = None
+    webhook: Webhook | None = None
+    ends: list[TaskStatus | None] = field(default_factory=list)  # of its tasks, only where it has a webhook
+    due_ms: int | None = None  # when the last one ended, until its event is on the queue
+    announced: bool = False
+    delivery: Delivery = field(default_factory=Delivery)
 
 
 class FakeStore:
     """Keep records in a dict; `now_ms` is the clock, in milliseconds since 1970."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], *, announcer: Announcer | None = None) -> None:
         self._now_ms = now_ms
+        self._announcer = announcer
+        self._newly_due: set[tuple[str, str]] = set()  # by the call that runs
         self._records: dict[TaskRef, _Record] = {}
         self._batches: dict[tuple[str, str], _Batch] = {}
         self._spends: dict[tuple[str, str], Spend] = {}
@@ -107,6 +122,7 @@ class FakeStore:
             )
             self._batches[batch.tenant, batch.batch_id] = known
             self._write_tasks(batch, known)
+            self._write_webhook(batch.tenant, batch.batch_id, batch.webhook)
             outcome = CreateOutcome.CREATED
         elif known.size != batch.size or known.digest not in {None, batch.digest}:
             outcome = CreateOutcome.CONFLICT
@@ -123,7 +139,9 @@ class FakeStore:
             known.metadata = batch.metadata
             known.sending_until_ms = now + SENDING_LEASE_MS
             self._write_tasks(batch, known)
+            self._write_webhook(batch.tenant, batch.batch_id, batch.webhook)
             outcome = CreateOutcome.UNSENT
+        self._newly_due.clear()
         return Created(outcome, known.created_ms, known.deadline_ms)
 
     async def accept(self, tenant: str, batch_id: str) -> None:
@@ -136,7 +154,12 @@ class FakeStore:
 
     # ─── A task's work ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def claim(self, lease: Lease) -> Claim:  # noqa: PLR0911  one return for each answer reads best
+    async def claim(self, lease: Lease) -> Claim:
+        claim = self._claim(lease)
+        await self._announce(lease.task.ref)
+        return claim
+
+    def _claim(self, lease: Lease) -> Claim:  # noqa: PLR0911  one return for each answer reads best
         now = self._now_ms()
         ended_by = f"claim:{lease.owner}"
         record = self._find_or_rebuild(lease.task)
@@ -174,6 +197,13 @@ class FakeStore:
         return Claim(ClaimOutcome.CLAIMED, attempt + 1, now)
 
     async def release(
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+    ) -> ReleaseOutcome:
+        outcome = self._release(lease, refund=refund, code=code, waiting_on=waiting_on)
+        await self._announce(lease.task.ref)
+        return outcome
+
+    def _release(
         self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
     ) -> ReleaseOutcome:
         now = self._now_ms()
@@ -229,6 +259,11 @@ class FakeStore:
     # ─── A task's end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+        outcome = self._complete(lease, answer)
+        await self._announce(lease.task.ref)
+        return outcome
+
+    def _complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         ended_by = f"complete:{lease.owner}"
         record = self._find_or_rebuild(lease.task)
         if record is None:
@@ -269,6 +304,11 @@ class FakeStore:
         return self._spends.get((tenant, day), Spend())
 
     async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+        outcome = self._fail(lease, code, last_code)
+        await self._announce(lease.task.ref)
+        return outcome
+
+    def _fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None) -> EndOutcome:
         ended_by = f"fail:{lease.owner}"
         was_lost = self._find(lease.task.ref) is None
         record = self._find_or_rebuild(lease.task)
@@ -288,6 +328,11 @@ class FakeStore:
         return EndOutcome.ENDED
 
     async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
+        outcome = self._bury(task, code)
+        await self._announce(task.ref)
+        return outcome
+
+    def _bury(self, task: Task, code: FailureCode) -> EndOutcome:
         record = self._find_or_rebuild(task)
         if record is None:
             return EndOutcome.ALREADY
@@ -304,7 +349,12 @@ class FakeStore:
         return EndOutcome.ENDED
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
-        return [self._cancel(ref, code) for ref in refs]
+        if code is not None:  # the call was not accepted: nobody has its ids, so nobody is told
+            for batch in filter(None, (self._find_batch(ref.tenant, ref.batch_id) for ref in refs)):
+                batch.webhook, batch.ends, batch.due_ms = None, [], None
+        outcomes = [self._cancel(ref, code) for ref in refs]
+        await self._announce(*refs, is_patient=True)
+        return outcomes
 
     def _cancel(self, ref: TaskRef, code: FailureCode | None) -> EndOutcome:
         record = self._find(ref)
@@ -348,7 +398,9 @@ class FakeStore:
     # ─── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        return [self._read(ref, with_text=with_text) for ref in refs]
+        found = [self._read(ref, with_text=with_text) for ref in refs]
+        await self._announce(*refs, is_patient=True)
+        return found
 
     def _read(self, ref: TaskRef, *, with_text: bool) -> TaskRecord | None:
         record = self._find(ref)
@@ -393,7 +445,54 @@ class FakeStore:
             cost_nanos=batch.cost_nanos,
             is_accepted=batch.accepted,
             retry=batch.retry,
+            webhook=batch.webhook,
+            delivery=batch.delivery,
         )
+
+    # ─── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def receive(self, receipt: Receipt) -> None:
+        batch = self._find_batch(receipt.tenant, receipt.batch_id)
+        if batch is None or batch.webhook is None or batch.delivery.status is DeliveryStatus.DELIVERED:
+            return
+        told = receipt.delivery
+        is_news = told.attempts > batch.delivery.attempts and batch.delivery.status is DeliveryStatus.PENDING
+        if is_news or told.status is DeliveryStatus.DELIVERED:
+            batch.delivery = told
+
+    async def _announce(self, *refs: TaskRef, is_patient: bool = False) -> None:
+        """Announce what is due in the batches of these tasks; who is patient leaves that to others for a while."""
+        newly, self._newly_due = self._newly_due, set()
+        for key in dict.fromkeys((ref.tenant, ref.batch_id) for ref in refs):
+            batch = self._find_batch(*key)
+            if self._announcer is None or batch is None or batch.due_ms is None or batch.webhook is None:
+                continue
+            if is_patient and key not in newly and self._now_ms() < batch.due_ms + SENDING_MS:
+                continue
+            ends = [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED]
+            counts = {status.value: batch.ends.count(status) for status in ends}
+            try:
+                await self._announcer.announce(Announcement(*key, batch.webhook.url, batch.due_ms, counts))
+            except QueueUnavailable:
+                if is_patient:
+                    continue
+                raise StoreUnavailable from None
+            batch.due_ms, batch.announced = None, True
+
+    def _write_webhook(self, tenant: str, batch_id: str, webhook: Webhook | None) -> None:
+        batch = self._batches[tenant, batch_id]
+        if webhook is None or batch.webhook is not None:
+            return
+        found = [self._find(TaskRef(tenant, batch_id, index)) for index in range(batch.size)]
+        batch.webhook = webhook
+        batch.ends = [record.status if record and record.status.is_terminal else None for record in found]
+        self._settle(tenant, batch_id)
+
+    def _settle(self, tenant: str, batch_id: str) -> None:
+        batch = self._batches[tenant, batch_id]
+        if None not in batch.ends and not batch.announced and batch.due_ms is None:
+            batch.due_ms = self._now_ms()
+            self._newly_due.add((tenant, batch_id))
 
     # ─── What the transitions share ───────────────────────────────────────────────────────────────────────────────────
 
@@ -414,6 +513,7 @@ class FakeStore:
         if self._find_batch(task.ref.tenant, task.ref.batch_id) is None:
             batch = _Batch(task.batch_size, task.created_ms, task.deadline_ms, gone_ms)
             self._batches[task.ref.tenant, task.ref.batch_id] = batch
+            self._write_webhook(task.ref.tenant, task.ref.batch_id, task.webhook)
         if record is None:
             record = self._records[task.ref] = _Record(task, expires_ms=gone_ms, updated_ms=now)
         return record
@@ -457,6 +557,11 @@ class FakeStore:
         record.ended_ms = record.updated_ms = at_ms
         record.expires_ms = at_ms + record.task.retention_ms
         record.owner = record.partial = record.waiting_on = None
+        ref = record.task.ref
+        batch = self._find_batch(ref.tenant, ref.batch_id)
+        if batch and batch.webhook:
+            batch.ends[ref.index] = status
+            self._settle(ref.tenant, ref.batch_id)
 
 
 def _sum(one: Usage | None, other: Usage | None) -> Usage:

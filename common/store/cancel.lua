@@ -1,8 +1,12 @@
--- Cancel tasks that have not ended.  KEYS: tasks.  ARGV: code?.  Answers an outcome for each.
+-- Cancel tasks that have not ended.  KEYS: tasks, batch.  ARGV: code?.  Answers an outcome for each.
 local code = optional(ARGV[1])
+is_patient = true
+-- A code says that the call was not accepted: nobody has its ids, so nobody is told.
+if code then redis.call('HDEL', KEYS[#KEYS], 'hook', 'marks', 'due') end
 
 local outcomes = {}
-for place, key in ipairs(KEYS) do
+for place = 1, #KEYS - 1 do
+  local key = KEYS[place]
   local record = load(key)
   if record then apply_time(key, record, 'deadline') end
   if not record then

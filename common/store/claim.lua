@@ -1,5 +1,5 @@
 -- Take the lease of a task.
--- KEYS: task, batch.  ARGV: the message's six, owner, lease, max attempts, late claim's wait.
+-- KEYS: task, batch.  ARGV: the message's six, owner, lease, max attempts, late claim's wait, webhook?.
 -- Answers {outcome, attempt, now, wait, code or ''}.
 local owner, lease_ms, max_attempts, late_wait_ms = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local by = 'claim:' .. owner

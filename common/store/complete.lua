@@ -1,5 +1,5 @@
 -- Write the answer: the first result wins, whoever brings it.
--- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?, cost?.
+-- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?, cost?, webhook?.
 -- Answers {outcome, now}.
 local usage, cost = optional(ARGV[10]), optional(ARGV[12])
 local counts = { 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens' }

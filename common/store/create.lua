@@ -1,11 +1,12 @@
 -- Record a batch and its queued tasks, all or nothing.
 -- KEYS: batch, tasks…
--- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, then (model, custom_id?) of each task.
+-- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, webhook?, then (model, custom_id?) of each task.
 -- Answers {outcome, created, deadline}.
 local digest, nonce = optional(ARGV[1]), ARGV[2]
 local retention, sending_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local metadata = optional(ARGV[6])
-local first_task = 7
+local hook = optional(ARGV[7])
+local first_task = 8
 
 -- A task that is there keeps what it has become, even where Redis has lost its batch.
 local function write_tasks(created, deadline)
@@ -30,6 +31,7 @@ if not found[1] then
     digest = digest, nonce = nonce, outcome = 'created', sending = now + sending_ms, metadata = metadata,
   })
   write_tasks(now, deadline)
+  write_hook(KEYS[1], hook, size)
   return { 'created', now, deadline }
 end
 
@@ -48,5 +50,6 @@ if now < (tonumber(found[8]) or 0) then return { 'sending', created, deadline } 
 set(KEYS[1], {
   digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms, metadata = metadata,
 })
+write_hook(KEYS[1], hook, size)
 write_tasks(created, deadline)
 return { 'unsent', created, deadline }

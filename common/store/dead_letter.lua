@@ -1,5 +1,5 @@
 -- Fail a task whose message the queue has given up, unless a worker may be alive.
--- KEYS: task, batch.  ARGV: the message's six, code.  Answers the outcome.
+-- KEYS: task, batch.  ARGV: the message's six, code, webhook?.  Answers the outcome.
 local by = 'dead_letter'
 
 local record = load_or_rebuild()

@@ -1,5 +1,5 @@
 -- Fail a task for good; only its owner may, or anybody where Redis had lost the record.
--- KEYS: task, batch.  ARGV: the message's six, owner, code, last code?.  Answers the outcome.
+-- KEYS: task, batch.  ARGV: the message's six, owner, code, last code?, webhook?.  Answers the outcome.
 local owner = ARGV[7]
 local by = 'fail:' .. owner
 

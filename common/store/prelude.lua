@@ -53,6 +53,39 @@ local function is_live(record)
   return record.status == 'processing' and now < record.lease
 end
 
+-- A batch with a webhook has `hook`, what to send where, and `marks`, a letter a task: '.' until it ends, then how it did.
+-- `due` is when the last one ended, and goes when the event is on its queue; `announced` stays. Whatever a transition
+-- ends is marked in the record at KEYS[#KEYS], its batch.
+local mark_of = { completed = 'c', failed = 'f', cancelled = 'x' }
+local is_patient, is_newly_due = false, false
+
+local function settle(batch, marks)
+  if string.find(marks, '.', 1, true) or redis.call('HGET', batch, 'announced') then return end
+  is_newly_due = redis.call('HSETNX', batch, 'due', now) == 1 or is_newly_due
+end
+
+local function mark_end(key, status)
+  local batch = KEYS[#KEYS]
+  local marks = redis.call('HGET', batch, 'marks')
+  if not marks then return end
+  local place = tonumber(string.match(key, '%d+$'))
+  marks = string.sub(marks, 1, place) .. mark_of[status] .. string.sub(marks, place + 2)
+  redis.call('HSET', batch, 'marks', marks)
+  settle(batch, marks)
+end
+
+-- Give a batch its webhook, where it has none. Some of its tasks may have ended before Redis lost the batch.
+local function write_hook(batch, hook, size)
+  if not hook or redis.call('HGET', batch, 'hook') then return end
+  local tag, marks = string.match(batch, '{.*'), {}
+  for place = 1, size do
+    marks[place] = mark_of[redis.call('HGET', 'task:' .. tag .. ':' .. place - 1, 'status')] or '.'
+  end
+  marks = table.concat(marks)
+  redis.call('HSET', batch, 'hook', hook, 'marks', marks)
+  settle(batch, marks)
+end
+
 -- End a task, and tell those who wait for its batch. `ended_by` names the call that did it, so that its repeat gets the
 -- same answer.
 local function finish(key, record, status, at, by, fields)
@@ -63,6 +96,7 @@ local function finish(key, record, status, at, by, fields)
   set(key, fields)
   redis.call('PEXPIREAT', key, at + record.retention)
   redis.call('SPUBLISH', 'ends:' .. string.match(key, '{.*}'), status)
+  mark_end(key, status)
   record.status, record.ended_by, record.code = status, by, fields.code
 end
 
@@ -92,7 +126,7 @@ local function write_batch(key, batch)
 end
 
 -- Return the record at KEYS[1] and whether it was rebuilt: Redis had lost it, and ARGV[1] to ARGV[6] are what the
--- message says of the task. The batch at KEYS[2] is rebuilt likewise. Return nil where the record has had its time.
+-- message says of the task, with its webhook? as the last. The batch at KEYS[2] is rebuilt likewise. Return nil where the record has had its time.
 local function load_or_rebuild()
   local task = {
     size = ARGV[1], created = tonumber(ARGV[2]), deadline = tonumber(ARGV[3]), retention = tonumber(ARGV[4]),
@@ -103,6 +137,7 @@ local function load_or_rebuild()
   if redis.call('EXISTS', KEYS[2]) == 0 then
     write_batch(KEYS[2],
       { size = task.size, created = task.created, deadline = task.deadline, retention = task.retention })
+    write_hook(KEYS[2], optional(ARGV[#ARGV]), task.size)
   end
   if record then return record, false end
   write_queued(KEYS[1], task)

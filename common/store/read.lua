@@ -1,7 +1,9 @@
--- Read records, failing those that are past their deadline.  KEYS: tasks.  ARGV: the names of the fields.
+-- Read records, failing those that are past their deadline.  KEYS: tasks, batch.  ARGV: the names of the fields.
 -- Answers for each key {fields…, expiry} or nil.
+is_patient = true
 local records = {}
-for place, key in ipairs(KEYS) do
+for place = 1, #KEYS - 1 do
+  local key = KEYS[place]
   local record = load(key)
   if record then
     apply_time(key, record, 'deadline')

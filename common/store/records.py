@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Final
 
+from common.announcements import Announcement
 from common.store.scripts import Argument
 from common.tasks import (
     Answer,
@@ -23,6 +24,7 @@ from common.tasks import (
     Usage,
     WaitingOn,
 )
+from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
 
 type Value = bytes | int | None
 
@@ -45,6 +47,9 @@ _SHORT_FIELDS: Final = (
 )
 _TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls", "cost")
 _EXPIRY: Final = "expires"
+
+MARKS: Final = {TaskStatus.COMPLETED: "c", TaskStatus.FAILED: "f", TaskStatus.CANCELLED: "x"}
+"""How prelude.lua marks the end of a task in its batch."""
 
 
 def field_names(*, with_text: bool) -> tuple[str, ...]:
@@ -97,6 +102,25 @@ def write_metadata(metadata: Mapping[str, str] | None) -> bytes:
     return write_optional(None if metadata is None else json.dumps(dict(metadata)))
 
 
+def write_webhook(webhook: Webhook | None) -> bytes:
+    """Encode a webhook as an optional argument."""
+    return write_optional(None if webhook is None else webhook.encode())
+
+
+def write_delivery(delivery: Delivery) -> list[Argument]:
+    """List what receipt.lua takes of a delivery."""
+    rest = (delivery.status_code, delivery.code, delivery.next_attempt_ms, delivery.delivered_ms)
+    text = ":".join("" if value is None else str(value) for value in (delivery.status, delivery.attempts, *rest))
+    return [delivery.status, delivery.attempts, text]
+
+
+def read_announcement(tenant: str, batch_id: str, due: Sequence[Value]) -> Announcement:
+    """Make the event of a batch of what epilogue.lua tells: its webhook, when it was due, and how its tasks ended."""
+    hook, due_ms, marks = map(read_text, due)
+    counts = {status.value: marks.count(mark) for status, mark in MARKS.items()}
+    return Announcement(tenant, batch_id, Webhook.decode(hook).url, int(due_ms), counts)
+
+
 def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
     """Make a task's record of the values of `field_names` and its expiry."""
     names = field_names(with_text=len(values) > len(_SHORT_FIELDS) + 1)
@@ -134,7 +158,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
 
 def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
     """Make a batch's record of the values that read_batch.lua answers."""
-    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, cost, *tokens = values
+    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, hook, delivery, cost, *tokens = values
     return BatchRecord(
         tenant=tenant,
         batch_id=batch_id,
@@ -145,8 +169,22 @@ def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchReco
         metadata=None if metadata is None else json.loads(read_text(metadata)),
         is_accepted=accepted is not None,
         retry=None if retry is None else read_text(retry),
+        webhook=None if hook is None else Webhook.decode(read_text(hook)),
+        delivery=Delivery() if delivery is None else _read_delivery(read_text(delivery)),
         usage=None if tokens[0] is None else Usage(*(int(count or 0) for count in tokens)),
         cost_nanos=None if cost is None else int(cost),
+    )
+
+
+def _read_delivery(text: str) -> Delivery:
+    status, attempts, status_code, code, next_ms, delivered_ms = text.split(":")
+    return Delivery(
+        DeliveryStatus(status),
+        int(attempts),
+        int(status_code) if status_code else None,
+        DeliveryCode(code) if code else None,
+        int(next_ms) if next_ms else None,
+        int(delivered_ms) if delivered_ms else None,
     )
 
 

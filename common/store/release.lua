@@ -1,5 +1,5 @@
 -- Give a task back to the queue, or fail it where that was its last attempt.
--- KEYS: task.  ARGV: owner, refund, code?, waiting_on, max attempts.  Answers the outcome.
+-- KEYS: task, batch.  ARGV: owner, refund, code?, waiting_on, max attempts.  Answers the outcome.
 local owner, refund, code, waiting_on, max_attempts = ARGV[1], ARGV[2] == '1', optional(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local by = 'release:' .. owner
 

@@ -16,6 +16,12 @@ _FOLDER: Final = Path(__file__).parent
 _SHARED: Final = ("clock", "prelude")
 """Stand in front of every script, in this order."""
 
+_EPILOGUE: Final = "epilogue"
+"""Stands after each transition, and wraps its answer."""
+
+_TRANSITIONS: Final = frozenset({"claim", "release", "complete", "fail", "dead_letter", "cancel", "read"})
+"""The scripts that can end a task; their last key is its batch's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -37,7 +43,12 @@ class Scripts:
     def __init__(self, sources: Mapping[str, str]) -> None:
         """Take the sources as `read_sources` gives them; tests hand in a clock of their own."""
         shared = "".join(sources[name] for name in _SHARED)
-        self._text = {name: shared + text for name, text in sources.items() if name not in _SHARED}
+        self._text = {
+            name: shared
+            + (f"local function transition()\n{text}\nend\n{sources[_EPILOGUE]}" if name in _TRANSITIONS else text)
+            for name, text in sources.items()
+            if name not in {*_SHARED, _EPILOGUE}
+        }
         # Redis names a script by its SHA-1; nothing secret hangs on it.
         self._sha = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._text.items()

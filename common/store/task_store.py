@@ -3,12 +3,15 @@
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import batched
 from typing import Any
 
+from common.errors import StoreUnavailable
 from common.spending import Spend
 from common.store import keys, records
 from common.store.connection import Client, redis_errors
+from common.store.deliveries import Announcer, Deliveries
 from common.store.scripts import Argument, Call, Scripts, read_sources
 from common.store.spending import Spending
 from common.tasks import Answer, BatchRecord, FailureCode, NewBatch, Task, TaskRecord, TaskRef, WaitingOn
@@ -27,15 +30,23 @@ from common.transitions import (
 class TaskStore:
     """Keep one record per task, one script per transition, timed by the server's clock.
 
+    Whatever ends the last task of a batch with a webhook, here or in a call that died before it could say so, has that
+    announced before its method returns. Where it cannot be, those methods after which a task's message is acknowledged
+    raise StoreUnavailable: the message has to come back, for it brings the event again.
+
     Every method raises StoreUnavailable when Redis does not answer or refuses; whether the call was applied is then
     not known. Each is safe to repeat.
     """
 
-    def __init__(self, client: Client, scripts: Scripts | None = None) -> None:
-        """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
+    def __init__(self, client: Client, scripts: Scripts | None = None, *, announcer: Announcer | None = None) -> None:
+        """Take an open client, which the caller closes, and who announces; without, events stay due.
+
+        Tests hand in scripts with a clock of their own.
+        """
         self._client = client
         self._scripts = scripts or Scripts(read_sources())
         self._spending = Spending(client, self._scripts)
+        self._deliveries = Deliveries(client, self._scripts, announcer)
 
     async def create(self, batch: NewBatch) -> Created:
         """Record a batch and its queued tasks in one round trip, all or nothing."""
@@ -52,6 +63,7 @@ class TaskStore:
                 batch.retention_ms,
                 keys.SENDING_LEASE_MS,
                 records.write_metadata(batch.metadata),
+                records.write_webhook(batch.webhook),
                 *_names(batch),
             ],
         )
@@ -71,19 +83,8 @@ class TaskStore:
 
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease of a task; a record that Redis has lost is rebuilt first."""
-        call = Call(
-            "claim",
-            _rebuilding(lease.task),
-            [
-                *records.write_task(lease.task),
-                lease.owner,
-                lease.lease_ms,
-                lease.max_attempts,
-                keys.LATE_CLAIM_WAIT_MS,
-            ],
-        )
-        with redis_errors():
-            outcome, attempt, now_ms, wait_ms, code = await self._scripts.run(self._client, call)
+        args: list[Argument] = [lease.owner, lease.lease_ms, lease.max_attempts, keys.LATE_CLAIM_WAIT_MS]
+        outcome, attempt, now_ms, wait_ms, code = await self._rebuild_and_run("claim", lease.task, args)
         return Claim(
             ClaimOutcome(records.read_text(outcome)),
             attempt,
@@ -98,11 +99,10 @@ class TaskStore:
         """Give a task back to the queue; with a refund the attempt is not counted."""
         call = Call(
             "release",
-            [keys.task_key(lease.task.ref)],
+            _keys_of(lease.task.ref),
             [lease.owner, int(refund), records.write_optional(code), waiting_on, lease.max_attempts],
         )
-        with redis_errors():
-            return ReleaseOutcome(records.read_text(await self._scripts.run(self._client, call)))
+        return ReleaseOutcome(records.read_text(await self._transition(lease.task.ref, call)))
 
     async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what queued tasks wait for, in one pipeline; tasks in any other state are left alone."""
@@ -123,9 +123,7 @@ class TaskStore:
             records.write_tool_calls(answer.tool_calls),
             records.write_optional(None if answer.cost_nanos is None else str(answer.cost_nanos)),
         ]
-        call = Call("complete", _rebuilding(lease.task), [*records.write_task(lease.task), *args])
-        with redis_errors():
-            text, now_ms = await self._scripts.run(self._client, call)
+        text, now_ms = await self._rebuild_and_run("complete", lease.task, args)
         outcome = EndOutcome(records.read_text(text))
         if outcome is EndOutcome.ENDED:
             await self._spending.book(lease.task.ref, answer, now_ms)
@@ -180,7 +178,7 @@ class TaskStore:
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """Cancel tasks that have not ended; the outcomes come in the order of the refs."""
-        outcomes = await self._run_on_tasks("cancel", refs, [records.write_optional(code)], keys.CANCEL_CHUNK)
+        outcomes = await self._transitions("cancel", refs, [records.write_optional(code)], keys.CANCEL_CHUNK)
         return [EndOutcome(records.read_text(outcome)) for outcome in outcomes]
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
@@ -189,7 +187,7 @@ class TaskStore:
         Without text the records come with neither answer nor partial text: enough to count.
         """
         names = records.field_names(with_text=with_text)
-        answers = await self._run_on_tasks("read", refs, names, keys.READ_CHUNK)
+        answers = await self._transitions("read", refs, names, keys.READ_CHUNK)
         return [
             None if values is None else records.read_record(ref, values)
             for ref, values in zip(refs, answers, strict=True)
@@ -206,9 +204,35 @@ class TaskStore:
         return await self._spending.read(tenant, day)
 
     async def _end(self, script: str, task: Task, args: Sequence[Argument]) -> EndOutcome:
-        call = Call(script, _rebuilding(task), [*records.write_task(task), *args])
+        return EndOutcome(records.read_text(await self._rebuild_and_run(script, task, args)))
+
+    async def _rebuild_and_run(self, script: str, task: Task, args: Sequence[Argument]) -> Any:  # noqa: ANN401  as run's
+        """Make a transition that first rebuilds what Redis has lost."""
+        args = [*records.write_task(task), *args, records.write_webhook(task.webhook)]
+        return await self._transition(task.ref, Call(script, _keys_of(task.ref), args))
+
+    async def _transition(self, ref: TaskRef, call: Call) -> Any:  # noqa: ANN401  as run's
         with redis_errors():
-            return EndOutcome(records.read_text(await self._scripts.run(self._client, call)))
+            answer, *due = await self._scripts.run(self._client, call)
+        await self._deliveries.announce(ref.tenant, ref.batch_id, *due)
+        return answer
+
+    async def _transitions(
+        self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
+    ) -> list[Any]:
+        """Make transitions for who has none of the tasks' messages: those bring what cannot be announced now."""
+        chunks = list(_by_batch(refs, chunk))
+        calls = [
+            Call(script, [*(keys.task_key(refs[place]) for place in places), _batch_of(refs[places[0]])], args)
+            for places in chunks
+        ]
+        with redis_errors():
+            answers = await self._scripts.run_many(self._client, calls)
+        for places, (_, *due) in zip(chunks, answers, strict=True):
+            ref = refs[places[0]]
+            with suppress(StoreUnavailable):
+                await self._deliveries.announce(ref.tenant, ref.batch_id, *due)
+        return _in_order(chunks, [answer for answer, *_ in answers])
 
     async def _run_on_tasks(
         self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
@@ -218,12 +242,7 @@ class TaskStore:
         calls = [Call(script, [keys.task_key(refs[place]) for place in places], args) for places in chunks]
         with redis_errors():
             answers = await self._scripts.run_many(self._client, calls)
-        found = {
-            place: answer
-            for places, part in zip(chunks, answers, strict=True)
-            for place, answer in zip(places, part, strict=True)
-        }
-        return [found[place] for place in range(len(refs))]
+        return _in_order(chunks, answers)
 
 
 def _names(batch: NewBatch) -> Iterator[bytes]:
@@ -232,8 +251,22 @@ def _names(batch: NewBatch) -> Iterator[bytes]:
         yield records.write_optional(custom_id)
 
 
-def _rebuilding(task: Task) -> list[str]:
-    return [keys.task_key(task.ref), keys.batch_key(task.ref.tenant, task.ref.batch_id)]
+def _keys_of(ref: TaskRef) -> list[str]:
+    return [keys.task_key(ref), _batch_of(ref)]
+
+
+def _batch_of(ref: TaskRef) -> str:
+    return keys.batch_key(ref.tenant, ref.batch_id)
+
+
+def _in_order(chunks: Sequence[tuple[int, ...]], answers: Sequence[Any]) -> list[Any]:
+    """Put the answers of the chunks back into the order of the refs."""
+    found = {
+        place: answer
+        for places, part in zip(chunks, answers, strict=True)
+        for place, answer in zip(places, part, strict=True)
+    }
+    return [found[place] for place in range(len(found))]
 
 
 def _by_batch(refs: Sequence[TaskRef], chunk: int) -> Iterator[tuple[int, ...]]:

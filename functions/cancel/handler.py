@@ -9,14 +9,17 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from common.http import answer, resolver, tenant_of
-from common.settings import RedisSettings
+from common.outbox import Outbox
+from common.settings import StoreSettings
 from common.store import TaskStore, connect
 from common.telemetry import Telemetry
 from functions.cancel.service import Cancellation
 
 telemetry = Telemetry.from_env(os.environ)
-redis = connect(RedisSettings.from_env(os.environ))
-cancellation = Cancellation(TaskStore(redis), now_ms=lambda: time.time_ns() // 1_000_000)
+settings = StoreSettings.from_env(os.environ)
+redis = connect(settings.redis)
+store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
+cancellation = Cancellation(store, now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 

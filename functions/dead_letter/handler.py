@@ -7,15 +7,17 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from common.metrics import Metric
-from common.settings import RedisSettings
+from common.outbox import Outbox
+from common.settings import StoreSettings
 from common.store.connection import connect
 from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from functions.dead_letter.service import Letter, read_letters
 
 TELEMETRY = Telemetry.from_env(os.environ)
-REDIS = connect(RedisSettings.from_env(os.environ))
-STORE = TaskStore(REDIS)
+SETTINGS = StoreSettings.from_env(os.environ)
+REDIS = connect(SETTINGS.redis)
+STORE = TaskStore(REDIS, announcer=Outbox(SETTINGS.webhook_queue_url))
 
 # One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

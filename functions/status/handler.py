@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from common.http import answer, resolver, tenant_of
+from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
 from common.tasks import TaskRef, refs_in
 from common.telemetry import Telemetry
@@ -24,7 +25,7 @@ from functions.status.tag import is_known, tag_of
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
-store = TaskStore(redis)
+store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
 waiting = Waiting(store, Wakes(redis))
 stream = Stream(store, Wakes(redis), now_ms=lambda: time.time_ns() // 1_000_000)

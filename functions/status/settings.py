@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-from common.settings import Environment, RedisSettings
+from common.settings import Environment, RedisSettings, text
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSettings:
-    """Say where Redis is."""
+    """Say where Redis is, and the queue for the event of a batch's end, which a look past the deadline may be."""
 
     redis: RedisSettings
+    webhook_queue_url: str
 
     @classmethod
     def from_env(cls, env: Environment) -> "StatusSettings":
@@ -19,4 +20,4 @@ class StatusSettings:
             SettingError: a variable is missing or wrong; it has the name.
 
         """
-        return cls(redis=RedisSettings.from_env(env))
+        return cls(redis=RedisSettings.from_env(env), webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"))

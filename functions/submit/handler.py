@@ -12,6 +12,7 @@ from aws_lambda_powertools.event_handler import Response
 from common.errors import StoreUnavailable
 from common.http import answer, resolver, tenant_of
 from common.metrics import Metric
+from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
 from common.telemetry import Telemetry
 from common.views import ENDED
@@ -31,7 +32,7 @@ settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
-store = TaskStore(redis)
+store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 waiting = Waiting(store, Wakes(redis))
 submission = Submission(
     store,

@@ -178,6 +178,7 @@ class Retries:
             retention_ms=old.expires_ms - old.deadline_ms,
             digest=hashlib.sha256(f"retry:{old.batch_id}".encode()).hexdigest(),
             metadata=old.metadata,
+            webhook=old.webhook,
         )
         return Retried(await self._sender.send(batch, await self._prompts(taken)), taken, left)
 

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from common.tasks import SHORTEST_RETENTION_SECONDS, TaskStatus
 from common.views import time_of
+from common.webhooks import LONGEST_URL, WebhookEvent
 from functions.submit.retry import Retried
 from functions.submit.service import Accepted, Prompt
 
@@ -46,6 +47,13 @@ class PromptBody(Struct, frozen=True, kw_only=True):
     expected_tokens: Count | None = None
 
 
+class WebhookBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where to send which events; without `events`, that the batch has ended."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
+    events: Annotated[list[str], Meta(min_length=1, max_length=len(WebhookEvent))] | None = None
+
+
 class CallBody(Struct, frozen=True, kw_only=True):
     """The whole body: either `prompts`, or a `template` and its `inputs`.
 
@@ -59,6 +67,7 @@ class CallBody(Struct, frozen=True, kw_only=True):
     system: str | None = None
     params: dict[str, Any] | None = None
     metadata: Metadata | None = None
+    webhook: WebhookBody | None = None
     deadline_seconds: Annotated[int, Meta(ge=1, le=MOST_DEADLINE_SECONDS)] | None = None
     retention_seconds: Annotated[int, Meta(ge=SHORTEST_RETENTION_SECONDS, le=LONGEST_RETENTION_SECONDS)] | None = None
 

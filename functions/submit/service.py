@@ -14,6 +14,7 @@ from common.errors import Conflict, QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
 from common.transitions import Created, CreateOutcome, EndOutcome
+from common.webhooks import Webhook
 
 
 class BatchWriter(Protocol):
@@ -82,6 +83,7 @@ class Call:
     deadline_seconds: int
     retention_seconds: int
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Submission:
             retention_ms=call.retention_seconds * 1000,
             digest=repeatable.digest if repeatable else None,
             metadata=call.metadata,
+            webhook=call.webhook,
         )
         return await self.send(batch, call.prompts)
 
@@ -191,6 +194,7 @@ class Submission:
             retention_ms=batch.retention_ms,
             model=prompt.model,
             custom_id=prompt.custom_id,
+            webhook=batch.webhook,
         )
         return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens)
 

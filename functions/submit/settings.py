@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.errors import SettingError
-from common.settings import Environment, RedisSettings, number, text
+from common.settings import Environment, RedisSettings, flag, number, text
 from common.tasks import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
 from functions.submit.schema import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
 from functions.submit.validation import Limits
@@ -15,10 +15,11 @@ MOST_PROMPT_BYTES: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SubmitSettings:
-    """Say where Redis and the queue are, and what a caller may ask for."""
+    """Say where Redis and the queues are, and what a caller may ask for."""
 
     redis: RedisSettings
     queue_url: str
+    webhook_queue_url: str
     limits: Limits
 
     @classmethod
@@ -42,6 +43,7 @@ class SubmitSettings:
         return cls(
             redis=RedisSettings.from_env(env),
             queue_url=text(env, "QUEUE_URL"),
+            webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
             limits=Limits(
                 models=models,
                 most_prompts=number(env, "MAX_PROMPTS", least=1, most=MAX_BATCH_SIZE, default=1_000),
@@ -50,5 +52,6 @@ class SubmitSettings:
                     env, "DEADLINE_SECONDS", least=1, most=min(retention, MOST_DEADLINE_SECONDS), default=21_600
                 ),
                 retention_seconds=retention,
+                allow_loopback=flag(env, "WEBHOOK_LOOPBACK", default=False),
             ),
         )

@@ -17,6 +17,7 @@ from common.errors import CallerError, InvalidRequest, RequestTooLarge
 from functions.submit.body import MAX_ERRORS, pointer_to, refuse_all
 from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody
 from functions.submit.service import Call, Prompt, Repeatable
+from functions.submit.target import read_webhook
 from functions.submit.template import CUSTOM_ID, Template, read_template
 
 MOST_CALL_BYTES: Final = 20_000_000
@@ -33,7 +34,8 @@ _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 class Limits:
     """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued.
 
-    Deadline and retention are those of a call that says nothing of them.
+    Deadline and retention are those of a call that says nothing of them. With `allow_loopback` a webhook may be on this
+    machine.
     """
 
     models: tuple[str, ...]
@@ -41,6 +43,7 @@ class Limits:
     most_prompt_bytes: int
     deadline_seconds: int
     retention_seconds: int
+    allow_loopback: bool = False
 
 
 def read_call(document: object, limits: Limits) -> Call:
@@ -69,7 +72,8 @@ def read_call(document: object, limits: Limits) -> Call:
             f"must be at most the retention, which is {retention}", pointer="/deadline_seconds", code="invalid_value"
         )
     _check_common(body, "", limits)
-    return Call(tuple(_prompts(body, limits)), deadline, retention, body.metadata)
+    webhook = read_webhook(body.webhook, allow_loopback=limits.allow_loopback)
+    return Call(tuple(_prompts(body, limits)), deadline, retention, body.metadata, webhook)
 
 
 def read_repeatable(key: str | None, document: object) -> Repeatable | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from common.outbox import Outbox
 from common.prices import read_prices
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
@@ -38,7 +39,7 @@ TELEMETRY = Telemetry.from_env(os.environ)
 JOURNAL = WorkerJournal(TELEMETRY)
 
 REDIS = connect(SETTINGS.redis)
-STORE = TaskStore(REDIS, GatheringScripts(read_sources()))
+STORE = TaskStore(REDIS, GatheringScripts(read_sources()), announcer=Outbox(SETTINGS.webhook_queue_url))
 FLOWS = FlowStore(REDIS)
 FLOW = FlowControl(FLOWS, SETTINGS.limits)
 MODEL = ChatModel(

@@ -20,6 +20,7 @@ class WorkerSettings:
     """Say how the worker works; times in seconds."""
 
     queue_url: str
+    webhook_queue_url: str
     concurrency: int
     concurrency_min: int
     limits: FlowLimits
@@ -41,6 +42,7 @@ class WorkerSettings:
         concurrency = number(env, "CONCURRENCY", least=1, most=MOST_CONCURRENCY)
         settings = cls(
             queue_url=_url("QUEUE_URL", text(env, "QUEUE_URL")),
+            webhook_queue_url=_url("WEBHOOK_QUEUE_URL", text(env, "WEBHOOK_QUEUE_URL")),
             concurrency=concurrency,
             concurrency_min=number(env, "CONCURRENCY_MIN", least=1, most=concurrency, default=1),
             limits=FlowLimits.from_env(env),

@@ -56,6 +56,7 @@ def backends() -> Iterator[Backends]:
             keys = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
             secrets.create_secret(Name="sluice/api-keys", SecretString=json.dumps(keys))
             secrets.create_secret(Name="sluice/openai-api-key", SecretString="made-up")
+            secrets.create_secret(Name="sluice/webhook-signing", SecretString="made-up" * 6)
             stack = Stack.of(read_template())
             made = {
                 "REDIS_HOST": redis.host,
@@ -63,6 +64,8 @@ def backends() -> Iterator[Backends]:
                 "REDIS_TLS": "false",
                 "REDIS_CLUSTER": "false",
                 "QUEUE_URL": queue_url,
+                "WEBHOOK_QUEUE_URL": sqs.create_queue(QueueName="sluice-webhooks")["QueueUrl"],
+                "RECEIPT_QUEUE_URL": sqs.create_queue(QueueName="sluice-receipts")["QueueUrl"],
                 "AWS_ENDPOINT_URL": endpoint,
             }
             variables = {

@@ -18,19 +18,24 @@ FOLDERS = {
     "CancelFunction": "cancel",
     "DeadLetterFunction": "dead_letter",
     "DocsFunction": "docs",
+    "ReceiptFunction": "receipt",
     "StatusFunction": "status",
     "SubmitFunction": "submit",
+    "WebhookFunction": "webhook",
     "WorkerFunction": "worker",
 }
 REDIS = ["REDIS_HOST"]
+STORE = [*REDIS, "WEBHOOK_QUEUE_URL"]
 REQUIRED = {
     "AuthorizerFunction": ["API_KEYS_SECRET"],
-    "CancelFunction": REDIS,
-    "DeadLetterFunction": REDIS,
-    "StatusFunction": REDIS,
-    "SubmitFunction": [*REDIS, "QUEUE_URL", "ALLOWED_MODELS"],
+    "CancelFunction": STORE,
+    "DeadLetterFunction": STORE,
+    "ReceiptFunction": REDIS,
+    "StatusFunction": STORE,
+    "SubmitFunction": [*STORE, "QUEUE_URL", "ALLOWED_MODELS"],
+    "WebhookFunction": ["WEBHOOK_QUEUE_URL", "RECEIPT_QUEUE_URL", "WEBHOOK_SECRET"],
     "WorkerFunction": [
-        *REDIS,
+        *STORE,
         *("QUEUE_URL", "CONCURRENCY", "WORKER_TIMEOUT_SECONDS", "MODEL_TIMEOUT_SECONDS", "OPENAI_API_KEY_SECRET"),
     ],
 }
@@ -139,7 +144,7 @@ async def test_the_built_authorizer_knows_a_key_and_refuses_another(
         unknown = await authorizer.invoke({**event, "authorizationToken": "Bearer other"})
     assert known["context"] == {"tenant": "local"}
     assert known["policyDocument"]["Statement"][0]["Effect"] == "Allow"
-    assert unknown["errorMessage"] == "Unauthorized"
+    assert unknown["policyDocument"]["Statement"][0]["Effect"] == "Deny"
 
 
 async def test_the_built_docs_function_serves_the_description_and_the_page(
@@ -244,8 +249,10 @@ def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Ar
         ("CancelFunction", 50),
         ("DeadLetterFunction", 50),
         ("DocsFunction", 50),
+        ("ReceiptFunction", 50),
         ("StatusFunction", 50),
         ("SubmitFunction", 500),
+        ("WebhookFunction", 50),
         ("WorkerFunction", 22_000),
         ("CommonLayer", 8_000),
     ],

@@ -113,6 +113,7 @@ class World:
             "REDIS_TLS": "false",
             "REDIS_CLUSTER": "false",
             "QUEUE_URL": self.queue_url,
+            "WEBHOOK_QUEUE_URL": f"{self.queue_url}-webhooks",
             "ALLOWED_MODELS": ",".join(["small", *(f"model-{number}" for number in range(100))]),
             "WORKER_TIMEOUT_SECONDS": str(timing.worker),
             "MODEL_TIMEOUT_SECONDS": str(timing.model),

@@ -233,6 +233,30 @@ FAULTS = [
         "DeadLetterQueue",
     ),
     Fault(
+        rules.a_queues_address_is_given_to_its_functions,
+        "CancelFunction",
+        _of("CancelFunction", "Environment Variables WEBHOOK_QUEUE_URL Ref"),
+        "TaskQueue",
+    ),
+    Fault(
+        rules.webhooks_are_delivered_from_nowhere_near_redis,
+        "WebhookFunction: is in",
+        _of("WebhookFunction", "VpcConfig"),
+        {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+    ),
+    Fault(
+        rules.webhooks_are_delivered_from_nowhere_near_redis,
+        "REDIS_HOST",
+        _of("WebhookFunction", "Environment Variables REDIS_HOST"),
+        "redis.example",
+    ),
+    Fault(
+        rules.webhooks_are_delivered_from_nowhere_near_redis,
+        "SubmitFunction: WEBHOOK_LOOPBACK",
+        "Parameters WebhookLoopback Default",
+        "true",
+    ),
+    Fault(
         rules_of_access.permissions_name_their_action_and_resource, "WorkerRole", f"{_WORKER_POLLING} Action", "sqs:*"
     ),
     Fault(rules_of_access.permissions_name_their_action_and_resource, "WorkerRole", f"{_WORKER_POLLING} Resource", "*"),

@@ -194,10 +194,30 @@ def every_function_is_traced(stack: Stack) -> Complaints:
             yield f"{name}: not traced"
 
 
+WHO_ENDS_TASKS = ("Submit", "Worker", "Status", "Cancel", "DeadLetter")
+"""The functions whose transitions may end the last task of a batch."""
+
+
+def webhooks_are_delivered_from_nowhere_near_redis(stack: Stack) -> Complaints:
+    """What calls addresses of callers' choice has no network of ours, no way into Redis, and calls only the public."""
+    function = "WebhookFunction"
+    if "VpcConfig" in stack.properties(function):
+        yield f"{function}: is in a network"
+    for variable in stack.variables(function):
+        if variable.startswith("REDIS_"):
+            yield f"{function}: is given {variable}"
+    loopback = {"WebhookFunction", "SubmitFunction"}
+    for name in sorted(loopback):
+        if stack.variables(name).get("WEBHOOK_LOOPBACK") != "false":
+            yield f"{name}: WEBHOOK_LOOPBACK is on where nothing is said"
+
+
 def a_queues_address_is_given_to_its_functions(stack: Stack) -> Complaints:
     expected = [
         ("SubmitFunction", "QUEUE_URL", "TaskQueue"),
         ("WorkerFunction", "QUEUE_URL", "TaskQueue"),
+        *((f"{name}Function", "WEBHOOK_QUEUE_URL", "WebhookQueue") for name in (*WHO_ENDS_TASKS, "Webhook")),
+        ("WebhookFunction", "RECEIPT_QUEUE_URL", "ReceiptQueue"),
     ]
     for function, variable, queue in expected:
         if target(stack.variables(function).get(variable)) != queue:
@@ -219,5 +239,6 @@ RULES = [
     functions_answer_before_the_gateway_gives_up,
     the_gateways_own_errors_are_problems_with_a_code,
     every_function_is_traced,
+    webhooks_are_delivered_from_nowhere_near_redis,
     a_queues_address_is_given_to_its_functions,
 ]

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from common.errors import SettingError
-from common.settings import Environment, RedisSettings
+from common.settings import Environment, RedisSettings, StoreSettings
 from functions.authorizer.settings import AuthorizerSettings
 from functions.status.settings import StatusSettings
 from functions.submit.settings import SubmitSettings
+from functions.webhook.settings import WebhookSettings
 from functions.worker.settings import WorkerSettings
 from tests.infra.rules import Complaints, sources
 from tests.infra.stack import Stack, listed, target
@@ -107,11 +108,13 @@ def no_environment_holds_a_secret(stack: Stack) -> Complaints:
 
 SETTINGS: dict[str, Callable[[Environment], object]] = {
     "AuthorizerFunction": AuthorizerSettings.from_env,
-    "CancelFunction": RedisSettings.from_env,
-    "DeadLetterFunction": RedisSettings.from_env,
+    "CancelFunction": StoreSettings.from_env,
+    "DeadLetterFunction": StoreSettings.from_env,
     "DocsFunction": dict,  # it has none
+    "ReceiptFunction": RedisSettings.from_env,
     "StatusFunction": StatusSettings.from_env,
     "SubmitFunction": SubmitSettings.from_env,
+    "WebhookFunction": WebhookSettings.from_env,
     "WorkerFunction": WorkerSettings.from_env,
 }
 """What each function reads its environment with."""

@@ -9,5 +9,7 @@ def test_the_secrets_stack_makes_the_secrets_that_the_application_and_make_key_l
     wanted = read_template()["Parameters"]
 
     defaults = {name: parameter["Default"] for name, parameter in parameters.items()}
-    assert defaults == {name: wanted[name]["Default"] for name in ("OpenAIApiKeySecret", "ApiKeysSecret")}
+    assert defaults == {
+        name: wanted[name]["Default"] for name in ("OpenAIApiKeySecret", "ApiKeysSecret", "WebhookSecret")
+    }
     assert defaults["ApiKeysSecret"] == DEFAULT_SECRET

@@ -48,8 +48,10 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "CancelFunction",
         "DeadLetterFunction",
         "DocsFunction",
+        "ReceiptFunction",
         "StatusFunction",
         "SubmitFunction",
+        "WebhookFunction",
         "WorkerFunction",
     }
     assert routes == {
@@ -69,4 +71,6 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
     assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
         ("TaskQueue", "WorkerFunction"),
         ("DeadLetterQueue", "DeadLetterFunction"),
+        ("WebhookQueue", "WebhookFunction"),
+        ("ReceiptQueue", "ReceiptFunction"),
     }

@@ -8,8 +8,17 @@ import msgspec
 from common.absence import EXPIRED, NOT_FOUND
 from common.tasks import FailureCode, TaskStatus, Usage, WaitingOn
 from common.views import BATCH_FIELDS, ENDED, TASK_FIELDS
+from common.webhooks import DeliveryCode, DeliveryStatus, WebhookEvent
 from functions.submit.retry import Left
-from functions.submit.schema import RESERVED_PARAMS, AcceptedBody, CallBody, KnownParams, PromptBody, RetriedBody
+from functions.submit.schema import (
+    RESERVED_PARAMS,
+    AcceptedBody,
+    CallBody,
+    KnownParams,
+    PromptBody,
+    RetriedBody,
+    WebhookBody,
+)
 
 type Schema = dict[str, Any]
 
@@ -40,6 +49,21 @@ def closed(properties: dict[str, Schema], required: list[str], about: str = "") 
 
 USAGE: Final = closed({field.name: COUNT for field in fields(Usage)}, ["total_tokens"])
 COST: Final = closed({"usd": {"type": "string", "pattern": r"^\d+(\.\d+)?$"}}, ["usd"])
+
+WEBHOOK: Final = closed(
+    {
+        "url": TEXT,
+        "events": {"type": "array", "items": {"enum": list(WebhookEvent)}},
+        "status": {"enum": list(DeliveryStatus)},
+        "attempts": COUNT,
+        "last_status_code": {"type": "integer"},
+        "last_error": {"enum": list(DeliveryCode)},
+        "next_attempt_at": TIME,
+        "delivered_at": TIME,
+    },
+    ["url", "events", "status", "attempts"],
+    "Where the batch's end is told, and how far that has got.",
+)
 
 _OF_TASKS: Final[dict[str, Schema]] = {
     "task_id": TEXT,
@@ -80,6 +104,7 @@ _OF_BATCHES: Final[dict[str, Schema]] = {
     "usage": USAGE,
     "cost": COST,
     "tasks": {"type": "array", "items": reference("Task"), "description": "A page of its tasks, without results."},
+    "webhook": WEBHOOK,
     "created_at": TIME,
     "deadline_at": TIME,
     "expires_at": TIME,
@@ -98,7 +123,8 @@ def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Sc
 def _requests() -> dict[str, Schema]:
     # The structs say types and ranges; what is below them, the validation checks by itself.
     _, made = msgspec.json.schema_components(
-        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody], ref_template="#/components/schemas/{name}"
+        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody],
+        ref_template="#/components/schemas/{name}",
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
     made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(Left)}, "retried_as": TEXT}

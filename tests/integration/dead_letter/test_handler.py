@@ -37,6 +37,7 @@ def settings(valkey: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> pytest.M
         "REDIS_PORT": str(valkey.port),
         "REDIS_TLS": "false",
         "REDIS_CLUSTER": "false",
+        "WEBHOOK_QUEUE_URL": "https://sqs.test/webhooks",
     }.items():
         monkeypatch.setenv(name, value)
     return monkeypatch

@@ -80,6 +80,7 @@ def environment(provider: Provider, valkey: RedisSettings) -> dict[str, str]:
         "REDIS_TLS": "false",
         "REDIS_CLUSTER": "false",
         "QUEUE_URL": f"{provider.url}/queue",
+        "WEBHOOK_QUEUE_URL": f"{provider.url}/webhooks",
         "CONCURRENCY": "10",
         "MODEL_LIMITS": f"*={REQUESTS}/",
         "WORKER_TIMEOUT_SECONDS": "300",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from common.announcements import Announcement
 from common.messages import TaskMessage
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ class Queue:
     def __init__(self, client: "SQSClient", url: str) -> None:
         self._client = client
         self.url = url
+
+    def events(self) -> list[Announcement]:
+        """Take every event there is."""
+        events = []
+        while found := self._client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
+            for each in found:
+                events.append(Announcement.decode(each["Body"]))
+                self._client.delete_message(QueueUrl=self.url, ReceiptHandle=each["ReceiptHandle"])
+        return events
 
     def drain(self) -> list[TaskMessage]:
         """Take every message there is, in the order of its task."""

@@ -4,13 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
+from common.announcements import Announcement
+from common.errors import QueueUnavailable
 from common.settings import RedisSettings
 from common.store import TaskStore, connect
 from common.store.connection import Client
+from common.store.deliveries import Deliveries
 from common.store.keys import batch_key, task_key
 from common.store.scripts import Call, Scripts, read_sources
 from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
 from common.transitions import Created, Lease
+from common.webhooks import Webhook
 from tests.fakes import FakeStore
 
 START_MS: Final = 4_000_000_000_000
@@ -35,10 +39,25 @@ LEASE_MS: Final = 305_000
 MAX_ATTEMPTS: Final = 3
 
 
+class Loudspeaker:
+    """Announce to nobody: keep what was announced, and fail where that is told."""
+
+    def __init__(self) -> None:
+        self.announced: list[Announcement] = []
+        self.fails = False
+
+    async def announce(self, announcement: Announcement) -> None:
+        if self.fails:
+            raise QueueUnavailable("the test says so")
+        self.announced.append(announcement)
+
+
 class Harness(Protocol):
     """Run a store on time that only the test moves."""
 
     store: Any
+    deliveries: Any
+    announcer: Loudspeaker
     now_ms: int
 
     async def advance(self, ms: int) -> None: ...
@@ -49,7 +68,8 @@ class Harness(Protocol):
 class FakeHarness:
     def __init__(self) -> None:
         self.now_ms = START_MS
-        self.store = FakeStore(lambda: self.now_ms)
+        self.announcer = Loudspeaker()
+        self.store = self.deliveries = FakeStore(lambda: self.now_ms, announcer=self.announcer)
 
     async def advance(self, ms: int) -> None:
         self.now_ms += ms
@@ -65,7 +85,10 @@ class ValkeyHarness:
     def __init__(self, client: Client, scripts: Scripts) -> None:
         self.now_ms = START_MS
         self.client = client
-        self.store = TaskStore(client, scripts)
+        self.announcer = Loudspeaker()
+        self.store = TaskStore(client, scripts, announcer=self.announcer)
+        self.silent_store = TaskStore(client, scripts)
+        self.deliveries = Deliveries(client, scripts)
 
     async def advance(self, ms: int) -> None:
         self.now_ms += ms
@@ -111,7 +134,12 @@ async def valkey_harness(settings: RedisSettings, scripts: Scripts) -> AsyncIter
 
 
 def new_batch(
-    size: int = 2, *, digest: str | None = None, tenant: str = TENANT, batch_id: str | None = None
+    size: int = 2,
+    *,
+    digest: str | None = None,
+    tenant: str = TENANT,
+    batch_id: str | None = None,
+    webhook: Webhook | None = None,
 ) -> NewBatch:
     return NewBatch(
         tenant=tenant,
@@ -121,6 +149,7 @@ def new_batch(
         deadline_in_ms=DEADLINE_IN_MS,
         retention_ms=RETENTION_MS,
         digest=digest,
+        webhook=webhook,
     )
 
 
@@ -135,6 +164,7 @@ def tasks_of(batch: NewBatch, created: Created) -> list[Task]:
             retention_ms=batch.retention_ms,
             model=model,
             custom_id=custom_id,
+            webhook=batch.webhook,
         )
         for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True))
     ]
@@ -144,9 +174,9 @@ def lease_of(task: Task, owner: str = "owner-a", *, max_attempts: int = MAX_ATTE
     return Lease(task, owner, LEASE_MS, max_attempts)
 
 
-async def submitted(harness: Harness, size: int = 1) -> list[Task]:
+async def submitted(harness: Harness, size: int = 1, *, webhook: Webhook | None = None) -> list[Task]:
     """Record a batch and return its queued tasks."""
-    batch = new_batch(size)
+    batch = new_batch(size, webhook=webhook)
     return tasks_of(batch, await harness.store.create(batch))
 
 

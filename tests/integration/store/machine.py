@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from common.announcements import Announcement
+from common.errors import StoreUnavailable
 from common.store import TaskStore
 from common.store.connection import Client
 from common.store.keys import SENDING_LEASE_MS
@@ -30,6 +32,7 @@ from common.tasks import (
     batch_id_of_key,
 )
 from common.transitions import ClaimOutcome, Created, CreateOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.webhooks import Webhook
 from tests.fakes import FakeStore
 from tests.integration.store.harness import TENANT, FakeHarness, Harness, ValkeyHarness, new_batch, tasks_of
 
@@ -41,11 +44,12 @@ GRACE_MS: Final = 5_000
 VISIBILITY_MS: Final = 60_000
 DEADLINE_IN_MS: Final = 3_000_000
 RETENTION_MS: Final = 5_000_000
+HOOK: Final = Webhook("https://hooks.example/batches")
 PICK: Final = st.sampled_from(range(12))
 COIN: Final = st.booleans()
 RARELY: Final = st.sampled_from([False] * 7 + [True])
 CALLS: Final = ["read", "read", "read", "cancel", "cancel twice", "repeat", "another", "accept", "unsent"]
-TROUBLES: Final = ["duplicate", "duplicate", "lose a task", "lose a task", "lose the batch", "deadline"]
+TROUBLES: Final = ["duplicate", "duplicate", "lose a task", "lose a task", "lose the batch", "deadline", "deaf", "deaf"]
 WAITS: Final = [1_000, 1_000, LEASE_MS - 1_000, LEASE_MS, SENDING_LEASE_MS, None, None, None, None]
 LATE_CALLS: Final = ["claim", "claim", "progress", "progress", "release", "release", "complete", "fail", "fail"]
 
@@ -124,7 +128,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.batches += 1
         batch_id = batch_id_of_key(TENANT, f"order-{self.batches}")
         self.request = replace(
-            new_batch(TASKS, batch_id=batch_id, digest="digest"),
+            new_batch(TASKS, batch_id=batch_id, digest="digest", webhook=HOOK),
             deadline_in_ms=DEADLINE_IN_MS,
             retention_ms=RETENTION_MS,
         )
@@ -146,6 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.retries = 0
         self.seen: dict[Task, TaskRecord] = {}
         self.took_another_digest = False
+        self.batch_was_lost = False
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -387,7 +392,10 @@ class StoreMachine(RuleBasedStateMachine):
                 self.lost.add(task)
                 self.seen.pop(task, None)
                 self.each(lambda harness: harness.lose(task.ref))
+            case "deaf":
+                self.real.announcer.fails = self.fake.announcer.fails = True
             case "lose the batch":
+                self.batch_was_lost = True
                 self.each(lambda harness: harness.lose_batch(TENANT, self.request.batch_id))
             case _:
                 late_ms = (-1, 0, 1, RETENTION_MS - 1, RETENTION_MS)[pick % 5]
@@ -423,6 +431,7 @@ class StoreMachine(RuleBasedStateMachine):
         for task in self.tasks:
             if task not in self.lost and self.now_ms < task.created_ms + RETENTION_MS:
                 assert self.seen[task].status.is_terminal, "stuck past the deadline"
+        self.check_announcements()
 
     # ─── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -433,10 +442,18 @@ class StoreMachine(RuleBasedStateMachine):
     def both(self, method: str, *args: object, twice: bool = False, **named: object) -> Any:  # noqa: ANN401  as the methods
         """Call the store, twice where the first reply is lost, and the stand-in; they must agree."""
         self.scripts.twice = twice
-        real = type(self).run(getattr(self.real.store, method)(*args, **named))
+        try:
+            real = type(self).run(getattr(self.real.store, method)(*args, **named))
+        except StoreUnavailable:
+            # What is due could not be announced: who has the message repeats the call. The queue is well again by then.
+            self.note(f"{method} could not announce")
+            self.real.announcer.fails = self.fake.announcer.fails = False
+            real = type(self).run(getattr(self.real.store, method)(*args, **named))
         self.scripts.twice = False
         fake = at_once(getattr(self.fake.store, method)(*args, **named))
         self.disagreement = None if real == fake else f"{method}: the store says {real}, the stand-in {fake}"
+        if self.real.announcer.announced != self.fake.announcer.announced:
+            self.disagreement = f"{method}: the store and the stand-in announce differently"
         return real
 
     def each(self, act: Callable[[Harness], Coroutine[Any, Any, None]]) -> None:
@@ -465,13 +482,27 @@ class StoreMachine(RuleBasedStateMachine):
         """Leave its request with a task before its message goes, as whoever acknowledges it does."""
         self.both("keep", task.ref, f"what task {task.ref.index} asks")
 
+    def announced(self) -> list[Announcement]:
+        """List what was announced of this batch."""
+        return [each for each in self.real.announcer.announced if each.batch_id == self.request.batch_id]
+
+    def check_announcements(self) -> None:
+        """Of a batch whose every task has ended it was announced, once, as long as Redis has kept it."""
+        if self.lost or self.batch_was_lost or not all(task in self.seen for task in self.tasks):
+            return
+        assert len(self.announced()) == 1, "not announced once"
+        [announcement] = self.announced()
+        statuses = Counter(self.seen[task].status for task in self.tasks)
+        assert announcement.counts == {status: statuses[status] for status in TaskStatus if status.is_terminal}
+        self.note("announced")
+
     def knows(self, task: Task) -> bool:
         return task in self.seen
 
     def must_have_ended(self, task: Task) -> None:
         """No message may go before its task has ended, seen by a reader who changes nothing."""
         if task not in self.lost and self.now_ms < min(task.deadline_ms, task.created_ms + RETENTION_MS):
-            (record,) = type(self).run(self.real.store.read([task.ref]))
+            (record,) = type(self).run(self.real.silent_store.read([task.ref]))
             assert record is not None, "acknowledged, and gone"
             assert record.status.is_terminal, "acknowledged before its end"
             assert (record.kept_bytes is not None) == (record.status is TaskStatus.FAILED), "failed means retriable"
@@ -492,6 +523,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.check_promises(task, record, cause)
             expected = at_once(self.read_all(self.fake.store, refs))
             assert (records, batch) == expected, f"after {cause}: {records} {batch}, by the stand-in {expected}"
+            is_open = any(record and not record.status.is_terminal for record in records)
+            assert not (is_open and self.announced() and not self.lost), "announced before the last task's end"
         assert self.disagreement is None, self.disagreement
 
     async def read_all(

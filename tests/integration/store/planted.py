@@ -91,6 +91,15 @@ PLANTED: Final = (
     Fault("retry takes a task without a request", "retry", "not task[1] or task[2]", "task[2]"),
     Fault("retry overlooks another one", "retry", "if (found[2] or nil) ~= known then return 0 end", ""),
     Fault("retry denies its own repeat", "retry", "if found[2] == id then return 1 end", ""),
+    # events
+    Fault("an end is not marked", "prelude", "  mark_end(key, status)\n", ""),
+    Fault("an event is due before the last end", "prelude", "string.find(marks, '.', 1, true) or ", ""),
+    Fault("an event is due again", "prelude", "redis.call('HGET', batch, 'announced')", "false"),
+    Fault("an event is told as another end", "prelude", "cancelled = 'x' }", "cancelled = 'f' }"),
+    Fault("a rebuilt batch has no webhook", "prelude", "write_hook(KEYS[2], optional(ARGV[#ARGV]), task.size)", ""),
+    Fault("an event that is not on its queue is told once", "epilogue", "is_patient and not is_newly", "not is_newly"),
+    Fault("an announcement is forgotten", "announced", "redis.call('HSET', KEYS[1], 'announced', 1)", ""),
+    Fault("an announcement leaves its event due", "announced", "redis.call('HDEL', KEYS[1], 'due') == 1", "true"),
     # what they share
     Fault("a lease is live a moment longer", "prelude", "now < record.lease", "now <= record.lease"),
     Fault("a lease is live for ever", "prelude", "and now < record.lease", ""),

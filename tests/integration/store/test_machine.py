@@ -50,6 +50,8 @@ WAYS: Final[set[object]] = {
     "progress False",
     "retry True",
     "retry False",
+    "announced",
+    *(f"{how} could not announce" for how in ("claim", "release", "complete", "fail", "dead_letter")),
 }
 
 type Drive = Callable[[Mapping[str, str], settings], Counter[object]]

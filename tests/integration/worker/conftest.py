@@ -53,6 +53,7 @@ def worker_settings(
         "REDIS_PORT": str(valkey.port),
         "REDIS_TLS": "false",
         "REDIS_CLUSTER": "false",
+        "WEBHOOK_QUEUE_URL": "https://sqs.test/webhooks",
         "CONCURRENCY": "10",
         "WORKER_TIMEOUT_SECONDS": "300",
         "MODEL_TIMEOUT_SECONDS": "120",

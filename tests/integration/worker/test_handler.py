@@ -281,7 +281,8 @@ def test_no_word_of_prompt_or_answer_is_printed(
 
 
 @pytest.mark.parametrize(
-    "name", ["QUEUE_URL", "CONCURRENCY", "OPENAI_API_KEY_SECRET", "REDIS_HOST", "POWERTOOLS_SERVICE_NAME"]
+    "name",
+    ["QUEUE_URL", "WEBHOOK_QUEUE_URL", "CONCURRENCY", "OPENAI_API_KEY_SECRET", "REDIS_HOST", "POWERTOOLS_SERVICE_NAME"],
 )
 def test_a_missing_setting_stops_the_cold_start_with_its_name(worker_settings: pytest.MonkeyPatch, name: str) -> None:
     worker_settings.setenv("QUEUE_URL", "https://sqs.test/queue")

@@ -5,7 +5,12 @@ import pytest
 from common.errors import SettingError
 from functions.submit.settings import SubmitSettings
 
-ENVIRONMENT = {"REDIS_HOST": "localhost", "QUEUE_URL": "https://queue", "ALLOWED_MODELS": "small, large"}
+ENVIRONMENT = {
+    "REDIS_HOST": "localhost",
+    "QUEUE_URL": "https://queue",
+    "WEBHOOK_QUEUE_URL": "https://webhooks",
+    "ALLOWED_MODELS": "small, large",
+}
 
 
 def test_what_is_not_said_has_its_default() -> None:

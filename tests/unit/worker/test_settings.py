@@ -7,6 +7,7 @@ from functions.worker.settings import WorkerSettings
 
 GOOD = {
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/tasks",
+    "WEBHOOK_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/webhooks",
     "CONCURRENCY": "10",
     "WORKER_TIMEOUT_SECONDS": "300",
     "MODEL_TIMEOUT_SECONDS": "120",

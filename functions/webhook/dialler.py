@@ -1,0 +1,179 @@
+"""Call addresses that callers chose, and nothing but those: this code stands where an attacker would like to stand.
+
+A name is looked up once, each of its addresses must be public, and one of those very addresses is dialled: a name that
+answers otherwise a moment later leads nowhere. The certificate is checked against the name. Redirects are not
+followed, no proxy of the environment is used, the answer's body is not read, and all of it has one time limit.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from typing import Final
+
+from common.webhooks import HTTPS_PORT, DeliveryCode, Target, is_allowed
+from functions.webhook.service import Try
+
+TRY_SECONDS: Final = 15.0
+"""For one try, look-up and all: receivers should take an event and work on it later."""
+
+CONNECT_SECONDS: Final = 4.0
+"""For one connection, so that another address has its turn."""
+
+MOST_ADDRESSES: Final = 3
+"""Addresses of one name that are tried."""
+
+THREADS: Final = 10
+"""Calls at once: an invocation has no more messages."""
+
+USER_AGENT: Final = "Sluice-Webhooks/1"
+
+type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+async def look_up(host: str, port: int) -> list[str]:
+    """Return the addresses of a name; raise OSError where it has none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+class Dialler:
+    """Make calls; one for the life of the environment."""
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool,
+        resolve: Resolve = look_up,
+        context: ssl.SSLContext | None = None,
+        try_seconds: float = TRY_SECONDS,
+    ) -> None:
+        """Take whether this machine may be called; tests take another look-up, other authorities and less time."""
+        self._allow_loopback = allow_loopback
+        self._resolve = resolve
+        self._context = context or ssl.create_default_context()
+        self._try_seconds = try_seconds
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        """Send a body and return what came of it; never raises."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._try_seconds
+        try:
+            async with asyncio.timeout_at(end):
+                found = [ipaddress.ip_address(text) for text in await self._resolve(target.host, target.port)]
+        except TimeoutError:
+            return Try(DeliveryCode.TIMEOUT)
+        except (OSError, UnicodeError, ValueError):
+            return Try(DeliveryCode.NAME_NOT_RESOLVED)
+        if not all(is_allowed(address, allow_loopback=self._allow_loopback) for address in found):
+            return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
+        # Lambda outside of a VPC has no IPv6.
+        addresses = [str(address) for address in sorted(set(found), key=lambda address: address.version)]
+        call = _Call(target, addresses[:MOST_ADDRESSES], self._context if target.is_tls else None, self._try_seconds)
+        timer = loop.call_at(end, call.cut)
+        try:
+            return await loop.run_in_executor(self._threads, call.make, headers, body)
+        finally:
+            timer.cancel()
+
+
+class _Call:
+    """Make one call in a thread; another may cut it at any moment."""
+
+    def __init__(
+        self, target: Target, addresses: Sequence[str], context: ssl.SSLContext | None, seconds: float
+    ) -> None:
+        self._target = target
+        self._addresses = addresses
+        self._context = context
+        self._seconds = seconds
+        self._socket: socket.socket | None = None
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """End it: whatever it waits for, fails. A timeout of each read alone would let a slow drip go on for ever."""
+        self._is_cut = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own: that forgets first that it is encrypted.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def make(self, headers: Mapping[str, str], body: bytes) -> Try:
+        try:
+            return self._verdict(self._ask(headers, body))
+        except (OSError, HTTPException) as error:
+            return Try(DeliveryCode.TIMEOUT if self._is_cut else _code_of(error))
+        finally:
+            if self._socket is not None:
+                self._socket.close()
+
+    def _ask(self, headers: Mapping[str, str], body: bytes) -> int:
+        self._connect()
+        connection = HTTPConnection(self._target.host, self._target.port)
+        # A connection that is open already: it neither looks up nor dials.
+        connection.sock = self._socket
+        try:
+            connection.request(
+                "POST",
+                self._target.path,
+                body,
+                {
+                    "Host": _host_of(self._target),
+                    "Content-Type": "application/json",
+                    "User-Agent": USER_AGENT,
+                    "Connection": "close",
+                    **headers,
+                },
+            )
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def _connect(self) -> None:
+        plain = self._dial()
+        plain.settimeout(self._seconds)
+        self._socket = plain
+        if self._context is not None:
+            self._socket = self._context.wrap_socket(
+                plain, server_hostname=self._target.host, do_handshake_on_connect=False
+            )
+        if self._is_cut:
+            raise TimeoutError
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.do_handshake()
+
+    def _dial(self) -> socket.socket:
+        for address in self._addresses[:-1]:
+            with contextlib.suppress(OSError):
+                return socket.create_connection((address, self._target.port), CONNECT_SECONDS)
+        return socket.create_connection((self._addresses[-1], self._target.port), CONNECT_SECONDS)
+
+    def _verdict(self, status: int) -> Try:
+        if 200 <= status < 300:  # noqa: PLR2004  # HTTP's
+            return Try(None, status)
+        if status == 410:  # noqa: PLR2004
+            return Try(DeliveryCode.GONE, status)
+        return Try(DeliveryCode.REDIRECT if 300 <= status < 400 else DeliveryCode.REFUSED, status)  # noqa: PLR2004
+
+
+def _host_of(target: Target) -> str:
+    name = f"[{target.host}]" if ":" in target.host else target.host
+    return name if target.is_tls and target.port == HTTPS_PORT else f"{name}:{target.port}"
+
+
+def _code_of(error: OSError | HTTPException) -> DeliveryCode:
+    # A peer that hangs up is both an OSError and an HTTPException to http.client.
+    match error:
+        case ssl.SSLError():
+            return DeliveryCode.TLS
+        case TimeoutError():
+            return DeliveryCode.TIMEOUT
+        case OSError():
+            return DeliveryCode.CONNECTION
+        case _:
+            return DeliveryCode.UNREADABLE_ANSWER

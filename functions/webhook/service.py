@@ -1,0 +1,138 @@
+"""Deliver events: sign, dial, and say what came of it.
+
+An event that was not taken comes back when its next try is due, for a day; each try leaves a receipt. Nothing here
+knows more than the message says: no task, no record, no Redis.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from common.announcements import Announcement, Receipt
+from common.errors import MessageError, Unavailable
+from common.webhooks import BadAddress, Delivery, DeliveryCode, DeliveryStatus, Target, target_of
+from functions.webhook.schedule import Schedule
+
+FOR_GOOD: Final = frozenset({DeliveryCode.GONE, DeliveryCode.ADDRESS_NOT_ALLOWED})
+"""Failures after which no try is made: the receiver wants none, or we do not call there."""
+
+
+class SecretUnavailable(Unavailable):
+    """Nothing can be signed for now."""
+
+    code = "secret_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """Say what came of one try: delivered where there is no code."""
+
+    code: DeliveryCode | None = None
+    status_code: int | None = None
+
+
+class Signing(Protocol):
+    """Sign."""
+
+    def headers(self, tenant: str, webhook_id: str, now_seconds: int, body: str) -> dict[str, str]:
+        """Return the headers that prove where a body comes from, or raise SecretUnavailable."""
+
+
+class Dialling(Protocol):
+    """Call."""
+
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        """Send a body and return what came of it, in a bounded time; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Hold a message as Lambda hands it over; the body has an address, and stays out of the repr."""
+
+    message_id: str
+    receipt_handle: str
+    receives: int
+    sent_ms: int
+    body: str = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Event":
+        """Read one entry of an SQS event's `Records`."""
+        attributes = record["attributes"]
+        receives, sent_ms = int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"])
+        return cls(record["messageId"], record["receiptHandle"], receives, sent_ms, record["body"])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Say what becomes of an event: it comes back in so many seconds, as the queue likes, or is done with.
+
+    Without a receipt no try was made.
+    """
+
+    event: Event
+    is_done: bool
+    wait: float | None = None
+    webhook_id: str | None = None
+    receipt: Receipt | None = None
+    problem: str | None = None
+
+
+class Courier:
+    """Deliver events for any tenant."""
+
+    def __init__(
+        self,
+        signer: Signing,
+        dialler: Dialling,
+        schedule: Schedule,
+        *,
+        now_ms: Callable[[], int],
+        allow_loopback: bool,
+    ) -> None:
+        """Take who signs and who dials, when to try again, and a clock in milliseconds since 1970."""
+        self._signer = signer
+        self._dialler = dialler
+        self._schedule = schedule
+        self._now_ms = now_ms
+        self._allow_loopback = allow_loopback
+
+    async def deliver(self, event: Event) -> Outcome:
+        """Make one try; never raises for what a message or a receiver can be."""
+        try:
+            announcement = Announcement.decode(event.body)
+        except MessageError as error:
+            return Outcome(event, is_done=False, problem=type(error).__name__)
+        try:
+            made = await self._try(announcement)
+        except SecretUnavailable as error:
+            wait = self._schedule.wait_after(event.receives, self._age_of(event))
+            return Outcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=str(error))
+        return self._outcome(event, announcement, made)
+
+    async def _try(self, announcement: Announcement) -> Try:
+        body = announcement.body()
+        headers = self._signer.headers(announcement.tenant, announcement.webhook_id, self._now_ms() // 1000, body)
+        try:
+            # Once more: the rules may have changed since it was accepted.
+            target = target_of(announcement.url, allow_loopback=self._allow_loopback)
+        except BadAddress:
+            return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
+        return await self._dialler.post(target, headers, body.encode())
+
+    def _outcome(self, event: Event, announcement: Announcement, made: Try) -> Outcome:
+        now_ms, receives = self._now_ms(), event.receives
+        wait = None
+        if made.code is None:
+            delivery = Delivery(DeliveryStatus.DELIVERED, receives, made.status_code, None, None, now_ms)
+        else:
+            if made.code not in FOR_GOOD:
+                wait = self._schedule.wait_after(receives, self._age_of(event))
+            status = DeliveryStatus.FAILED if wait is None else DeliveryStatus.PENDING
+            due_ms = None if wait is None else now_ms + int(wait * 1000)
+            delivery = Delivery(status, receives, made.status_code, made.code, due_ms)
+        receipt = Receipt(announcement.tenant, announcement.batch_id, delivery)
+        return Outcome(event, is_done=wait is None, wait=wait, webhook_id=announcement.webhook_id, receipt=receipt)
+
+    def _age_of(self, event: Event) -> float:
+        return (self._now_ms() - event.sent_ms) / 1000
