@@ -97,8 +97,13 @@ NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!tests/events'
 LICENCES = MIT;Apache;BSD;PSF-2.0;Python Software Foundation License
 SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt functions/*/requirements.txt | sort -u)
 
-key: .venv/.made ## Issue a caller's key (TENANT=acme), list them (LIST=1) or revoke one (REVOKE=id)
-	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',issue '$(TENANT)'))
+# A key's own options; the shell sees each word quoted.
+KEY_OPTIONS = $(if $(MODELS),--models '$(MODELS)') $(if $(BUDGET_REQUESTS),--requests '$(BUDGET_REQUESTS)') \
+	$(if $(BUDGET_TOKENS),--tokens '$(BUDGET_TOKENS)') $(if $(BUDGET_USD),--usd '$(BUDGET_USD)')
+
+key: .venv/.made ## Issue a caller's key (TENANT=acme), change a tenant's budgets (CHANGE=acme), list (LIST=1) or revoke (REVOKE=id)
+	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',$(if $(CHANGE),change \
+		'$(CHANGE)',issue '$(TENANT)') $(KEY_OPTIONS)))
 
 openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)

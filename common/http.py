@@ -14,10 +14,10 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
+from common.callers import Caller, CallerUnreadable
 from common.errors import CallerError, InvalidItems, SluiceError, Unavailable
 from common.metrics import Metric
 from common.telemetry import Telemetry
-from common.tenants import is_tenant
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -122,8 +122,17 @@ def tenant_of(event: APIGatewayProxyEvent) -> str:
         NoTenant: no authorizer has seen this request.
 
     """
-    authorizer = event["requestContext"].get("authorizer") or {}
-    tenant = authorizer.get("tenant")
-    if not is_tenant(tenant):
-        raise NoTenant
-    return str(tenant)
+    return caller_of(event).tenant
+
+
+def caller_of(event: APIGatewayProxyEvent) -> Caller:
+    """Return whose request this is, and what they may. The authorizer alone says so, never the request itself.
+
+    Raises:
+        NoTenant: no authorizer has seen this request, or it speaks another language.
+
+    """
+    try:
+        return Caller.of(event["requestContext"].get("authorizer") or {})
+    except CallerUnreadable:
+        raise NoTenant from None

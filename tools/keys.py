@@ -1,4 +1,4 @@
-"""Issue, list and revoke the keys of callers: `python -m tools.keys issue acme | list | revoke <id>`.
+"""Issue, list and revoke the keys of callers: `python -m tools.keys issue acme | change acme | list | revoke <id>`.
 
 They are kept in the secret named by API_KEYS_SECRET, reached as boto3 finds AWS: its profile, its region, or
 AWS_ENDPOINT_URL. A key is printed once, when it is issued; its SHA-256, tenant, short id and birth are stored. A
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.budgets import BudgetKind, Budgets, BudgetsUnreadable
 from common.tenants import is_tenant
 
 if TYPE_CHECKING:
@@ -52,20 +53,36 @@ class Ring:
         self._name = name
         self._now = now
 
-    def issue(self, tenant: str) -> str:
-        """Store a new key and return it; this is the only time that anybody sees it."""
+    def issue(self, tenant: str, models: Sequence[str] = (), budgets: Budgets | None = None) -> str:
+        """Store a new key and return it; this is the only time that anybody sees it.
+
+        It may ask these models, or any if there are none. Budgets become those of all the tenant's keys.
+        """
         if not is_tenant(tenant):
             raise KeyProblem("a tenant is 1 to 64 characters from a-z, 0-9 and -, as in TENANT=acme")
         key = f"sluice_{secrets.token_urlsafe(KEY_BYTES)}"
         digest = hashlib.sha256(key.encode()).hexdigest()
         created_at = self._now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self._write({**self._read(), digest: {"tenant": tenant, "id": digest[:ID_LENGTH], "created_at": created_at}})
+        entry: dict[str, Any] = {"tenant": tenant, "id": digest[:ID_LENGTH], "created_at": created_at}
+        if models:
+            entry["models"] = list(models)
+        self._write(_with_budgets({**self._read(), digest: entry}, tenant, budgets))
         return key
+
+    def change(self, tenant: str, budgets: Budgets | None, models: str = "") -> None:
+        """Give all keys of a tenant these budgets instead of those they have."""
+        if budgets is None or models:
+            raise KeyProblem("name BUDGET_REQUESTS, BUDGET_TOKENS or BUDGET_USD; a key keeps its models")
+        entries = self._read()
+        if not any(entry.get("tenant") == tenant for entry in entries.values()):
+            raise KeyProblem(f"{tenant} has no key; LIST=1 lists them all")
+        self._write(_with_budgets(entries, tenant, budgets))
 
     def lines(self) -> Iterator[str]:
         """Write a line for each key: its id, its tenant and its birth, the oldest first."""
         for digest, entry in sorted(self._read().items(), key=lambda item: str(item[1].get("created_at", ""))):
-            yield f"{_id_of(digest, entry):10} {entry.get('created_at', '-'):20} {entry.get('tenant', '-')}"
+            limits = "".join(f" {name}={json.dumps(entry[name])}" for name in ("models", "budgets") if name in entry)
+            yield f"{_id_of(digest, entry):10} {entry.get('created_at', '-'):20} {entry.get('tenant', '-')}{limits}"
 
     def revoke(self, key_id: str) -> None:
         """Forget one key."""
@@ -101,7 +118,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the command line says, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.keys")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("issue").add_argument("tenant")
+    for name in ("issue", "change"):
+        command = commands.add_parser(name)
+        command.add_argument("tenant")
+        command.add_argument("--models", default="")
+        command.add_argument("--requests", type=int)
+        command.add_argument("--tokens", type=int)
+        command.add_argument("--usd")
     commands.add_parser("list")
     commands.add_parser("revoke").add_argument("id")
     asked = parser.parse_args(arguments)
@@ -109,8 +132,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         ring = Ring(boto3.client("secretsmanager"), name, now=lambda: datetime.now(UTC))
         if asked.command == "issue":
-            print(ring.issue(asked.tenant))
+            models = [model.strip() for model in asked.models.split(",") if model.strip()]
+            print(ring.issue(asked.tenant, models, _budgets_of(asked)))
             print("This is the only time it is shown. It works at once.", file=sys.stderr)
+        elif asked.command == "change":
+            ring.change(asked.tenant, _budgets_of(asked), asked.models)
+            print(f"The budgets of {asked.tenant} are changed; that acts within six minutes.", file=sys.stderr)
         elif asked.command == "list":
             for line in ring.lines():
                 print(line)
@@ -121,6 +148,23 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(f"make key: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _budgets_of(asked: argparse.Namespace) -> Budgets | None:
+    named = {kind.value: amount for kind in BudgetKind if (amount := getattr(asked, kind)) is not None}
+    try:
+        return Budgets.read(named) if named else None
+    except BudgetsUnreadable as error:
+        raise KeyProblem(str(error)) from None
+
+
+def _with_budgets(entries: Entries, tenant: str, budgets: Budgets | None) -> Entries:
+    if budgets is None:
+        return entries
+    return {
+        digest: {**entry, "budgets": budgets.write()} if entry.get("tenant") == tenant else entry
+        for digest, entry in entries.items()
+    }
 
 
 def _id_of(digest: str, entry: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
+from common.budgets import Budgets, BudgetsUnreadable
+from common.callers import Caller, CallerUnreadable, models_of
 from common.errors import SluiceError
 from common.tenants import is_tenant
 
@@ -23,7 +25,9 @@ class KeyList(Protocol):
     """Say which keys there are."""
 
     def read(self, *, fresh: bool) -> Mapping[str, object]:
-        """Return `{"<sha256 hex of a key>": {"tenant": "acme"}}`, some minutes old unless it must be fresh.
+        """Return `{"<sha256 hex of a key>": {"tenant": "acme", "models"?: […], "budgets"?: {…}}}`.
+
+        It may be some minutes old unless it must be fresh.
 
         Raises:
             KeysUnavailable: it cannot be read.
@@ -32,7 +36,7 @@ class KeyList(Protocol):
 
 
 class Doorkeeper:
-    """Turn an Authorization header into a tenant."""
+    """Turn an Authorization header into a caller."""
 
     def __init__(self, keys: KeyList, *, clock: Callable[[], float]) -> None:
         """Take the list of keys and a clock in seconds that never goes back."""
@@ -40,8 +44,8 @@ class Doorkeeper:
         self._clock = clock
         self._fetched: float | None = None
 
-    def tenant_of(self, authorization: str) -> str | None:
-        """Return whose key it is; None if it is nobody's.
+    def caller_of(self, authorization: str) -> Caller | None:
+        """Return whose key it is and what that may; None if it is nobody's.
 
         Raises:
             KeysUnavailable: that cannot be known now.
@@ -52,15 +56,16 @@ class Doorkeeper:
             return None
         # What is compared is the digest, so the time it takes tells nothing about any key.
         digest = hashlib.sha256(match[1].encode()).hexdigest()
-        entry = self._keys.read(fresh=False).get(digest)
-        if entry is None and self._may_refetch():
-            entry = self._keys.read(fresh=True).get(digest)
+        entries = self._keys.read(fresh=False)
+        if digest not in entries and self._may_refetch():
+            entries = self._keys.read(fresh=True)
+        entry = entries.get(digest)
         if entry is None:
             return None
         tenant = entry.get("tenant") if isinstance(entry, Mapping) else None
-        if not is_tenant(tenant):
+        if not isinstance(entry, Mapping) or not is_tenant(tenant):
             raise KeysUnavailable("an entry of the secret has no tenant of 1 to 64 characters from a-z, 0-9 and -")
-        return str(tenant)
+        return Caller(str(tenant), _models(entry), _budgets(str(tenant), entries))
 
     def _may_refetch(self) -> bool:
         now = self._clock()
@@ -68,3 +73,27 @@ class Doorkeeper:
             return False
         self._fetched = now
         return True
+
+
+def _models(entry: Mapping[str, object]) -> tuple[str, ...] | None:
+    if "models" not in entry:
+        return None
+    try:
+        return models_of(entry["models"])
+    except CallerUnreadable:
+        raise KeysUnavailable("an entry of the secret has `models` that are not a list of names") from None
+
+
+def _budgets(tenant: str, entries: Mapping[str, object]) -> Budgets | None:
+    """Return the lowest budgets that any key of the tenant has: they are the tenant's, whichever key it uses."""
+    budgets: Budgets | None = None
+    for entry in entries.values():
+        if not isinstance(entry, Mapping) or entry.get("tenant") != tenant or "budgets" not in entry:
+            continue
+        try:
+            found = Budgets.read(entry["budgets"])
+        except BudgetsUnreadable as error:
+            # `from None`, and only the kind: the entry stands in a secret.
+            raise KeysUnavailable(f"an entry of tenant {tenant}: {error}") from None
+        budgets = found if budgets is None else budgets.strictest(found)
+    return budgets

@@ -10,7 +10,7 @@ import boto3
 from aws_lambda_powertools.event_handler import Response
 
 from common.errors import StoreUnavailable
-from common.http import answer, resolver, tenant_of
+from common.http import answer, caller_of, resolver
 from common.metrics import Metric
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
@@ -50,11 +50,11 @@ async def submit() -> Response[str]:
     started = asyncio.get_running_loop().time()
     event = app.current_event
     wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
-    tenant = tenant_of(event)
+    caller = caller_of(event)
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
-    call = read_call(document, settings.limits)
+    call = read_call(document, settings.limits.narrowed(caller.models))
     repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
-    accepted = await submission.accept(tenant, call, repeatable)
+    accepted = await submission.accept(caller.tenant, call, repeatable)
     if not accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)
@@ -72,7 +72,9 @@ async def retry(batch_id: str) -> Response[str]:
     """Make new tasks of the failed ones of a batch."""
     event = app.current_event
     key = read_key(event.headers.get("Idempotency-Key"))
-    retried = await retries.retry(Asked(tenant_of(event), batch_id, settings.limits.models), key)
+    caller = caller_of(event)
+    asked = Asked(caller.tenant, batch_id, settings.limits.narrowed(caller.models).models)
+    retried = await retries.retry(asked, key)
     if not retried.accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(retried.accepted.refs))
     body = RetriedBody.of(retried)

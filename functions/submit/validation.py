@@ -7,8 +7,8 @@ message, but `messages` that have a system or developer message of their own kee
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +44,20 @@ class Limits:
     deadline_seconds: int
     retention_seconds: int
     allow_loopback: bool = False
+
+    def narrowed(self, models: Sequence[str] | None) -> "Limits":
+        """Leave only those models that a caller may ask, in the caller's order; None leaves all.
+
+        Raises:
+            InvalidRequest: none is left.
+
+        """
+        if models is None:
+            return self
+        left = tuple(model for model in models if model in self.models)
+        if not left:
+            raise InvalidRequest("your key may ask no model that this service has", code="model_not_allowed")
+        return replace(self, models=left)
 
 
 def read_call(document: object, limits: Limits) -> Call:

@@ -53,6 +53,7 @@ class Api:
         self.cancel = cancel
         self.worker = worker
         self.tenant = tenant
+        self.context: dict[str, str] = {}  # what else the authorizer says
 
     def post(self, body: object, *, key: str | None = None, tenant: str | None = None) -> Answer:
         """Send JSON, or a string as it is."""
@@ -96,7 +97,9 @@ class Api:
     def _event(self, method: str, url: str, tenant: str | None) -> dict[str, Any]:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
-        return event_of(method, parts.path.removeprefix("/v1"), query, tenant or self.tenant)
+        event = event_of(method, parts.path.removeprefix("/v1"), query, tenant or self.tenant)
+        event["requestContext"]["authorizer"] |= self.context
+        return event
 
 
 def event_of(method: str, path: str, query: dict[str, list[str]], tenant: str) -> dict[str, Any]:

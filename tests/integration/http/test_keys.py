@@ -95,6 +95,37 @@ def test_an_entry_that_was_written_by_hand_is_kept_and_can_be_revoked(keys: Keys
     assert digest not in stored(keys.secret)
 
 
+def test_a_key_is_issued_with_its_models_and_the_budgets_of_its_tenant(keys: Keys, authorizer: Any) -> None:  # noqa: ANN401
+    first = keys.run("issue", "acme")
+    second = keys.run("issue", "acme", "--models", "small, tiny", "--usd", "1.50", "--tokens", "1000")
+
+    budgets = json.dumps({"tokens": 1000, "usd": "1.50"})
+    assert ask(authorizer, f"Bearer {second}")["context"] == {
+        "tenant": "acme",
+        "models": '["small", "tiny"]',
+        "budgets": budgets,
+    }
+    assert ask(authorizer, f"Bearer {first}")["context"] == {"tenant": "acme", "budgets": budgets}
+    assert 'budgets={"tokens": 1000, "usd": "1.50"}' in keys.run("list")
+
+    keys.run("change", "acme", "--requests", "5")
+    authorizer.secrets.clear_cache()
+    assert ask(authorizer, f"Bearer {first}")["context"] == {"tenant": "acme", "budgets": '{"requests": 5}'}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("change", "acme", "--usd", "5"), "no key"),
+        (("change", "acme"), "BUDGET_USD"),
+        (("change", "acme", "--usd", "5", "--models", "m"), "BUDGET_USD"),
+        (("issue", "acme", "--usd", "much"), "usd"),
+    ],
+)
+def test_budgets_that_cannot_be_changed_are_said(keys: Keys, arguments: tuple[str, ...], word: str) -> None:
+    assert word in keys.run(*arguments, code=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [(("issue", "Acme"), "tenant"), (("issue", ""), "tenant"), (("revoke", "00000000"), "0 keys")],

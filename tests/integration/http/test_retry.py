@@ -224,3 +224,14 @@ def test_a_large_batch_is_retried_whole(api: Api, queue: Queue) -> None:
 
     assert len(retried.body["task_ids"]) == 50
     assert [message.messages for message in queue.drain()] == [message.messages for message in messages]
+
+
+def test_a_key_retries_only_what_it_may_ask(api: Api, queue: Queue) -> None:
+    old, work, _ = started(api, queue)
+    work.fail(0, 1)
+    api.context = {"models": '["small"]'}
+
+    answer = api.retry(old["batch_id"])
+
+    assert [task["custom_id"] for task in answer.body["tasks"]] == ["first"]
+    assert answer.body["not_retried"] == [{"task_id": old["task_ids"][1], "code": "model_not_allowed"}]

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from common.budgets import Budgets
+from common.callers import Caller
 from functions.authorizer.service import REFETCH_SECONDS, Doorkeeper, KeysUnavailable
 
 
@@ -54,7 +56,7 @@ def doorkeeper(keys: FakeKeyList, clock: Clock) -> Doorkeeper:
 
 @pytest.mark.parametrize("header", ["Bearer local", "bearer local", "BEARER  local", " Bearer local "])
 def test_a_known_key_is_its_tenants(doorkeeper: Doorkeeper, header: str) -> None:
-    assert doorkeeper.tenant_of(header) == "acme"
+    assert doorkeeper.caller_of(header) == Caller("acme")
 
 
 @pytest.mark.parametrize(
@@ -65,24 +67,24 @@ def test_a_known_key_is_its_tenants(doorkeeper: Doorkeeper, header: str) -> None
     ],
 )
 def test_anything_else_is_nobodys(doorkeeper: Doorkeeper, header: str) -> None:
-    assert doorkeeper.tenant_of(header) is None
+    assert doorkeeper.caller_of(header) is None
 
 
 def test_a_new_key_works_at_once(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
     keys.entries[digest("new")] = {"tenant": "newcomer"}
 
-    assert doorkeeper.tenant_of("Bearer new") == "newcomer"
+    assert doorkeeper.caller_of("Bearer new") == Caller("newcomer")
 
 
 def test_guessing_keys_does_not_fetch_the_list_each_time(
     doorkeeper: Doorkeeper, keys: FakeKeyList, clock: Clock
 ) -> None:
     for guess in range(50):
-        assert doorkeeper.tenant_of(f"Bearer {guess}") is None
+        assert doorkeeper.caller_of(f"Bearer {guess}") is None
     assert keys.fetches == 1
 
     clock.now += REFETCH_SECONDS
-    doorkeeper.tenant_of("Bearer guess")
+    doorkeeper.caller_of("Bearer guess")
 
     assert keys.fetches == 2
 
@@ -90,11 +92,11 @@ def test_guessing_keys_does_not_fetch_the_list_each_time(
 def test_an_entry_may_say_more_than_its_tenant() -> None:
     entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "models": ["small"]}
 
-    assert Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).tenant_of("Bearer local") == "acme"
+    assert Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).caller_of("Bearer local") == Caller("acme")
 
 
 def test_a_known_key_fetches_nothing(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
-    doorkeeper.tenant_of("Bearer local")
+    doorkeeper.caller_of("Bearer local")
 
     assert keys.fetches == 0
 
@@ -105,7 +107,7 @@ def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
     keys.is_down = True
 
     with pytest.raises(KeysUnavailable):
-        doorkeeper.tenant_of("Bearer local")
+        doorkeeper.caller_of("Bearer local")
 
 
 @pytest.mark.parametrize(
@@ -113,4 +115,69 @@ def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
 )
 def test_an_entry_without_a_tenant_lets_nobody_in(entry: object) -> None:
     with pytest.raises(KeysUnavailable):
-        Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).tenant_of("Bearer local")
+        Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).caller_of("Bearer local")
+
+
+ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
+
+
+def test_a_key_may_ask_the_models_of_its_entry(clock: Clock) -> None:
+    keys = FakeKeyList({digest("local"): ALLOWED, digest("other"): {"tenant": "acme"}})
+    doorkeeper = Doorkeeper(keys, clock=clock)
+
+    assert doorkeeper.caller_of("Bearer local") == Caller("acme", ("small", "tiny"))
+    assert doorkeeper.caller_of("Bearer other") == Caller("acme")
+
+
+def test_a_tenants_budgets_are_the_lowest_of_all_its_keys(clock: Clock) -> None:
+    keys = FakeKeyList(
+        {
+            digest("one"): {"tenant": "acme", "budgets": {"requests": 10, "usd": "1.50"}},
+            digest("two"): {"tenant": "acme", "budgets": {"requests": 20, "tokens": 500, "usd": 1}},
+            digest("none"): {"tenant": "acme"},
+            digest("rival"): {"tenant": "rival", "budgets": {"requests": 1}},
+        }
+    )
+    doorkeeper = Doorkeeper(keys, clock=clock)
+
+    for key in ("one", "two", "none"):
+        assert doorkeeper.caller_of(f"Bearer {key}") == Caller("acme", None, Budgets(10, 500, 10**9))
+    assert doorkeeper.caller_of("Bearer rival") == Caller("rival", None, Budgets(1))
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"budgets": None},
+        {"budgets": {}},
+        {"budgets": []},
+        {"budgets": {"euros": 3}},
+        {"budgets": {"usd": "free"}},
+        {"budgets": {"usd": "NaN"}},
+        {"budgets": {"usd": "Infinity"}},
+        {"budgets": {"usd": -1}},
+        {"budgets": {"usd": "0.0000000001"}},
+        {"budgets": {"usd": True}},
+        {"budgets": {"tokens": "many"}},
+        {"budgets": {"tokens": "1000"}},
+        {"budgets": {"tokens": 1.5}},
+        {"budgets": {"requests": None}},
+        {"budgets": {"requests": 10**16}},
+    ],
+)
+def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock, flaw: Mapping[str, object]) -> None:
+    keys = FakeKeyList(
+        {digest("one"): {"tenant": "acme"}, digest("two"): {"tenant": "acme", **flaw}, digest("r"): {"tenant": "r"}}
+    )
+    doorkeeper = Doorkeeper(keys, clock=clock)
+
+    for key in ("one", "two"):
+        with pytest.raises(KeysUnavailable, match="tenant acme"):
+            doorkeeper.caller_of(f"Bearer {key}")
+    assert doorkeeper.caller_of("Bearer r") == Caller("r")
+
+
+@pytest.mark.parametrize("models", [None, [], "small", [1], [""], {"small": 1}])
+def test_models_that_cannot_be_read_let_nobody_in(clock: Clock, models: object) -> None:
+    with pytest.raises(KeysUnavailable, match="models"):
+        Doorkeeper(FakeKeyList({digest("local"): {**ALLOWED, "models": models}}), clock=clock).caller_of("Bearer local")
