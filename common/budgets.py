@@ -1,7 +1,7 @@
-"""Define what a tenant may use on one day, in UTC, and read it as the secret of the keys, the authorizer and the queue's
-messages write it: `{"requests": 1000, "tokens": 2000000, "usd": "12.50"}`. Standard library only.
+"""Define what a tenant may use on one day, in UTC. Standard library only.
 
-A budget that cannot be read is an error and never "no budget".
+The secret of the keys, the authorizer and the queue's messages write it as `{"requests": 1000, "tokens": 2000000,
+"usd": "12.50"}`. A budget that cannot be read is an error and never "no budget".
 """
 
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ class Budgets:
         )
 
     def exhausted(self, spend: Spend) -> BudgetKind | None:
-        """Name a budget of which nothing is left for one more call; tokens and money are known when calls have ended."""
+        """Name a budget of tokens or money of which nothing is left; None where one more call may start."""
         if self.tokens is not None and spend.total_tokens >= self.tokens:
             return BudgetKind.TOKENS
         if self.cost_nanos is not None and spend.cost_nanos >= self.cost_nanos:

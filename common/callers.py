@@ -1,5 +1,6 @@
-"""Say who calls and what that caller may. Only the authorizer knows it, and it tells the functions behind it in the
-context of the request, where every value is a text. Standard library only.
+"""Say who calls and what that caller may. Standard library only.
+
+Only the authorizer knows it, and it tells the functions behind it in the context of the request, where values are texts.
 """
 
 import json

@@ -90,7 +90,7 @@ def test_guessing_keys_does_not_fetch_the_list_each_time(
 
 
 def test_an_entry_may_say_more_than_its_tenant() -> None:
-    entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "models": ["small"]}
+    entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "note": "mine"}
 
     assert Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).caller_of("Bearer local") == Caller("acme")
 
