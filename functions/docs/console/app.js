@@ -60,7 +60,7 @@ function show() {
     if (shown) at("prompts").focus();
   } else {
     board.open(ids);
-    const wanted = task && (board.run.tasks.find(({ id }) => id === task) || grown(task));
+    const wanted = task && (board.run.find(task) || grown(task));
     if (wanted && panel.task !== wanted) {
       panel.show(wanted);
       board.list.select(wanted); // after the panel has taken its room
@@ -79,7 +79,7 @@ function grown(id) {
   const { run } = board;
   const wait = () => {
     if (run !== board.run || place().task !== id) return run.removeEventListener("change", wait);
-    if (run.tasks.some(task => task.id === id)) {
+    if (run.find(id)) {
       run.removeEventListener("change", wait);
       show();
     }

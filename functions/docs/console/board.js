@@ -1,11 +1,12 @@
 // A run on the screen: what it stands at, its charts, its tasks, and what can be done with it.
 
-import { api, freshKey, Refusal } from "./api.js";
+import { cancelRest, retriable, retryFailed, saveAll } from "./actions.js";
+import { api, Refusal } from "./api.js";
 import { Charts, timeLeft } from "./charts.js";
-import { make, say, sure, write } from "./dom.js";
+import { make, say, write } from "./dom.js";
 import { about, many, money, short, span, whole } from "./format.js";
 import { List, nameOf } from "./list.js";
-import { everyTask, Run } from "./run.js";
+import { Run } from "./run.js";
 
 const STATES = ["processing", "queued", "completed", "failed", "cancelled"];
 const DRAW_EVERY = 250; // milliseconds
@@ -19,6 +20,7 @@ export class Board {
   #due = 0;
   #said = "";
   #gone = [];
+  #told = "";
   #sending = null;
 
   constructor({ root, open, changed }) {
@@ -85,6 +87,7 @@ export class Board {
     this.close();
     const run = (this.run = new Run());
     this.#gone = [];
+    this.#told = "";
     this.#filter = "all";
     this.#said = "";
     this.parts.find.value = "";
@@ -165,13 +168,15 @@ export class Board {
       tab.setAttribute("aria-pressed", String(name === this.#filter));
       tab.hidden = name !== "all" && !totals[name] && name !== this.#filter;
     }
-    const failed = this.#retriable();
-    parts.retry.hidden = !failed.count;
-    write(parts.retry, `Retry the ${many(failed.count, "failed one", "failed ones")}`);
+    const failed = retriable(run).length;
+    parts.retry.hidden = !failed;
+    write(parts.retry, `Retry the ${many(failed, "failed one", "failed ones")}`);
     parts.cancel.hidden = run.isOver || !totals.size;
     parts.save.hidden = !totals.over;
-    parts.gone.hidden = !this.#gone.length;
-    if (this.#gone.length) parts.gone.replaceChildren(...this.#gone.map(({ id, error }) => make("p", {}, make("strong", {}, error.code === "expired" ? "This batch has expired. " : "There is no such batch for this key. "), make("code", {}, id))));
+    parts.gone.hidden = !this.#gone.length && !this.#told;
+    if (!parts.gone.hidden) parts.gone.replaceChildren(
+      ...this.#gone.map(({ id, error }) => make("p", {}, make("strong", {}, error.code === "expired" ? "This batch has expired. " : "There is no such batch for this key. "), make("code", {}, id))),
+      this.#told && make("p", {}, this.#told));
     document.title = `${totals.size ? `${Math.floor((totals.over / totals.size) * 100)} % · ` : ""}Sluice console`;
   }
 
@@ -183,75 +188,31 @@ export class Board {
     if (text !== this.#said) say((this.#said = text));
   }
 
-  #retriable() {
-    const batches = this.run.batches.filter(batch => batch.view?.counts.failed && !this.run.batches.some(other => other.origin === batch.id));
-    return { batches, count: batches.reduce((sum, { view }) => sum + view.counts.failed, 0) };
+  retry() {
+    return this.#act(this.parts.retry, () => retryFailed(this.run));
   }
 
-  /** Make new tasks of the failed ones of each batch; they join this run. */
-  async retry() {
-    const { run, parts } = this;
-    parts.retry.disabled = true;
-    try {
-      for (const batch of this.#retriable().batches) {
-        try {
-          const { body } = await api.call(`batches/${encodeURIComponent(batch.id)}/retry`, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
-          const failed = batch.tasks.filter(task => task.status === "failed");
-          run.add(body.batch_id, body.task_ids.length, body.tasks, failed.length === body.task_ids.length ? failed.map(task => task.prompt) : [], batch.id);
-          say(`${many(body.task_ids.length, "failed task")} sent again.`);
-        } catch (error) {
-          if (!(error instanceof Refusal)) throw error;
-          this.#tell(error.message);
-        }
-      }
-    } finally {
-      parts.retry.disabled = false;
-    }
-    this.filter("all");
+  cancel() {
+    return this.#act(this.parts.cancel, () => cancelRest(this.run));
   }
 
-  /** Take back what has not ended. */
-  async cancel() {
-    const { run, parts } = this;
-    const totals = run.totals();
-    const open = totals.size - totals.over;
-    if (!open || !(await sure(`Cancel ${many(open, "task")}?`, "What waits is never asked. What runs is aborted; it may have cost something by then. What has ended stays.", "Cancel them"))) return;
-    parts.cancel.disabled = true;
+  save() {
+    return this.#act(this.parts.save, () => saveAll(this.run, count => write(this.parts.save, count ? `Reading ${whole(count)} …` : "Download")));
+  }
+
+  /** Do what a button says, once at a time; what it has to say stands under the title. */
+  async #act(button, work) {
+    const { run } = this;
+    button.disabled = true;
     try {
-      for (const batch of run.batches.filter(each => !each.over)) await api.call(`batches/${encodeURIComponent(batch.id)}/cancel`, { method: "POST" });
-      run.hurry();
+      this.#told = (await work()) || "";
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.#tell(error.message);
+      this.#told = error.message;
     } finally {
-      parts.cancel.disabled = false;
+      button.disabled = false;
     }
-  }
-
-  /** Save every task as the service tells it, a line each. */
-  async save() {
-    const { run, parts } = this;
-    const lines = [];
-    parts.save.disabled = true;
-    try {
-      for await (const task of everyTask(run)) {
-        lines.push(`${JSON.stringify(task)}\n`);
-        if (lines.length % 200 === 0) write(parts.save, `Reading ${whole(lines.length)} …`);
-      }
-      const url = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
-      make("a", { href: url, download: `sluice-${run.batches[0].id}.jsonl` }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      this.#tell(error.message);
-    } finally {
-      write(parts.save, "Download");
-      parts.save.disabled = false;
-    }
-  }
-
-  #tell(text) {
-    this.parts.gone.replaceChildren(make("p", {}, text));
-    this.parts.gone.hidden = false;
+    run.hurry();
+    this.draw();
   }
 }

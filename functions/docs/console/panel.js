@@ -152,6 +152,7 @@ export class Panel {
       ["Took", told.ended_at && task.started && span(task.ended - task.started)],
       ["Tokens", usage && `${whole(usage.prompt_tokens)} in, ${whole(usage.completion_tokens)} out`],
       ["Cost", told.cost && money(Number(told.cost.usd))],
+      ["Retried as", told.retried_as],
       ["Ends because", told.finish_reason && (told.truncated ? `${told.finish_reason}: cut at its token limit` : told.finish_reason)],
       ["Readable until", told.expires_at && day(Date.parse(told.expires_at))],
     ];

@@ -6,7 +6,7 @@ import { api, Refusal } from "./api.js";
 const IDS = 200; // a URL of API Gateway holds about 240 ids
 const OVER = new Set(["completed", "failed", "cancelled", "expired", "not_found"]);
 const BATCH = "status,progress,size,counts,usage,cost,metadata,created_at,deadline_at,expires_at,tasks";
-const TASK = "custom_id,progress,model,waiting_on,error,usage,cost,created_at,started_at,ended_at";
+const TASK = "custom_id,progress,model,waiting_on,error,retried_as,usage,cost,created_at,started_at,ended_at";
 const TEXT = `${TASK},partial_result,result,tool_calls`;
 const PREVIEW = 240; // characters of a row's text; the rest is asked for when the task is opened
 const SWEEPS = 3; // questions for tasks, a batch and a look
@@ -39,8 +39,8 @@ export class Run extends EventTarget {
   #isHurried = false;
 
   /** Add a batch; what this tab has just sent comes with its tasks as answered, and their prompts. */
-  add(id, size = 0, told = [], prompts = [], origin = "") {
-    const batch = { id, size: 0, first: this.tasks.length, over: false, known: 0, view: null, etag: "", turn: IDS, tasks: [], origin };
+  add(id, size = 0, told = [], prompts = []) {
+    const batch = { id, size: 0, first: this.tasks.length, over: false, known: 0, view: null, etag: "", turn: IDS, tasks: [] };
     this.batches.push(batch);
     this.#grow(batch, size);
     batch.tasks.forEach((task, place) => {
@@ -184,6 +184,12 @@ export class Run extends EventTarget {
     }
   }
 
+  /** Find a task by its id. */
+  find(id) {
+    const [batchId, place] = id.split("-");
+    return this.batches.find(each => each.id === batchId)?.tasks[Number(place)];
+  }
+
   /** Take what the service tells of a task; what is over stays so. */
   take(told) {
     this.#take(told);
@@ -191,16 +197,15 @@ export class Run extends EventTarget {
   }
 
   #take(told) {
-    const place = Number(told.task_id.slice(told.task_id.lastIndexOf("-") + 1));
-    const batch = this.batches.find(each => told.task_id === `${each.id}-${place}`);
-    const task = batch?.tasks[place];
+    const task = this.find(told.task_id);
     if (!task) return;
+    const { batch } = task;
     const wasOver = isOver(task.status);
     task.seen = true;
     if (wasOver && !isOver(told.status)) return;
     task.status = told.status;
     task.progress = told.progress ?? task.progress;
-    for (const name of ["custom_id", "model", "waiting_on", "error", "usage"]) task[name] = told[name] ?? (name === "waiting_on" ? null : task[name]);
+    for (const name of ["custom_id", "model", "waiting_on", "error", "retried_as", "usage"]) task[name] = told[name] ?? (name === "waiting_on" ? null : task[name]);
     for (const [name, field] of [["created", "created_at"], ["started", "started_at"], ["ended", "ended_at"]])
       if (told[field]) task[name] = Date.parse(told[field]);
     if (told.cost) task.usd = Number(told.cost.usd);

@@ -1,0 +1,54 @@
+// What can be done with a whole run. Each returns what there is to say about it, if anything.
+
+import { api, freshKey } from "./api.js";
+import { make, say, sure } from "./dom.js";
+import { many, whole } from "./format.js";
+import { everyTask } from "./run.js";
+
+const post = path => api.call(path, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
+
+/** Return the failed tasks of which no new ones were made. */
+export const retriable = run => run.tasks.filter(task => task.status === "failed" && !task.retried_as);
+
+/** Make new tasks of the failed ones of each batch; they join the run. */
+export async function retryFailed(run) {
+  const left = new Map();
+  for (const { id } of new Set(retriable(run).map(task => task.batch))) {
+    const { body } = await post(`batches/${encodeURIComponent(id)}/retry`);
+    const olds = body.tasks.map(task => task.retry_of && run.find(task.retry_of));
+    olds.forEach((old, place) => old && (old.retried_as = body.task_ids[place]));
+    for (const { task_id: task, code, retried_as: as } of body.not_retried || []) {
+      if (as && run.find(task)) run.find(task).retried_as = as;
+      else left.set(code, (left.get(code) || 0) + 1);
+    }
+    if (run.batches.some(batch => batch.id === body.batch_id)) continue;
+    run.add(body.batch_id, body.task_ids.length, body.tasks, olds.map(old => old?.prompt));
+    say(`${many(body.task_ids.length, "failed task")} sent again.`);
+  }
+  return left.size ? `Not sent again: ${[...left].map(([code, count]) => `${whole(count)} (${code})`).join(", ")}.` : "";
+}
+
+/** Take back what has not ended, once that is confirmed. */
+export async function cancelRest(run) {
+  const totals = run.totals();
+  const open = totals.size - totals.over;
+  const about = "What waits is never asked. What runs is aborted; it may have cost something by then. What has ended stays.";
+  if (!open || !(await sure(`Cancel ${many(open, "task")}?`, about, "Cancel them"))) return;
+  for (const { id } of run.batches.filter(batch => !batch.over)) await post(`batches/${encodeURIComponent(id)}/cancel`);
+}
+
+/** Save every task as the service tells it, a line each. */
+export async function saveAll(run, show) {
+  const lines = [];
+  try {
+    for await (const task of everyTask(run)) {
+      lines.push(`${JSON.stringify(task)}\n`);
+      if (lines.length % 200 === 0) show(lines.length);
+    }
+  } finally {
+    show(0);
+  }
+  const url = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
+  make("a", { href: url, download: `sluice-${run.batches[0].id}.jsonl` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
