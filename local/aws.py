@@ -16,6 +16,7 @@ REGION = "us-east-1"
 BUCKET = "sluice-artefacts"
 STACK = "sluice"
 TEMPLATE = "template.yaml"
+ALIAS = "live"
 # The key that callers of the local stack send, and the tenant they are.
 API_KEY, TENANT = "local", "local"
 API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
@@ -148,7 +149,9 @@ class Aws:
 
     def warm_worker(self) -> None:
         """Start one environment of the worker, with a batch of nothing."""
-        self._lambda.invoke(FunctionName=self._physical_id("WorkerFunction"), Payload=b'{"Records": []}')
+        self._lambda.invoke(
+            FunctionName=self._physical_id("WorkerFunction"), Qualifier=ALIAS, Payload=b'{"Records": []}'
+        )
 
     def function_variables(self) -> dict[str, dict[str, str]]:
         """Give each function's environment variables by its logical id."""
