@@ -101,9 +101,9 @@ SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt fu
 KEY_OPTIONS = $(if $(MODELS),--models '$(MODELS)') $(if $(BUDGET_REQUESTS),--requests '$(BUDGET_REQUESTS)') \
 	$(if $(BUDGET_TOKENS),--tokens '$(BUDGET_TOKENS)') $(if $(BUDGET_USD),--usd '$(BUDGET_USD)')
 
-key: .venv/.made ## Issue a caller's key (TENANT=acme), change a tenant's budgets (CHANGE=acme), list (LIST=1) or revoke (REVOKE=id)
+key: .venv/.made ## Issue a caller's key (TENANT=acme), allow an IAM role (and PRINCIPAL=arn), budgets (CHANGE=acme), LIST=1, REVOKE=id
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',$(if $(CHANGE),change \
-		'$(CHANGE)',issue '$(TENANT)') $(KEY_OPTIONS)))
+		'$(CHANGE)',$(if $(PRINCIPAL),allow '$(PRINCIPAL)',issue) '$(TENANT)') $(KEY_OPTIONS)))
 
 openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)

@@ -1,14 +1,16 @@
-"""Issue, list and revoke the keys of callers: `python -m tools.keys issue acme | change acme | list | revoke <id>`.
+"""Issue, list and revoke what callers come with: `python -m tools.keys issue acme | list | revoke <id>`.
 
-They are kept in the secret named by API_KEYS_SECRET, reached as boto3 finds AWS: its profile, its region, or
-AWS_ENDPOINT_URL. A key is printed once, when it is issued; its SHA-256, tenant, short id and birth are stored. A
-change reads the secret and writes it back, so let one operator change it at a time.
+Keys are kept in the secret named by API_KEYS_SECRET, reached as boto3 finds AWS: its profile, its region, or
+AWS_ENDPOINT_URL. A key is printed once, when it is issued; its SHA-256, tenant, short id and birth are stored. Where
+AuthMode is iam, `allow <ARN> acme` lets a role or user in. A change reads the secret and writes it back, so let one
+operator change it at a time.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +38,13 @@ ID_LENGTH: Final = 8
 MOST_BYTES: Final = 65_536
 """As much as a secret holds: some 300 keys."""
 
+PRINCIPAL: Final = re.compile(
+    r"arn:(aws[a-z-]*):iam::([0-9]{12}):(role|user)/(?:[!-.0-~]+/)*([\w+=,.@-]{1,64})", re.ASCII
+)
+"""A role or user, with its path."""
+
 type Entries = dict[str, dict[str, Any]]
-"""What the secret holds: each key's SHA-256, and what is known of the key."""
+"""What the secret holds: each key's SHA-256, or a principal's ARN, and what is known of it."""
 
 
 class KeyProblem(Exception):
@@ -58,16 +65,29 @@ class Ring:
 
         It may ask these models, or any if there are none. Budgets become those of all the tenant's keys.
         """
+        key = f"sluice_{secrets.token_urlsafe(KEY_BYTES)}"
+        digest = _digest(key)
+        self._add(digest, digest[:ID_LENGTH], tenant, models, budgets)
+        return key
+
+    def allow(self, principal: str, tenant: str, models: Sequence[str] = (), budgets: Budgets | None = None) -> None:
+        """Let an IAM role or user in; models and budgets are as for a key."""
+        match = PRINCIPAL.fullmatch(principal)
+        if match is None:
+            raise KeyProblem("a principal is a role or user, as in PRINCIPAL=arn:aws:iam::123456789012:role/acme")
+        # STS tells a session's role without its path, and a user with it.
+        partition, account, kind, name = match.groups()
+        known = f"arn:{partition}:iam::{account}:role/{name}" if kind == "role" else principal
+        self._add(known, _digest(known)[:ID_LENGTH], tenant, models, budgets)
+
+    def _add(self, name: str, key_id: str, tenant: str, models: Sequence[str], budgets: Budgets | None) -> None:
         if not is_tenant(tenant):
             raise KeyProblem("a tenant is 1 to 64 characters from a-z, 0-9 and -, as in TENANT=acme")
-        key = f"sluice_{secrets.token_urlsafe(KEY_BYTES)}"
-        digest = hashlib.sha256(key.encode()).hexdigest()
         created_at = self._now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        entry: dict[str, Any] = {"tenant": tenant, "id": digest[:ID_LENGTH], "created_at": created_at}
+        entry: dict[str, Any] = {"tenant": tenant, "id": key_id, "created_at": created_at}
         if models:
             entry["models"] = list(models)
-        self._write(_with_budgets({**self._read(), digest: entry}, tenant, budgets))
-        return key
+        self._write(_with_budgets({**self._read(), name: entry}, tenant, budgets))
 
     def change(self, tenant: str, budgets: Budgets | None, models: str = "") -> None:
         """Give all keys of a tenant these budgets instead of those they have."""
@@ -79,10 +99,11 @@ class Ring:
         self._write(_with_budgets(entries, tenant, budgets))
 
     def lines(self) -> Iterator[str]:
-        """Write a line for each key: its id, its tenant and its birth, the oldest first."""
-        for digest, entry in sorted(self._read().items(), key=lambda item: str(item[1].get("created_at", ""))):
-            limits = "".join(f" {name}={json.dumps(entry[name])}" for name in ("models", "budgets") if name in entry)
-            yield f"{_id_of(digest, entry):10} {entry.get('created_at', '-'):20} {entry.get('tenant', '-')}{limits}"
+        """Write a line for each key or principal: its id, birth, tenant, limits and ARN, the oldest first."""
+        for name, entry in sorted(self._read().items(), key=lambda item: str(item[1].get("created_at", ""))):
+            limits = "".join(f" {each}={json.dumps(entry[each])}" for each in ("models", "budgets") if each in entry)
+            arn = f"  {name}" if name.startswith("arn:") else ""
+            yield f"{_id_of(name, entry):10} {entry.get('created_at', '-'):20} {entry.get('tenant', '-')}{limits}{arn}"
 
     def revoke(self, key_id: str) -> None:
         """Forget one key."""
@@ -118,8 +139,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Do what the command line says, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.keys")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("issue", "change"):
+    for name in ("issue", "change", "allow"):
         command = commands.add_parser(name)
+        if name == "allow":
+            command.add_argument("principal")
         command.add_argument("tenant")
         command.add_argument("--models", default="")
         command.add_argument("--requests", type=int)
@@ -132,9 +155,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         ring = Ring(boto3.client("secretsmanager"), name, now=lambda: datetime.now(UTC))
         if asked.command == "issue":
-            models = [model.strip() for model in asked.models.split(",") if model.strip()]
-            print(ring.issue(asked.tenant, models, _budgets_of(asked)))
+            print(ring.issue(asked.tenant, _models_of(asked), _budgets_of(asked)))
             print("This is the only time it is shown. It works at once.", file=sys.stderr)
+        elif asked.command == "allow":
+            ring.allow(asked.principal, asked.tenant, _models_of(asked), _budgets_of(asked))
+            print(f"{asked.principal} may come as {asked.tenant} at once.", file=sys.stderr)
         elif asked.command == "change":
             ring.change(asked.tenant, _budgets_of(asked), asked.models)
             print(f"The budgets of {asked.tenant} are changed; that acts within six minutes.", file=sys.stderr)
@@ -148,6 +173,14 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         print(f"make key: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _models_of(asked: argparse.Namespace) -> list[str]:
+    return [model.strip() for model in asked.models.split(",") if model.strip()]
 
 
 def _budgets_of(asked: argparse.Namespace) -> Budgets | None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -9,8 +10,9 @@ from botocore.config import Config
 
 from common.metrics import Metric
 from common.telemetry import Telemetry
+from functions.authorizer.principal import Principals
 from functions.authorizer.secret import SecretKeyList
-from functions.authorizer.service import Doorkeeper, KeysUnavailable
+from functions.authorizer.service import Doorkeeper, KeysUnavailable, digest_of
 from functions.authorizer.settings import AuthorizerSettings
 
 # Within the ten seconds of the function, so that the log says what failed.
@@ -19,16 +21,19 @@ SECRETS_MANAGER = Config(connect_timeout=1, read_timeout=2, retries={"mode": "st
 settings = AuthorizerSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 secrets = SecretsProvider(boto_config=SECRETS_MANAGER)
-doorkeeper = Doorkeeper(SecretKeyList(secrets, settings.keys_secret), clock=time.monotonic)
+name_of = (
+    Principals(settings.audience, clock=lambda: datetime.now(UTC), endpoint=settings.sts_endpoint).name_of
+    if settings.audience
+    else digest_of
+)
+doorkeeper = Doorkeeper(SecretKeyList(secrets, settings.keys_secret), name_of, clock=time.monotonic)
 
-
-class Unauthorized(Exception):  # API Gateway makes a 401 of an error whose text is this word
-    """Nobody has this key."""
+NOBODY = "nobody"  # the principal of those who are refused
 
 
 @telemetry.observe
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Allow the whole stage: API Gateway keeps this answer for the key, whichever method it asks for next."""
+    """Allow or deny the whole stage: API Gateway keeps this answer for the key, whichever method it asks for next."""
     try:
         caller = doorkeeper.caller_of(event["authorizationToken"])
     except KeysUnavailable as error:
@@ -37,12 +42,17 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         raise
     if caller is None:
         telemetry.count(Metric.UNKNOWN_KEYS)
-        raise Unauthorized("Unauthorized")
+        # Not the error `Unauthorized`, of which API Gateway makes a 401 too, but `sam local` a 502.
+        return _answer(event, NOBODY, "Deny", {})
+    return _answer(event, caller.tenant, "Allow", caller.context())
+
+
+def _answer(event: dict[str, Any], principal: str, effect: str, context: dict[str, str]) -> dict[str, Any]:
     # arn:aws:execute-api:eu-west-1:123456789012:abcdef/v1/GET/tasks
     api, stage = event["methodArn"].split("/")[:2]
-    statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": f"{api}/{stage}/*"}
+    statement = {"Effect": effect, "Action": "execute-api:Invoke", "Resource": f"{api}/{stage}/*"}
     return {
-        "principalId": caller.tenant,
+        "principalId": principal,
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": caller.context(),
+        "context": context,
     }

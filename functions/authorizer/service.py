@@ -1,4 +1,4 @@
-"""Know a caller by the SHA-256 of its key; the keys themselves are stored nowhere."""
+"""Know a caller by name: the SHA-256 of its key, for the keys themselves are stored nowhere, or its IAM principal."""
 
 import hashlib
 import re
@@ -18,14 +18,18 @@ _BEARER: Final = re.compile(r"bearer +([!-~]{1,4096})", re.IGNORECASE)
 
 
 class KeysUnavailable(SluiceError):
-    """The list of keys cannot be read, or has an entry that is wrong: nobody can be let in, and nobody refused."""
+    """Who is known cannot be told, or an entry is wrong: nobody can be let in, and nobody refused."""
+
+
+class CallerUnknown(SluiceError):
+    """A token proves nothing about who sent it."""
 
 
 class KeyList(Protocol):
     """Say which keys there are."""
 
     def read(self, *, fresh: bool) -> Mapping[str, object]:
-        """Return `{"<sha256 hex of a key>": {"tenant": "acme", "models"?: […], "budgets"?: {…}}}`.
+        """Return `{"<name of a caller>": {"tenant": "acme", "models"?: […], "budgets"?: {…}}}`.
 
         It may be some minutes old unless it must be fresh.
 
@@ -35,12 +39,21 @@ class KeyList(Protocol):
         """
 
 
+def digest_of(key: str) -> str:
+    """Name a caller by its key: what is compared is the digest, so the time it takes tells nothing about any key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 class Doorkeeper:
     """Turn an Authorization header into a caller."""
 
-    def __init__(self, keys: KeyList, *, clock: Callable[[], float]) -> None:
-        """Take the list of keys and a clock in seconds that never goes back."""
+    def __init__(self, keys: KeyList, name_of: Callable[[str], str], *, clock: Callable[[], float]) -> None:
+        """Take the list of keys, what makes a caller's name of its token, and a clock in seconds that never goes back.
+
+        `name_of` raises CallerUnknown or KeysUnavailable.
+        """
         self._keys = keys
+        self._name_of = name_of
         self._clock = clock
         self._fetched: float | None = None
 
@@ -54,12 +67,14 @@ class Doorkeeper:
         match = _BEARER.fullmatch(authorization.strip())
         if match is None:
             return None
-        # What is compared is the digest, so the time it takes tells nothing about any key.
-        digest = hashlib.sha256(match[1].encode()).hexdigest()
+        try:
+            name = self._name_of(match[1])
+        except CallerUnknown:
+            return None
         entries = self._keys.read(fresh=False)
-        if digest not in entries and self._may_refetch():
+        if name not in entries and self._may_refetch():
             entries = self._keys.read(fresh=True)
-        entry = entries.get(digest)
+        entry = entries.get(name)
         if entry is None:
             return None
         tenant = entry.get("tenant") if isinstance(entry, Mapping) else None

@@ -1,15 +1,26 @@
 """What the authorizer reads from its environment, once, at init."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from common.settings import Environment, text
+from common.errors import SettingError
+from common.settings import Environment, optional_text, text
+
+API_KEY: Final = "api-key"
+IAM: Final = "iam"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizerSettings:
-    """Name the secret that knows the callers."""
+    """Name the secret that knows the callers.
+
+    With an audience they come with IAM principals, in tokens that are signed for it, and without one with keys.
+    `sts_endpoint` is the address of what stands in for STS; None on AWS.
+    """
 
     keys_secret: str
+    audience: str | None = None
+    sts_endpoint: str | None = None
 
     @classmethod
     def from_env(cls, env: Environment) -> "AuthorizerSettings":
@@ -19,4 +30,11 @@ class AuthorizerSettings:
             SettingError: a variable is missing or wrong; it has the name.
 
         """
-        return cls(keys_secret=text(env, "API_KEYS_SECRET"))
+        mode = optional_text(env, "AUTH_MODE") or API_KEY
+        if mode not in {API_KEY, IAM}:
+            raise SettingError("AUTH_MODE", f"must be {API_KEY} or {IAM}")
+        return cls(
+            keys_secret=text(env, "API_KEYS_SECRET"),
+            audience=text(env, "AUTH_AUDIENCE") if mode == IAM else None,
+            sts_endpoint=(optional_text(env, "AWS_ENDPOINT_URL") or "").rstrip("/") or None,
+        )

@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from functions.authorizer.service import KeysUnavailable
+from tests import signing
 from tests.emf import sums_in
 from tests.integration.http.client import Context
 from tests.integration.http.conftest import started
@@ -79,7 +80,7 @@ def test_a_known_key_may_call_the_whole_stage_as_its_tenant(secret: Secret, auth
 
 
 @pytest.mark.parametrize("header", ["", "Bearer unknown", "Basic local", "local"])
-def test_an_unknown_key_is_unauthorized_by_the_word_that_api_gateway_looks_for(
+def test_an_unknown_key_is_denied_as_nobodys(
     secret: Secret,
     authorizer: Any,  # noqa: ANN401
     header: str,
@@ -87,10 +88,10 @@ def test_an_unknown_key_is_unauthorized_by_the_word_that_api_gateway_looks_for(
 ) -> None:
     secret.allow(local="acme")
 
-    with pytest.raises(authorizer.Unauthorized) as caught:
-        ask(authorizer, header)
+    answer = ask(authorizer, header)
 
-    assert str(caught.value) == "Unauthorized"
+    assert [each["Effect"] for each in answer["policyDocument"]["Statement"]] == ["Deny"]
+    assert (answer["principalId"], answer["context"]) == ("nobody", {})
     assert sums_in(capsys.readouterr().out)["UnknownKeys", "test"] == 1
 
 
@@ -133,9 +134,34 @@ def test_a_secret_that_is_gone_lets_nobody_in_and_is_counted(
 def test_no_key_is_ever_logged(secret: Secret, authorizer: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401
     secret.allow(local="acme")
     ask(authorizer, "Bearer local")
-    with pytest.raises(authorizer.Unauthorized):
-        ask(authorizer, "Bearer my-secret-key")
+    ask(authorizer, "Bearer my-secret-key")
 
     captured = capsys.readouterr()
     assert "my-secret-key" not in captured.out + captured.err
     assert "Bearer" not in captured.out + captured.err
+
+
+def test_with_iam_a_role_comes_as_its_tenant_and_a_key_as_nobody(
+    secret: Secret, environment: pytest.MonkeyPatch, aws: str
+) -> None:
+    # GIVEN an authorizer for IAM principals, and a secret that has a role and, from before, a key
+    with signing.sts() as endpoint:
+        environment.setenv("AUTH_MODE", "iam")
+        environment.setenv("AUTH_AUDIENCE", "sluice")
+        environment.setenv("AWS_ENDPOINT_URL", endpoint)
+        environment.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws)
+        role = "arn:aws:iam::123456789012:role/acme"
+        key = hashlib.sha256(b"local").hexdigest()
+        secret.put(json.dumps({role: {"tenant": "acme"}, key: {"tenant": "old"}}))
+        authorizer = started("authorizer")
+
+        # WHEN they come, with a token and with the key
+        known = ask(authorizer, f"Bearer {signing.token(endpoint)}")
+        unlisted = ask(authorizer, f"Bearer {signing.token(endpoint, access_key='AKIDUSER')}")
+        forged = ask(authorizer, f"Bearer {signing.token(endpoint, secret='forged')}")
+        with_key = ask(authorizer, "Bearer local")
+        authorizer.secrets.client.close()
+
+    # THEN only the role is somebody
+    assert known["context"] == {"tenant": "acme"}
+    assert [each["principalId"] for each in (unlisted, forged, with_key)] == ["nobody"] * 3

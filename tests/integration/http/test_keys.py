@@ -78,8 +78,7 @@ def test_keys_are_listed_and_revoked_by_their_ids(keys: Keys, authorizer: Any) -
 
     assert [line.split()[0] for line in keys.run("list").splitlines()] == [each for each in ids if each != first_id]
     assert ask(authorizer, f"Bearer {second}")["context"] == {"tenant": "acme"}
-    with pytest.raises(authorizer.Unauthorized):
-        ask(authorizer, f"Bearer {first}")
+    assert ask(authorizer, f"Bearer {first}")["principalId"] == "nobody"
 
 
 def test_an_entry_that_was_written_by_hand_is_kept_and_can_be_revoked(keys: Keys) -> None:
@@ -141,3 +140,12 @@ def test_a_secret_that_is_something_else_is_left_alone(keys: Keys) -> None:
 
     assert "my-secret" not in keys.run("issue", "acme", code=1)
     assert stored(keys.secret) == "my-secret"
+
+
+def test_a_role_is_allowed_by_its_arn_and_named_in_the_list(keys: Keys) -> None:
+    keys.run("allow", "arn:aws:iam::123456789012:role/teams/blue/acme", "acme")
+
+    [line] = keys.run("list").splitlines()
+    assert line.endswith("acme  arn:aws:iam::123456789012:role/acme")
+    keys.run("revoke", line.split()[0])
+    assert keys.run("list") == ""

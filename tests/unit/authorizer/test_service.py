@@ -7,7 +7,7 @@ import pytest
 
 from common.budgets import Budgets
 from common.callers import Caller
-from functions.authorizer.service import REFETCH_SECONDS, Doorkeeper, KeysUnavailable
+from functions.authorizer.service import REFETCH_SECONDS, Doorkeeper, KeysUnavailable, digest_of
 
 
 def digest(key: str) -> str:
@@ -51,7 +51,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def doorkeeper(keys: FakeKeyList, clock: Clock) -> Doorkeeper:
-    return Doorkeeper(keys, clock=clock)
+    return Doorkeeper(keys, digest_of, clock=clock)
 
 
 @pytest.mark.parametrize("header", ["Bearer local", "bearer local", "BEARER  local", " Bearer local "])
@@ -92,7 +92,9 @@ def test_guessing_keys_does_not_fetch_the_list_each_time(
 def test_an_entry_may_say_more_than_its_tenant() -> None:
     entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "note": "mine"}
 
-    assert Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).caller_of("Bearer local") == Caller("acme")
+    assert Doorkeeper(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of(
+        "Bearer local"
+    ) == Caller("acme")
 
 
 def test_a_known_key_fetches_nothing(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
@@ -115,7 +117,7 @@ def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
 )
 def test_an_entry_without_a_tenant_lets_nobody_in(entry: object) -> None:
     with pytest.raises(KeysUnavailable):
-        Doorkeeper(FakeKeyList({digest("local"): entry}), clock=Clock()).caller_of("Bearer local")
+        Doorkeeper(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of("Bearer local")
 
 
 ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
@@ -123,7 +125,7 @@ ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
 
 def test_a_key_may_ask_the_models_of_its_entry(clock: Clock) -> None:
     keys = FakeKeyList({digest("local"): ALLOWED, digest("other"): {"tenant": "acme"}})
-    doorkeeper = Doorkeeper(keys, clock=clock)
+    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
 
     assert doorkeeper.caller_of("Bearer local") == Caller("acme", ("small", "tiny"))
     assert doorkeeper.caller_of("Bearer other") == Caller("acme")
@@ -138,7 +140,7 @@ def test_a_tenants_budgets_are_the_lowest_of_all_its_keys(clock: Clock) -> None:
             digest("rival"): {"tenant": "rival", "budgets": {"requests": 1}},
         }
     )
-    doorkeeper = Doorkeeper(keys, clock=clock)
+    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
 
     for key in ("one", "two", "none"):
         assert doorkeeper.caller_of(f"Bearer {key}") == Caller("acme", None, Budgets(10, 500, 10**9))
@@ -169,7 +171,7 @@ def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock,
     keys = FakeKeyList(
         {digest("one"): {"tenant": "acme"}, digest("two"): {"tenant": "acme", **flaw}, digest("r"): {"tenant": "r"}}
     )
-    doorkeeper = Doorkeeper(keys, clock=clock)
+    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
 
     for key in ("one", "two"):
         with pytest.raises(KeysUnavailable, match="tenant acme"):
@@ -180,4 +182,6 @@ def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock,
 @pytest.mark.parametrize("models", [None, [], "small", [1], [""], {"small": 1}])
 def test_models_that_cannot_be_read_let_nobody_in(clock: Clock, models: object) -> None:
     with pytest.raises(KeysUnavailable, match="models"):
-        Doorkeeper(FakeKeyList({digest("local"): {**ALLOWED, "models": models}}), clock=clock).caller_of("Bearer local")
+        Doorkeeper(FakeKeyList({digest("local"): {**ALLOWED, "models": models}}), digest_of, clock=clock).caller_of(
+            "Bearer local"
+        )

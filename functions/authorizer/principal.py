@@ -1,0 +1,133 @@
+"""Know a caller by its IAM principal: it signs a question to AWS STS, and we put the question.
+
+The bearer token is `k8s-aws-v1.` and, in base64url, the presigned URL of STS' GetCallerIdentity, as `aws eks get-token`
+makes it. Only STS can tell who signed it, and its answer is all that counts. The URL comes from a stranger: it is
+dialled only if it is this one question, to STS itself, signed for this deployment (the header `x-k8s-aws-id` names it).
+"""
+
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from functions.authorizer.service import CallerUnknown, KeysUnavailable
+
+PREFIX: Final = "k8s-aws-v1."
+AUDIENCE: Final = "x-k8s-aws-id"
+
+LONGEST_SECONDS: Final = 15 * 60
+"""How long STS takes a signature; what is older need not be asked."""
+
+SKEW_SECONDS: Final = 5 * 60
+"""How far ahead a caller's clock may be, as for STS."""
+
+ASKING_SECONDS: Final = 2.0
+"""STS answers in some 50 ms; the authorizer has ten seconds for all it does."""
+
+MOST_BYTES: Final = 65_536
+"""More than STS ever says."""
+
+_STS: Final = re.compile(r"sts(\.[a-z]{2}(-[a-z]+)+-[0-9])?\.amazonaws\.com(\.cn)?")
+_ARN: Final = re.compile(r"<Arn>(arn:[!-~]+?)</Arn>")
+_ROLE: Final = re.compile(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/[^/]+")
+
+# Each once, and nothing else: a second Action, in whatever case, could be the one that STS reads.
+_QUESTION: Final = {"action": "GetCallerIdentity", "version": "2011-06-15", "x-amz-algorithm": "AWS4-HMAC-SHA256"}
+_SIGNED: Final = ("x-amz-credential", "x-amz-date", "x-amz-signedheaders", "x-amz-signature")
+_OPTIONAL: Final = ("x-amz-expires", "x-amz-security-token")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Hold what to ask of which STS; the target is path and query, which are the caller's proof."""
+
+    scheme: str
+    host: str
+    target: str = field(repr=False)
+
+
+def question_in(token: str, *, now: datetime, endpoint: str | None = None) -> Question | None:
+    """Read a token; None unless it is a question to STS, signed for an audience, and young.
+
+    `endpoint` is the address of what stands in for STS, such as http://127.0.0.1:5000; None on AWS.
+    """
+    try:
+        url = urlsplit(urlsafe_b64decode(token.removeprefix(PREFIX) + "===").decode("ascii"))
+        pairs = parse_qsl(url.query, keep_blank_values=True, strict_parsing=True)
+        given = {name.lower(): value for name, value in pairs}
+        asked_at = datetime.strptime(given["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except (ValueError, KeyError):
+        return None
+    is_sts = f"{url.scheme}://{url.netloc}" == endpoint if endpoint else _is_sts(url.scheme, url.netloc)
+    is_question = (
+        token.startswith(PREFIX)
+        and (url.path, url.fragment) == ("/", "")
+        and len(pairs) == len(given)
+        and {*_QUESTION, *_SIGNED} <= given.keys() <= {*_QUESTION, *_SIGNED, *_OPTIONAL}
+        and all(given[name] == value for name, value in _QUESTION.items())
+        and AUDIENCE in given["x-amz-signedheaders"].split(";")
+    )
+    age = (now - asked_at).total_seconds()
+    if not (is_sts and is_question and -SKEW_SECONDS <= age <= LONGEST_SECONDS):
+        return None
+    return Question(url.scheme, url.netloc, f"/?{url.query}")
+
+
+def principal_in(answer: str) -> str | None:
+    """Read STS' answer; a role's sessions are all that role, as `arn:aws:iam::123456789012:role/name`."""
+    match = _ARN.search(answer)
+    if match is None:
+        return None
+    role = _ROLE.fullmatch(match[1])
+    return f"arn:{role[1]}:iam::{role[2]}:role/{role[3]}" if role else match[1]
+
+
+class Principals:
+    """Name callers by their IAM principal."""
+
+    def __init__(self, audience: str, *, clock: Callable[[], datetime], endpoint: str | None = None) -> None:
+        """Take the name that tokens for us are signed for, a clock in UTC, and what stands in for STS, if anything."""
+        self._audience = audience
+        self._clock = clock
+        self._endpoint = endpoint
+
+    def name_of(self, token: str) -> str:
+        """Return the ARN of whoever signed a token.
+
+        Raises:
+            CallerUnknown: it is no such token, or STS does not accept it.
+            KeysUnavailable: STS does not answer.
+
+        """
+        question = question_in(token, now=self._clock(), endpoint=self._endpoint)
+        if question is None:
+            raise CallerUnknown
+        status, answer = self._ask(question)
+        principal = principal_in(answer) if status == 200 else None  # noqa: PLR2004  # HTTP's
+        if principal is not None:
+            return principal
+        if 400 <= status < 500 and status != 429:  # noqa: PLR2004  # HTTP's
+            raise CallerUnknown
+        raise KeysUnavailable(f"STS answered {status}")
+
+    def _ask(self, question: Question) -> tuple[int, str]:
+        # Not urllib, which follows redirects and heeds proxies.
+        kind = HTTPSConnection if question.scheme == "https" else HTTPConnection
+        connection = kind(question.host, timeout=ASKING_SECONDS)
+        try:
+            connection.request("GET", question.target, headers={AUDIENCE: self._audience})
+            response = connection.getresponse()
+            return response.status, response.read(MOST_BYTES).decode("utf-8", "replace")
+        except (OSError, HTTPException):
+            # `from None`: the text of the error may quote the URL, which is as good as the caller's credentials.
+            raise KeysUnavailable("STS does not answer") from None
+        finally:
+            connection.close()
+
+
+def _is_sts(scheme: str, host: str) -> bool:
+    return scheme == "https" and _STS.fullmatch(host) is not None
