@@ -94,6 +94,10 @@ export class Board {
     run.visible = () => this.list.visible();
     run.addEventListener("change", () => this.draw());
     run.addEventListener("added", () => this.changed(run));
+    run.addEventListener("refused", ({ detail }) => {
+      this.#told = detail.error.message;
+      this.draw();
+    });
     run.addEventListener("gone", ({ detail }) => {
       this.#gone.push(detail);
       this.draw();

@@ -11,6 +11,7 @@ const TEXT = `${TASK},partial_result,result,tool_calls`;
 const PREVIEW = 240; // characters of a row's text; the rest is asked for when the task is opened
 const SWEEPS = 3; // questions for tasks, a batch and a look
 const HIDDEN_SECONDS = 10;
+const REFUSED_SECONDS = 10;
 
 export const isOver = status => OVER.has(status);
 
@@ -29,7 +30,8 @@ class Task {
   }
 }
 
-/** Watch batches. Events: `change` when there is something to draw, `added` and `gone` (detail: {id, error}) for batches. */
+/** Watch batches. Events: `change` when there is something to draw, `added` and `gone` (detail: {id, error}) for
+ * batches, `refused` (detail: {error}) where a question was no good. */
 export class Run extends EventTarget {
   batches = [];
   tasks = [];
@@ -106,7 +108,9 @@ export class Run extends EventTarget {
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof Refusal)) throw error;
-        seconds = null; // the key is no good: a new one hurries
+        // A key that is no good waits for another, which hurries; anything else is said.
+        seconds = [401, 403].includes(error.status) ? null : REFUSED_SECONDS;
+        if (seconds) this.#emit("refused", { error });
       }
       if (document.hidden) seconds = Math.max(seconds ?? 0, HIDDEN_SECONDS);
       await this.#rest(seconds, signal);

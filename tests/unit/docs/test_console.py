@@ -1,4 +1,4 @@
-"""The console's files are served under their own names only, need nothing from elsewhere, and are kept until they change."""
+"""The console's files have names of their own only, need nothing from elsewhere, and are kept until they change."""
 
 import json
 import re
