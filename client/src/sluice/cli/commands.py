@@ -29,6 +29,8 @@ Exit codes:
   5    a file could not be written
   130  Ctrl-C (143: SIGTERM, 141: nobody reads the output)
 """
+FORMATS = click.Choice([str(form) for form in Format])
+SHAPES = click.Choice([str(shape) for shape in Shape])
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 TARGET = click.argument("target")
 
@@ -55,12 +57,8 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
     type=click.Path(allow_dash=True),
     help="Where results go; - is standard output, and what is said if nothing is.",
 )
-@click.option(
-    "--format", "form", type=click.Choice([str(form) for form in Format]), help="How SOURCE is written, if its name does not say it."
-)
-@click.option(
-    "--shape", type=click.Choice([str(shape) for shape in Shape]), help="How results are written: openai is the Batch API's output file."
-)
+@click.option("--format", "form", type=FORMATS, help="How SOURCE is written, if its name does not say it.")
+@click.option("--shape", type=SHAPES, help="How results are written: openai is the Batch API's output file.")
 @click.option(
     "--as-completed", is_flag=True, help="Write each result when it comes, instead of in the order of SOURCE."
 )

@@ -40,7 +40,8 @@ def prompt_of(value: object) -> dict[str, Any]:
         return checked(_batch_request(value))
     for name in value.keys() - FIELDS:
         close = get_close_matches(name, FIELDS, 1)
-        raise BadPromptError(f"has a field {name!r}, which no prompt has" + (f"; do you mean {close[0]!r}?" if close else ""))
+        hint = f"; do you mean {close[0]!r}?" if close else ""
+        raise BadPromptError(f"has a field {name!r}, which no prompt has{hint}")
     return checked({name: field for name, field in value.items() if field is not None})
 
 

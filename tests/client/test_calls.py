@@ -1,0 +1,219 @@
+"""One call: what is sent, what is made of the answer, and when it is sent again."""
+
+from decimal import Decimal
+
+import pytest
+
+from sluice import (
+    AccessError,
+    InvalidRequestError,
+    KeyReusedError,
+    LimitedError,
+    NotConfiguredError,
+    NotFoundError,
+    Retry,
+    ServiceError,
+    ServiceUnreachableError,
+    Sluice,
+    TaskStatus,
+    UnreadableAnswerError,
+)
+from sluice.drivers import Address
+from tests.client.conftest import Caller, MakeCaller, Time
+from tests.client.service import KEY, RESET, Service, problem
+
+
+def test_a_call_says_what_it_was_given_and_nothing_else(caller: Caller, service: Service) -> None:
+    prompts = ["plain", {"prompt": "named", "custom_id": "a"}]
+    options = {"model": "m", "params": {"seed": 7}, "extra_body": {"webhook": "https://example.org"}}
+
+    submission = caller.call("submit", prompts, **options, wait_seconds=5)
+
+    [seen] = service.posts()
+    assert seen.body == {"prompts": prompts, "model": "m", "params": {"seed": 7}, "webhook": "https://example.org"}
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.headers["prefer"] == "wait=5"
+    assert submission.task_ids == ("b0-0", "b0-1")
+    assert submission.idempotency_key == seen.headers["idempotency-key"]
+    assert submission.raw["a_field_of_tomorrow"] == [1]
+
+
+@pytest.mark.parametrize("status", [RESET, 408, 429, 500, 502, 503, 504])
+def test_a_call_that_may_succeed_later_is_sent_again_with_the_same_key(
+    caller: Caller, service: Service, retries: list[Retry], status: int
+) -> None:
+    service.fail(status, times=2)
+
+    submission = caller.call("submit", ["once"])
+
+    assert len({seen.headers["idempotency-key"] for seen in service.posts()}) == 1
+    assert (len(service.posts()), len(retries)) == (3, 2)
+    assert service.asked == ["once"]
+    assert submission.task_ids == ("b0-0",)
+
+
+def test_the_same_call_that_is_just_being_accepted_is_waited_for(caller: Caller, service: Service) -> None:
+    service.fail(409, body=problem(409, "idempotency_key_in_use"))
+
+    assert caller.call("submit", ["once"]).task_ids == ("b0-0",)
+
+
+def test_the_pause_is_as_long_as_the_service_says(caller: Caller, service: Service, time: Time) -> None:
+    service.fail(503, Retry_After="7")
+    service.fail(429, Retry_After="2")
+
+    caller.call("submit", ["x"])
+
+    assert time.slept == [7.0, 2.0]
+
+
+def test_without_a_word_from_the_service_the_pauses_grow_and_differ(
+    make_caller: MakeCaller, service: Service, time: Time
+) -> None:
+    service.fail(500, times=12)
+
+    make_caller(service.url, patience=1_000).call("submit", ["x"])
+
+    assert all(0.25 <= pause <= 15 for pause in time.slept)
+    assert sum(time.slept[6:]) > sum(time.slept[:6])
+    assert len(set(time.slept)) == len(time.slept)
+
+
+def test_patience_ends_and_the_last_error_is_told(make_caller: MakeCaller, service: Service, time: Time) -> None:
+    service.fail(503, times=1_000, body=problem(503, "store_unavailable", request_id="r-1"))
+    start = time.now
+
+    with pytest.raises(ServiceError) as caught:
+        make_caller(service.url, patience=60).call("get", "b0-0")
+
+    assert (caught.value.status, caught.value.code, caught.value.request_id) == (503, "store_unavailable", "r-1")
+    assert 30 < time.now - start <= 60
+
+
+def test_a_wait_longer_than_our_patience_is_not_begun(caller: Caller, service: Service, time: Time) -> None:
+    service.fail(429, Retry_After="3600", body=problem(429, "budget_exhausted"))
+
+    with pytest.raises(LimitedError) as caught:
+        caller.call("submit", ["x"])
+
+    assert (caught.value.retry_after, time.slept) == (3600.0, [])
+
+
+def test_nobody_there_is_told_with_the_address_and_without_the_key(make_caller: MakeCaller) -> None:
+    with pytest.raises(ServiceUnreachableError, match=r"http://127\.0\.0\.1:1 does not answer") as caught:
+        make_caller("http://127.0.0.1:1", patience=1).call("get", "b0-0")
+
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "invalid_value", InvalidRequestError),
+        (413, "too_many_prompts", InvalidRequestError),
+        (401, "unauthorized", AccessError),
+        (404, "not_found", NotFoundError),
+        (409, "idempotency_key_reused", KeyReusedError),
+    ],
+)
+def test_a_refusal_is_raised_at_once(
+    caller: Caller, service: Service, status: int, code: str, error: type[Exception]
+) -> None:
+    service.fail(status, body=problem(status, code, errors=[{"pointer": "/prompts/3", "code": code, "detail": "no"}]))
+
+    with pytest.raises(error) as caught:
+        caller.call("submit", ["x"])
+
+    assert len(service.seen) == 1
+    assert caught.value.faults[0].pointer == "/prompts/3"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<html>hello</html>"), (404, b"<html>no</html>"), (301, b""), (200, b"[]")]
+)
+def test_what_is_no_sluice_is_told_as_such(caller: Caller, service: Service, status: int, body: bytes) -> None:
+    service.fail(status, body=body or b" ")
+
+    with pytest.raises(UnreadableAnswerError):
+        caller.call("get", "b0-0")
+
+
+def test_a_task_is_read_with_its_money_exactly_and_its_strange_fields_kept(caller: Caller, service: Service) -> None:
+    service.tasks["b-0"] = {
+        "task_id": "b-0",
+        "batch_id": "b",
+        "status": "hibernating",
+        "cost": {"usd": "0.10000000000000001"},
+        "usage": {"total_tokens": 3, "dreams": 9},
+        "created_at": "2026-11-21T10:00:00.000Z",
+        "mood": "good",
+        "attempts": [{"started_at": "2026-11-21T10:00:00.030Z", "code": "timeout", "weather": "rain"}],
+    }
+
+    task = caller.call("get", "b-0")
+
+    assert (task.status, task.has_ended, task.cost_usd) == (TaskStatus.UNKNOWN, False, Decimal("0.10000000000000001"))
+    assert (task.usage.total_tokens, task.attempts[0].code, task.raw["mood"]) == (3, "timeout", "good")
+    assert task.created_at.year == 2026
+
+
+def test_many_are_asked_for_in_windows_and_pages_are_followed(caller: Caller, service: Service) -> None:
+    ids = [f"b-{place}" for place in range(450)]
+    service.fail(
+        200, body={"tasks": [{"task_id": "b-0", "status": "queued"}], "next": f"?task_ids={','.join(ids[1:200])}"}
+    )
+
+    tasks = caller.call("get_many", ids)
+
+    assert [task.task_id for task in tasks] == ids
+    assert [len(seen.query["task_ids"][0].split(",")) for seen in service.seen] == [200, 199, 200, 50]
+
+
+@pytest.mark.parametrize("task_id", ["../batches/x", "a/b", "a?b", "ä"])
+def test_an_id_stays_a_part_of_the_path(caller: Caller, service: Service, task_id: str) -> None:
+    with pytest.raises(NotFoundError):
+        caller.call("get", task_id)
+
+    assert service.seen[0].path == f"/tasks/{task_id}"
+
+
+@pytest.mark.parametrize("task_id", ["", ".", ".."])
+def test_what_is_no_part_of_a_path_is_no_id(caller: Caller, task_id: str) -> None:
+    with pytest.raises(ValueError, match="no id"):
+        caller.call("get", task_id)
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("", KEY),
+        ("ftp://example.org", KEY),
+        ("example.org", KEY),
+        ("https://user:secret@example.org", KEY),
+        ("https://example.org?x=1", KEY),
+        ("https://example.org:x", KEY),
+        ("https://example.org", ""),
+        ("https://example.org", f"{KEY}\n"),
+        ("https://example.org", "schlüssel"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_refused_without_showing_secrets(url: str, key: str) -> None:
+    with pytest.raises(NotConfiguredError) as caught:
+        Address.of(url, key, {})
+
+    assert KEY not in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
+def test_the_environment_names_the_service_where_nothing_else_does() -> None:
+    environ = {"SLUICE_URL": "https://example.org/prod/", "SLUICE_API_KEY": KEY}
+
+    address = Address.of(None, None, environ)
+
+    assert (address.url, address.api_key) == ("https://example.org/prod", KEY)
+    assert Address.of("https://other.org", None, environ).url == "https://other.org"
+
+
+def test_no_text_about_a_client_shows_its_key() -> None:
+    with Sluice("https://example.org", KEY) as sluice:
+        assert KEY not in repr(sluice) + repr(sluice._driver.address) + repr(sluice._flows)

@@ -1,0 +1,205 @@
+"""Files of prompts: how each kind is read, and what is said of each line that is none."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from functions.submit.schema import RESERVED_PARAMS as OF_THE_API
+from functions.submit.schema import PromptBody
+from sluice.cli.checking import check
+from sluice.cli.prompts import FIELDS, MOST_BYTES, RESERVED_PARAMS
+from sluice.cli.source import LONGEST_LINE, BadLine, Format, Record, Source, format_of
+from sluice.cli.template import BadTemplateError, Template
+
+
+def read(content: bytes | str, form: Format = Format.JSONL, template: str | None = None) -> list[Record | BadLine]:
+    data = content if isinstance(content, bytes) else content.encode()
+    return list(Source(io.BytesIO(data), form, Template.of(template) if template else None).read())
+
+
+def prompts(found: list[Record | BadLine]) -> list[tuple[int, Any]]:
+    return [(each.line, each.prompt if isinstance(each, Record) else each.reason) for each in found]
+
+
+def test_what_the_client_knows_of_prompts_is_what_the_service_does() -> None:
+    assert set(PromptBody.__struct_fields__) == FIELDS
+    assert set(OF_THE_API) == RESERVED_PARAMS
+
+
+def test_a_byte_order_mark_carriage_returns_blank_lines_and_a_last_line_without_an_end_are_all_right() -> None:
+    content = b'\xef\xbb\xbf{"prompt": "a"}\r\n\r\n"plain"\n   \n{"messages": [{"role": "user", "content": "c"}]}'
+
+    assert prompts(read(content)) == [
+        (1, {"prompt": "a"}),
+        (3, {"prompt": "plain"}),
+        (5, {"messages": [{"role": "user", "content": "c"}]}),
+    ]
+
+
+def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
+    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9, "n": 1}
+    line = json.dumps({"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": body})
+
+    assert prompts(read(line)) == [
+        (1, {"custom_id": "r-1", "model": "gpt-5-mini", "messages": body["messages"], "params": {"max_tokens": 9}})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "text or an object"),
+        ('{"promt": "x"}', "do you mean 'prompt'"),
+        ('{"prompt": "x", "messages": []}', "one of prompt and messages"),
+        ("{}", "one of prompt and messages"),
+        ('{"prompt": " "}', "blank"),
+        ('{"prompt": 7}', "blank or no text"),
+        ('""', "blank"),
+        ('{"messages": []}', "messages"),
+        ('{"messages": [{"content": "x"}]}', "role"),
+        ('{"prompt": "x", "custom_id": ""}', "custom_id"),
+        ('{"prompt": "x", "custom_id": 7}', "custom_id"),
+        ('{"prompt": "x", "params": []}', "params"),
+        ('{"prompt": "x", "params": {"stream": true}}', "stream"),
+        ('{"prompt": NaN}', "NaN"),
+        ('{"prompt": "x", "prompt": "y"}', "twice: prompt"),
+        ('{"prompt": "\\ud800"}', "surrogate"),
+        ("[" * 100_000, "deep"),
+        ('{"expected_tokens": ' + "9" * 6_000 + "}", "digits"),
+        ('{"custom_id": "r", "url": "/v1/embeddings", "body": {}}', "/v1/chat/completions"),
+        ('{"custom_id": "r", "method": "GET", "body": {}}', "/v1/chat/completions"),
+        ('{"custom_id": "r", "method": "POST", "url": "/v1/chat/completions"}', "without a body"),
+        ('{"custom_id": "r", "body": {"messages": [{"role": "user"}], "n": 2}}', "params that Sluice does not take: n"),
+    ],
+)
+def test_a_bad_line_is_named_with_what_is_wrong_and_the_others_are_read(line: str, reason: str) -> None:
+    first, bad, last = read(f'"before"\n{line}\n"after"\n')
+
+    assert isinstance(first, Record)
+    assert isinstance(last, Record)
+    assert isinstance(bad, BadLine)
+    assert bad.line == 2
+    assert reason in bad.reason
+
+
+def test_a_line_that_is_no_text_is_named_and_the_others_are_read() -> None:
+    found = read(b'"a"\n"\xff"\n"b"\n')
+
+    assert [type(each) for each in found] == [Record, BadLine, Record]
+
+
+def test_a_file_of_another_encoding_is_told_as_such() -> None:
+    [bad] = read('"a"\n'.encode("utf-16"))
+
+    assert isinstance(bad, BadLine)
+    assert "UTF-16" in bad.reason
+
+
+def test_a_line_without_an_end_is_not_read_into_memory() -> None:
+    class Endless(io.RawIOBase):
+        """Gives a line of 40 MB, and tells how much was asked for at a time."""
+
+        left = 40_000_000
+        most = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def seek(self, *_: int) -> int:
+            return 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size is not None
+            assert size > 0
+            self.most = max(self.most, size)
+            piece = b"x" * min(size, self.left)
+            self.left -= len(piece)
+            return piece
+
+    file = Endless()
+    found = list(Source(file, Format.JSONL, None).read())  # type: ignore[arg-type]
+
+    assert prompts(found) == [(1, f"is longer than {LONGEST_LINE:,} bytes")]
+    assert file.most <= LONGEST_LINE
+
+
+def test_rows_of_csv_fill_a_template_and_keep_their_cells() -> None:
+    content = 'custom_id,name,note\r\na,"Lamp, small","two\nlines"\r\n\r\nb,Chair,\r\n'
+
+    found = read(content, Format.CSV, "Describe {name}.")
+
+    assert prompts(found) == [
+        (2, {"prompt": "Describe Lamp, small.", "custom_id": "a"}),
+        (5, {"prompt": "Describe Chair.", "custom_id": "b"}),
+    ]
+    assert isinstance(found[0], Record)
+    assert found[0].row == {"custom_id": "a", "name": "Lamp, small", "note": "two\nlines"}
+
+
+@pytest.mark.parametrize(
+    ("content", "template", "line", "reason"),
+    [
+        ("name\nx\n", None, 1, "no column prompt"),
+        ("name\nx\n", "{nam}", 1, "no column nam"),
+        ("a,a\n1,2\n", "{a}", 1, "a column twice: a"),
+        ("name,b\nx\n", "{name}", 2, "1 cells"),
+        ('name\n"x\ny\n', "{name}", 2, "no CSV"),
+        ("prompt\n \nok\n", None, 0, ""),
+    ],
+)
+def test_csv_that_is_not_right_is_told_by_its_line(content: str, template: str | None, line: int, reason: str) -> None:
+    bad = [each for each in read(content, Format.CSV, template) if isinstance(each, BadLine)]
+
+    assert [each.line for each in bad] == ([line] if line else [])
+    assert all(reason in each.reason for each in bad)
+
+
+def test_fields_of_json_lines_fill_a_template_too_and_so_do_plain_lines() -> None:
+    assert prompts(read('{"a": "x", "n": 2}\n', template="{a}: {n} {{}}")) == [(1, {"prompt": "x: 2 {}"})]
+    assert prompts(read("x\n", Format.LINES, "Translate: {prompt}")) == [(1, {"prompt": "Translate: x"})]
+
+
+@pytest.mark.parametrize("text", ["no variable", "{", "{0}", "{a.b}", "{a!r}", "{a:>9}", "{}"])
+def test_a_template_has_names_in_its_braces_and_nothing_else(text: str) -> None:
+    with pytest.raises(BadTemplateError):
+        Template.of(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "form"),
+    [
+        ("a.jsonl", b"x", "jsonl"),
+        ("a.CSV", b"{", "csv"),
+        ("a.tsv", b"", "tsv"),
+        ("a.txt", b"{", "lines"),
+        ("-", b'\xef\xbb\xbf {"', "jsonl"),
+        ("-", b'"x"', "jsonl"),
+        ("-", b"Hello", "lines"),
+    ],
+)
+def test_the_format_is_told_by_the_name_or_by_the_start(path: str, start: bytes, form: str) -> None:
+    assert format_of(path, start) == form
+
+
+def test_a_name_that_came_before_is_told_with_both_lines_and_too_large_prompts_with_their_size() -> None:
+    lines = ['{"prompt": "a", "custom_id": "x"}', '{"prompt": "b"}', '{"prompt": "c", "custom_id": "x"}']
+    lines.append(json.dumps({"prompt": "x" * MOST_BYTES}))
+    bad: list[BadLine] = []
+
+    checked = check(Source(io.BytesIO("\n".join(lines).encode()), Format.JSONL, None), 0, bad.append, lambda _: None)
+
+    assert (checked.total, checked.bad) == (2, 2)
+    assert [each.line for each in bad] == [3, 4]
+    assert "line 1" in bad[0].reason
+    assert "262,144" in bad[1].reason
+
+
+def test_the_digest_is_of_the_whole_file() -> None:
+    def digest(content: bytes) -> str:
+        source = Source(io.BytesIO(content), Format.LINES, None)
+        return check(source, 0, lambda _: None, lambda _: None).digest
+
+    assert digest(b"a\nb\n") == digest(b"a\nb\n") != digest(b"a\nb")
