@@ -16,8 +16,8 @@ RETRY_AFTER: Final[Schema] = {"description": "Seconds after which it makes sense
 
 _PROBLEMS: Final[dict[int, tuple[str, str]]] = {
     400: ("Invalid", "The request breaks a rule; `errors` names each item at fault."),
-    401: ("Unauthorized", "There is no key."),
-    403: ("Forbidden", "The key is not known."),
+    401: ("Unauthorized", "There is no key, or it is not known."),
+    403: ("Forbidden", "Something before the API, such as a firewall, refused the request."),
     404: ("NotFound", "You have nothing of this id."),
     409: ("Conflict", "The request contradicts an earlier one."),
     410: ("Gone", "The time of what had this id is over."),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from functions.authorizer.principal import Principals, principal_in, question_in
 from functions.authorizer.service import CallerUnknown, KeysUnavailable
+from tests.local import pages
 from tests.signing import encoded, sts, token
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -40,6 +41,18 @@ def test_what_the_aws_cli_makes_is_a_question(region: str, session_token: str | 
     assert (question.scheme, question.host) == ("https", f"sts.{region}.amazonaws.com")
     assert "X-Amz-Signature=" in question.target
     assert "Signature" not in repr(question)
+
+
+def test_the_lines_of_the_documentation_make_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    [lines] = [block.text for block in pages.blocks(pages.API) if block.kind == "python"]
+
+    found: dict[str, str] = {}
+    exec(lines, found)  # noqa: S102  # what a reader would do
+
+    assert question_in(found["token"], now=datetime.now(UTC)) is not None
 
 
 def with_query(more: str) -> Callable[[], str]:
