@@ -23,7 +23,7 @@ GATEWAY_ANSWERS = {"UNAUTHORIZED", "ACCESS_DENIED", "THROTTLED", "DEFAULT_4XX", 
 def sources(stack: Stack) -> Iterator[tuple[str, Properties, str, str]]:
     """Yield each event source mapping's name and properties, its queue and its function."""
     for name, source in stack.of_type("Lambda::EventSourceMapping"):
-        yield name, source, target(source["EventSourceArn"]), target(source["FunctionName"])
+        yield name, source, target(source["EventSourceArn"]), stack.behind(target(source["FunctionName"]))
 
 
 def visibility_is_six_times_the_functions_timeout(stack: Stack) -> Complaints:

@@ -15,6 +15,11 @@ from tests.infra.stack import Stack, listed, target
 
 STARS = {
     ("TracingPolicy", "SendTraces"): "X-Ray's two actions know no resource",
+    ("NetworkPolicy", "MakeInterfaces"): "an interface has no name before it is made",
+    ("NetworkPolicy", "UseAndRemoveThem"): "nor has Lambda told anybody which it made",
+    ("NetworkPolicy", "FindThem"): "EC2's descriptions know no resource",
+    ("NetworkPolicy", "NothingOfItForTheCode"): "it denies",
+    ("DeploymentRole", "LookAtTheAlarms"): "CloudWatch's description of alarms knows no resource",
 }
 """The statements that may name every resource, each with its reason."""
 
@@ -26,8 +31,8 @@ SECRET_VALUE = re.compile(r"sk-|AKIA|-----BEGIN|resolve:(?:secretsmanager|ssm)|[
 
 SECRET_NAME = re.compile(r"KEY|TOKEN(?!S_PER_MINUTE)|PASSWORD|CREDENTIAL|SECRET")
 
-NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL")
-"""Variables that libraries read, and no settings module of ours."""
+NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL|AWS_REGION")
+"""Variables that libraries read and no settings module of ours, or that Lambda sets."""
 
 
 def permissions_name_their_action_and_resource(stack: Stack) -> Complaints:
@@ -124,8 +129,7 @@ class _Recorder(Mapping[str, str]):
     """Stand for an environment, and note which variables are asked for."""
 
     def __init__(self, variables: Mapping[str, object]) -> None:
-        # What is made at deployment has a plausible value.
-        self._variables = {k: "http://localhost/made" if isinstance(v, dict) else str(v) for k, v in variables.items()}
+        self._variables = {"AWS_REGION": "eu-west-1"} | {name: _plausible(value) for name, value in variables.items()}
         self.asked: set[str] = set()
 
     def __getitem__(self, name: str) -> str:
@@ -139,6 +143,13 @@ class _Recorder(Mapping[str, str]):
         return len(self._variables)
 
 
+def _plausible(value: object) -> str:
+    """Return a value, and for one that is made at deployment one like it."""
+    if not isinstance(value, dict):
+        return str(value)
+    return "6379" if value == {"Fn::GetAtt": ["Cache", "Outputs.Port"]} else "http://localhost/made"
+
+
 def a_functions_environment_is_what_its_settings_read(stack: Stack) -> Complaints:
     for name, _ in stack.of_type("Lambda::Function"):
         variables = {k: v for k, v in stack.variables(name).items() if not NOT_SETTINGS.fullmatch(k)}
@@ -149,6 +160,8 @@ def a_functions_environment_is_what_its_settings_read(stack: Stack) -> Complaint
         except SettingError as error:
             yield f"{name}: {error}"
         for variable in sorted(environment.asked - variables.keys()):
+            if NOT_SETTINGS.fullmatch(variable):
+                continue
             yield f"{name}: reads {variable}, which it is not given"
         for variable in sorted(variables.keys() - environment.asked):
             yield f"{name}: is given {variable}, which it does not read"

@@ -32,8 +32,8 @@ class Stack:
     resources: dict[str, Any]
 
     @classmethod
-    def of(cls, source: dict[str, Any]) -> "Stack":
-        """Translate a template; the source stays as it is."""
+    def of(cls, source: dict[str, Any], **parameters: str) -> "Stack":
+        """Translate a template as these parameters deploy it, the others at their defaults; the source stays as it is."""
         # The translator asks boto3 for the partition, and boto3 the environment for a region.
         os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
         packaged = copy.deepcopy(source)
@@ -41,9 +41,8 @@ class Stack:
             for name in _CODE:
                 if name in resource.get("Properties", {}):
                     resource["Properties"][name] = "s3://bucket/key"
-        translated = transform(packaged, {}, None)
-        defaults = {name: body["Default"] for name, body in source["Parameters"].items() if "Default" in body}
-        return cls(source, {name: _resolve(body, defaults) for name, body in translated["Resources"].items()})
+        translated = transform(packaged, dict(parameters), None)
+        return cls(source, deployed(translated, **parameters))
 
     def of_type(self, kind: str) -> Iterator[tuple[str, Properties]]:
         """Yield the name and the properties of each resource of a type, such as `SQS::Queue`."""
@@ -60,6 +59,11 @@ class Stack:
         """Return a function's environment."""
         variables: dict[str, Any] = self.properties(function).get("Environment", {}).get("Variables", {})
         return variables
+
+    def behind(self, name: str) -> str:
+        """Return the function that an alias stands for; a function stands for itself."""
+        resource = self.resources.get(name, {})
+        return target(resource["Properties"]["FunctionName"]) if resource.get("Type") == "AWS::Lambda::Alias" else name
 
     def statements(self) -> Iterator[tuple[str, Properties]]:
         """Yield the name of each role or policy with each of its statements."""
@@ -85,11 +89,52 @@ def listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _resolve(value: object, defaults: Mapping[str, object]) -> object:
-    if isinstance(value, dict):
-        if value.keys() == {"Ref"} and value["Ref"] in defaults:
-            return defaults[value["Ref"]]
-        return {key: _resolve(item, defaults) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolve(item, defaults) for item in value]
-    return value
+def deployed(template: Mapping[str, Any], **parameters: str) -> dict[str, Any]:
+    """Return the resources that these parameters deploy, the others at their defaults, with what they decide resolved."""
+    values = {name: body["Default"] for name, body in template["Parameters"].items() if "Default" in body} | parameters
+    scope = _Scope(values, template.get("Conditions", {}))
+    resources = template["Resources"].items()
+    return {name: scope.resolve(body) for name, body in resources if scope.holds(body.get("Condition"))}
+
+
+_NOTHING = {"Ref": "AWS::NoValue"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Hold what decides: the parameters' values, and the conditions over them."""
+
+    values: Mapping[str, object]
+    conditions: Mapping[str, Any]
+
+    def holds(self, name: str | None) -> bool:
+        """Tell whether a condition holds; what has none is there."""
+        return name is None or self._holds(self.conditions[name])
+
+    def _holds(self, condition: Any) -> bool:  # noqa: ANN401  # a template's
+        match condition:
+            case {"Condition": str(name)}:
+                return self.holds(name)
+            case {"Fn::Equals": [one, other]}:
+                return str(self.resolve(one)) == str(self.resolve(other))
+            case {"Fn::Not": [inner]}:
+                return not self._holds(inner)
+            case {"Fn::And": parts}:
+                return all(self._holds(part) for part in parts)
+            case {"Fn::Or": parts}:
+                return any(self._holds(part) for part in parts)
+        raise AssertionError(f"no condition: {condition}")
+
+    def resolve(self, value: object) -> object:
+        """Put in what the parameters decide, and take out what they leave out."""
+        match value:
+            case {"Ref": str(name)} if name in self.values:
+                return self.values[name]
+            case {"Fn::If": [str(name), one, other]}:
+                return self.resolve(one if self.holds(name) else other)
+            case dict():
+                resolved = {key: self.resolve(item) for key, item in value.items()}
+                return {key: item for key, item in resolved.items() if item != _NOTHING}
+            case list():
+                return [item for item in map(self.resolve, value) if item != _NOTHING]
+        return value
