@@ -1,0 +1,309 @@
+"""`sluice run`, from the file to the results, through every end it may come to."""
+
+import csv
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.client.command import SECONDS, SLUICE, environment, lines, sluice, started
+from tests.client.service import RESET, Service, problem
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"custom_id": f"c{n}", "prompt": f"prompt {n}"}) + "\n" for n in range(60)))
+    return path
+
+
+def test_each_prompt_gets_its_line_in_its_order(service: Service, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+
+    done = sluice(service.url, "run", source, "-o", output, "--json", "-m", "gpt-5-nano", "-p", "temperature=0.5")
+
+    assert done.returncode == 0, done.stderr
+    results = lines(output)
+    assert [(each["line"], each["custom_id"], each["result"]) for each in results] == [
+        (n + 1, f"c{n}", f"Re: prompt {n}") for n in range(60)
+    ]
+    summary = {"completed": 60, "failed": 0, "cancelled": 0, "gone": 0, "tokens": 420, "usd": "0.060"}
+    assert json.loads(done.stdout) == {**summary, "output": str(output), "exit": 0}
+    assert service.posts()[0].body["params"] == {"temperature": 0.5}
+    assert service.posts()[0].body["model"] == "gpt-5-nano"
+
+
+def test_the_same_command_again_asks_nothing_and_says_so(service: Service, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    sluice(service.url, "run", source, "-o", output)
+    before = output.read_bytes()
+    asked = len(service.seen)
+
+    again = sluice(service.url, "run", source, "-o", output)
+
+    assert (again.returncode, output.read_bytes()) == (0, before)
+    assert "was done before" in again.stderr
+    assert len(service.seen) == asked
+
+
+def killed_half_way(service: Service, source: Path, output: Path, number: signal.Signals, *options: str) -> int:
+    """Start a run, end it when a third of the results are written, and return the exit code."""
+    half = threading.Event()
+    answer, service.pace = service.answer, 5
+
+    def watching(seen: object) -> object:
+        answered = answer(seen)  # type: ignore[arg-type]
+        if sum(task["status"] != "queued" for task in service.tasks.values()) >= 20:
+            half.set()
+        return answered
+
+    service.answer = watching  # type: ignore[assignment, method-assign]
+    with started(service.url, "run", source, "-o", output, "--chunk-size", "15", "--in-flight", "30", *options) as run:
+        assert half.wait(SECONDS)
+        run.send_signal(number)
+        _, told = run.communicate(timeout=SECONDS)
+    assert "Traceback" not in told
+    service.answer, service.pace = answer, 10_000  # type: ignore[method-assign]
+    return run.returncode
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
+    ids=["kill -9", "Ctrl-C", "SIGTERM"],
+)
+@pytest.mark.parametrize("order", ["in order", "as completed"])
+def test_a_run_that_was_ended_half_way_goes_on_and_asks_nothing_twice(
+    service: Service, source: Path, tmp_path: Path, *, number: signal.Signals, code: int, order: str
+) -> None:
+    # GIVEN a run that is ended, and on top of that a torn line at the end of its results
+    output = tmp_path / "out.jsonl"
+    options = ["--as-completed"] if order == "as completed" else []
+    assert killed_half_way(service, source, output, number, *options) == code
+    assert len(lines(output)) < 60
+    with output.open("a") as torn:
+        torn.write('{"line": 7, "resul')
+
+    # WHEN the same command is given again
+    done = sluice(service.url, "run", source, "-o", output, "--chunk-size", "15", "--in-flight", "30", *options)
+
+    # THEN every prompt has its result, once, and was asked once
+    assert done.returncode == 0, done.stderr
+    results = lines(output)
+    assert sorted(each["line"] for each in results) == list(range(1, 61))
+    assert all(each["result"] == f"Re: prompt {each['line'] - 1}" for each in results)
+    assert ([each["line"] for each in results] == list(range(1, 61))) or options
+    assert sorted(service.asked) == sorted(f"prompt {n}" for n in range(60))
+
+
+def test_a_run_whose_journal_and_results_are_lost_pays_for_nothing_twice(
+    service: Service, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.jsonl"
+    killed_half_way(service, source, output, signal.SIGKILL)
+    output.unlink()
+    (tmp_path / "out.jsonl.sluice").unlink()
+
+    sluice(service.url, "run", source, "-o", output, "--chunk-size", "15")
+
+    assert len(lines(output)) == 60
+    assert sorted(service.asked) == sorted(f"prompt {n}" for n in range(60))
+
+
+def test_fresh_asks_anew_but_not_twice(service: Service, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    sluice(service.url, "run", source, "-o", output)
+
+    killed_half_way(service, source, output, signal.SIGKILL, "--fresh")
+    done = sluice(service.url, "run", source, "-o", output, "--chunk-size", "15", "--fresh")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(service.asked) == sorted([f"prompt {n}" for n in range(60)] * 2)
+
+
+def test_what_was_lost_on_the_way_is_sent_again(service: Service, source: Path, tmp_path: Path) -> None:
+    service.fail(RESET, lambda seen: seen.method == "POST", times=1)
+    service.fail(503, lambda seen: "prefer" in seen.headers, times=1, Retry_After="1")
+    service.fail(429, lambda seen: seen.method == "POST", times=1, Retry_After="1")
+
+    done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
+
+    assert done.returncode == 0, done.stderr
+    assert "asking again in" in done.stderr
+    assert len(service.asked) == 60
+
+
+def test_every_bad_line_is_told_at_once_and_nothing_is_sent(service: Service, tmp_path: Path) -> None:
+    source = tmp_path / "bad.jsonl"
+    source.write_text('{"prompt": "a"}\n{"promt": "b"}\n\n{\n{"prompt": "c", "custom_id": ""}\n')
+
+    done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
+
+    assert done.returncode == 2
+    assert [f"line {n}:" in done.stderr for n in range(1, 6)] == [False, True, False, True, True]
+    assert "3 lines are wrong; nothing was sent" in done.stderr
+    assert not service.seen
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"], ids=["empty", "blank"])
+def test_a_file_without_prompts_is_told_as_such(service: Service, tmp_path: Path, content: str) -> None:
+    (tmp_path / "empty.jsonl").write_text(content)
+
+    assert sluice(service.url, "run", tmp_path / "empty.jsonl").returncode == 2
+
+
+def test_a_file_that_is_right_is_only_checked_where_that_is_wished(service: Service, source: Path) -> None:
+    done = sluice(service.url, "run", source, "--check")
+
+    assert (done.returncode, done.stdout, service.seen) == (0, "", [])
+    assert "60 prompts" in done.stderr
+
+
+def test_what_the_service_refuses_is_told_by_line(service: Service, source: Path, tmp_path: Path) -> None:
+    fault = {"pointer": "/prompts/2/params/temperature", "code": "invalid_value", "detail": "at most 2"}
+    service.fail(400, lambda seen: seen.method == "POST", body=problem(400, "invalid_value", errors=[fault]))
+
+    done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
+
+    assert done.returncode == 4
+    assert "line 3: params/temperature: at most 2 (invalid_value)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "code", "word"),
+    [
+        ("", "wrong-key", 4, "SLUICE_API_KEY"),
+        ("http://127.0.0.1:1", "some-key", 3, "SLUICE_URL"),
+        ("ftp://example.org", "some-key", 2, "url"),
+    ],
+    ids=["wrong key", "nobody there", "no address"],
+)
+def test_a_service_that_is_not_to_be_had_is_told_and_leaves_no_files(
+    service: Service, source: Path, tmp_path: Path, *, url: str, key: str, code: int, word: str
+) -> None:
+    done = sluice(url or service.url, "run", source, "-o", tmp_path / "out.jsonl", key=key)
+
+    assert done.returncode == code
+    assert word in done.stderr
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_prompts_without_an_answer_are_written_with_their_reason_and_change_the_exit_code(
+    service: Service, source: Path, tmp_path: Path
+) -> None:
+    service.outcomes["prompt 3"] = {"status": "failed", "error": {"code": "content_policy", "detail": "Refused."}}
+
+    done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
+
+    assert done.returncode == 1
+    assert "59 answered, 1 without an answer" in done.stderr
+    assert lines(tmp_path / "out.jsonl")[3]["error"]["code"] == "content_policy"
+
+
+def test_results_can_be_those_of_the_batch_api(service: Service, tmp_path: Path) -> None:
+    source, output = tmp_path / "batch.jsonl", tmp_path / "out.jsonl"
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    request = {"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    other = request | {"custom_id": "r-2", "body": {"model": "m", "messages": [{"role": "user", "content": "No"}]}}
+    source.write_text(f"{json.dumps(request)}\n{json.dumps(other)}\n")
+    service.outcomes["No"] = {"status": "failed", "error": {"code": "content_policy", "detail": "Refused."}}
+
+    sluice(service.url, "run", source, "-o", output, "--shape", "openai")
+
+    good, bad = lines(output)
+    assert good["custom_id"] == "r-1"
+    assert good["response"]["status_code"] == 200
+    assert good["response"]["body"]["choices"][0]["message"]["content"] == "Re: Hi"
+    assert (good["error"], bad["response"]) == (None, None)
+    assert bad["error"] == {"code": "content_policy", "message": "Refused."}
+
+
+def test_a_table_in_is_a_table_out(service: Service, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text('name,note,status\n"Lamp, small","two\nlines",old\nChair,,new\n')
+
+    done = sluice(service.url, "run", source, "-o", output, "-t", "Describe {name}.")
+
+    assert done.returncode == 0, done.stderr
+    with output.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["result"] for row in rows] == ["Re: Describe Lamp, small.", "Re: Describe Chair."]
+    assert [(row["note"], row["status"], row["sluice_status"]) for row in rows] == [
+        ("two\nlines", "old", "completed"),
+        ("", "new", "completed"),
+    ]
+
+
+def test_prompts_come_through_a_pipe_and_results_go_into_one(service: Service) -> None:
+    done = sluice(service.url, "run", "-", "--shape", "text", stdin="one\ntwo\n")
+
+    assert (done.returncode, done.stdout) == (0, "Re: one\nRe: two\n")
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly(service: Service, source: Path) -> None:
+    service.pace = 1
+    command = [*SLUICE, "run", str(source)]
+    with subprocess.Popen(
+        command, env=environment(service.url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.readline()
+        run.stdout.close()
+        told = run.stderr.read()
+
+    assert run.wait(SECONDS) == 141
+    assert "Traceback" not in told
+    assert "BrokenPipe" not in told
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(service: Service, source: Path) -> None:
+    done = sluice(service.url, "run", source, "-o", "/dev/full")
+
+    assert done.returncode == 5
+    assert "no space left" in done.stderr
+
+
+def test_results_of_somebody_else_are_not_touched(service: Service, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.jsonl"
+    output.write_text("mine\n")
+
+    refused = sluice(service.url, "run", source, "-o", output)
+
+    assert (refused.returncode, output.read_text()) == (2, "mine\n")
+    assert [path.name for path in tmp_path.glob("mine*")] == ["mine.jsonl"]
+    assert sluice(service.url, "run", source, "-o", output, "--overwrite").returncode == 0
+    assert len(lines(output)) == 60
+
+
+def test_another_file_or_other_options_do_not_go_on_where_a_run_stopped(
+    service: Service, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.jsonl"
+    sluice(service.url, "run", source, "-o", output)
+
+    model = sluice(service.url, "run", source, "-o", output, "-m", "other")
+    with source.open("a") as file:
+        file.write('{"prompt": "prompt 60"}\n')
+    longer = sluice(service.url, "run", source, "-o", output)
+
+    assert (model.returncode, longer.returncode) == (2, 2)
+    assert "what is said with it" in model.stderr
+    assert "the file of prompts" in longer.stderr
+
+
+def test_a_file_that_grew_is_asked_only_for_what_is_new(service: Service, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    sluice(service.url, "run", source, "-o", output, "--chunk-size", "20")
+    with source.open("a") as file:
+        file.write('{"prompt": "prompt 60"}\n')
+
+    done = sluice(service.url, "run", source, "-o", output, "--overwrite", "--chunk-size", "20")
+
+    assert done.returncode == 0, done.stderr
+    assert len(lines(output)) == 61
+    assert service.asked == [f"prompt {n}" for n in range(61)]
