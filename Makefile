@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants check key openapi build lock clean
+.PHONY: help setup demo local test faults mutants check audit key openapi build lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -100,6 +100,12 @@ SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt fu
 # A key's own options; the shell sees each word quoted.
 KEY_OPTIONS = $(if $(MODELS),--models '$(MODELS)') $(if $(BUDGET_REQUESTS),--requests '$(BUDGET_REQUESTS)') \
 	$(if $(BUDGET_TOKENS),--tokens '$(BUDGET_TOKENS)') $(if $(BUDGET_USD),--usd '$(BUDGET_USD)')
+
+audit: .venv-checks/.made ## Ask for known vulnerabilities of what ships and of the tools (needs the public index)
+	@for lock in common/requirements.txt functions/*/requirements.txt requirements/*.txt; do \
+		grep -q '^[a-z]' $$lock || continue; \
+		echo "$$lock"; .venv-checks/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; \
+	done
 
 key: .venv/.made ## Issue a caller's key (TENANT=acme), allow an IAM role (and PRINCIPAL=arn), budgets (CHANGE=acme), LIST=1, REVOKE=id
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',$(if $(CHANGE),change \
