@@ -14,6 +14,7 @@ CONCURRENCY ?= 3#        model calls at a time, for each worker
 WORKERS ?= 2#            workers at a time (MaximumConcurrency), at least 2
 WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
 ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
+STAGE ?= dev#            which stack `make deploy` means: dev or prod
 FAULT_RUNS ?= 1#         how often `make faults` runs each fault
 MUTANTS ?=#              which mutants, such as MUTANTS="functions.worker.verdicts*"; without it all
 PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
@@ -116,6 +117,9 @@ openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE
 
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build
+
+deploy: build ## Build, and deploy the stack of samconfig.toml's STAGE: dev or prod
+	@exec env $(SAM) deploy --config-env $(STAGE)
 
 lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile,uv,--universal)

@@ -26,7 +26,7 @@ from local.settings import ROOT, architecture_of_this_machine, build_folder
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 # This file too: another way to build makes every kept build stale.
-SOURCES = ("template.yaml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
 # What the functions call, and the X-Ray SDK. botocore describes four hundred services, and nine tenths of its size are
 # those descriptions. See docs/decisions/0021.
 SERVICES = ("secretsmanager", "sqs", "sts", "xray")
@@ -81,6 +81,7 @@ class Build:
             *("--cached", "--parallel", "--cache-dir", self._folder / "cache"),
             *("--parameter-overrides", f"Architecture={self._architecture}"),
         )
+        _stamp(self.artefacts / "template.yaml", digest)
         for data in self.artefacts.glob("**/botocore/data"):
             _prune(data)
         # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new times on the way to
@@ -152,6 +153,12 @@ def _files(source: Path) -> Iterator[Path]:
     for path in sorted(source.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path
+
+
+def _stamp(template: Path, digest: str) -> None:
+    """Say in the template which sources it was built of; see AutoPublishAlias in template.yaml."""
+    text = template.read_text()
+    template.write_text(text.replace("VersionDescription: unbuilt", f"VersionDescription: {digest[:16]}"))
 
 
 def _prune(data: Path) -> None:
