@@ -132,6 +132,8 @@ def target_of(url: str, *, allow_loopback: bool) -> Target:
     except ValueError:
         # `from None`: the error quotes the address.
         raise BadAddress("is no address") from None
+    if "[" in parts.netloc and _literal(host) is None:
+        raise BadAddress("is no address")
     is_here = allow_loopback and _is_loopback(host)
     if parts.scheme != "https" and not (is_here and parts.scheme == "http"):
         raise BadAddress("must begin with https://")

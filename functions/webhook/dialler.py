@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 
@@ -73,7 +74,7 @@ class Dialler:
         if not all(is_allowed(address, allow_loopback=self._allow_loopback) for address in found):
             return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
         # Lambda outside of a VPC has no IPv6.
-        addresses = [str(address) for address in sorted(set(found), key=lambda address: address.version)]
+        addresses = [str(address) for address in sorted(dict.fromkeys(found), key=lambda address: address.version)]
         call = _Call(target, addresses[:MOST_ADDRESSES], self._context if target.is_tls else None, self._try_seconds)
         timer = loop.call_at(end, call.cut)
         try:
@@ -105,7 +106,9 @@ class _Call:
 
     def make(self, headers: Mapping[str, str], body: bytes) -> Try:
         try:
-            return self._verdict(self._ask(headers, body))
+            status = self._ask(headers, body)
+            # To http.client, headers that end with the connection have just ended.
+            return Try(DeliveryCode.TIMEOUT) if self._is_cut else _verdict(status)
         except (OSError, HTTPException) as error:
             return Try(DeliveryCode.TIMEOUT if self._is_cut else _code_of(error))
         finally:
@@ -153,12 +156,15 @@ class _Call:
                 return socket.create_connection((address, self._target.port), CONNECT_SECONDS)
         return socket.create_connection((self._addresses[-1], self._target.port), CONNECT_SECONDS)
 
-    def _verdict(self, status: int) -> Try:
-        if 200 <= status < 300:  # noqa: PLR2004  # HTTP's
+
+def _verdict(status: int) -> Try:
+    match status // 100:
+        case 2:
             return Try(None, status)
-        if status == 410:  # noqa: PLR2004
-            return Try(DeliveryCode.GONE, status)
-        return Try(DeliveryCode.REDIRECT if 300 <= status < 400 else DeliveryCode.REFUSED, status)  # noqa: PLR2004
+        case 3:
+            return Try(DeliveryCode.REDIRECT, status)
+        case _:
+            return Try(DeliveryCode.GONE if status == HTTPStatus.GONE else DeliveryCode.REFUSED, status)
 
 
 def _host_of(target: Target) -> str:

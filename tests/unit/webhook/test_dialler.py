@@ -1,0 +1,300 @@
+"""Calls go to the address that was checked, by TLS to the name, and end in time; against a real HTTPS server."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
+from typing import Final
+
+import pytest
+import trustme
+
+from common.webhooks import DeliveryCode, Target
+from functions.webhook.dialler import Dialler, look_up
+from functions.webhook.service import Try
+from tests.receiver import HOST, Receiver, receiving
+
+NAME: Final = "hooks.example"
+HEADERS: Final = {"webhook-id": "b.completed"}
+BODY: Final = b'{"type":"batch.completed"}'
+AUTHORITY: Final = trustme.CA()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(NAME).configure_cert(context)
+    with receiving(context) as running:
+        yield running
+
+
+def knowing(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def leads_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        del host, port
+        return addresses
+
+    return resolve
+
+
+def dialler(*addresses: str, try_seconds: float = 10.0, authority: trustme.CA = AUTHORITY) -> Dialler:
+    """Make one that looks names up here, and may call this machine."""
+    return Dialler(
+        allow_loopback=True,
+        resolve=leads_to(*(addresses or (HOST,))),
+        context=knowing(authority),
+        try_seconds=try_seconds,
+    )
+
+
+async def call(receiver: Receiver, caller: Dialler | None = None, host: str = NAME, path: str = "/hook?a=1") -> Try:
+    return await (caller or dialler()).post(Target(host, receiver.port, path), HEADERS, BODY)
+
+
+async def test_a_body_arrives_by_tls_at_the_name_and_path(receiver: Receiver) -> None:
+    assert await call(receiver) == Try(None, 204)
+
+    [received] = receiver.received
+    assert (received.path, received.body) == ("/hook?a=1", BODY)
+    assert received.headers["Host"] == f"{NAME}:{receiver.port}"
+    assert received.headers["Content-Type"] == "application/json"
+    assert received.headers["webhook-id"] == "b.completed"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (200, None),
+        (299, None),
+        (301, DeliveryCode.REDIRECT),
+        (307, DeliveryCode.REDIRECT),
+        (400, DeliveryCode.REFUSED),
+        (410, DeliveryCode.GONE),
+        (429, DeliveryCode.REFUSED),
+        (500, DeliveryCode.REFUSED),
+    ],
+)
+async def test_an_answer_is_judged_by_its_status(receiver: Receiver, status: int, code: DeliveryCode | None) -> None:
+    receiver.statuses = [status]
+
+    assert await call(receiver) == Try(code, status)
+
+
+async def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
+    def lead_away(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", f"https://{NAME}:{receiver.port}/elsewhere")
+        handler.end_headers()
+
+    receiver.act = lead_away
+
+    assert await call(receiver) == Try(DeliveryCode.REDIRECT, 302)
+    assert [received.path for received in receiver.received] == ["/hook?a=1"]
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1"],
+        ["10.0.0.1"],
+        ["169.254.169.254"],
+        ["0.0.0.0"],
+        ["100.64.0.1"],
+        ["::1"],
+        ["::ffff:127.0.0.1"],
+        ["64:ff9b::7f00:1"],
+        ["2002:7f00:1::1"],
+        ["fd00:ec2::254"],
+        ["fe80::1%eth0"],
+        # One bad address among good ones is enough: which one is dialled must not be chance.
+        ["93.184.216.34", "127.0.0.1"],
+    ],
+    ids=str,
+)
+async def test_a_name_that_leads_to_us_is_not_called(
+    receiver: Receiver, addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[object] = []
+    monkeypatch.setattr(socket, "create_connection", lambda *arguments: dialled.append(arguments))
+    strict = Dialler(allow_loopback=False, resolve=leads_to(*addresses), context=knowing(AUTHORITY))
+
+    assert await call(receiver, strict) == Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
+    assert dialled == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1"])
+async def test_no_way_of_writing_this_machine_gets_past_the_look_up(receiver: Receiver, host: str) -> None:
+    strict = Dialler(allow_loopback=False, context=knowing(AUTHORITY))
+
+    assert (await call(receiver, strict, host=host)).code in {
+        DeliveryCode.ADDRESS_NOT_ALLOWED,
+        DeliveryCode.NAME_NOT_RESOLVED,
+    }
+    assert receiver.received == []
+
+
+async def test_the_address_that_was_checked_is_dialled_although_the_name_leads_elsewhere_by_then(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a name that leads to the public when it is looked up, and to us right after
+    looks: list[str] = []
+
+    async def rebinding(host: str, port: int) -> Sequence[str]:
+        del host, port
+        looks.append("look")
+        return ["93.184.216.34"] if len(looks) == 1 else [HOST]
+
+    dialled: list[tuple[str, int]] = []
+
+    def dial(address: tuple[str, int], timeout: float) -> None:
+        del timeout
+        dialled.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", dial)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("looked up twice"))
+    strict = Dialler(allow_loopback=False, resolve=rebinding, context=knowing(AUTHORITY))
+
+    # THEN the checked address alone is dialled
+    assert await call(receiver, strict) == Try(DeliveryCode.CONNECTION)
+    assert dialled == [("93.184.216.34", receiver.port)]
+    assert looks == ["look"]
+
+
+async def test_another_address_of_the_name_is_tried_where_one_does_not_answer(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dial = socket.create_connection
+
+    def dial_all_but_one(address: tuple[str, int], timeout: float) -> socket.socket:
+        if address[0] == "127.0.0.0":
+            raise TimeoutError
+        return dial(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", dial_all_but_one)
+
+    assert await call(receiver, dialler("127.0.0.0", HOST)) == Try(None, 204)
+
+
+async def test_a_certificate_of_another_name_is_refused(receiver: Receiver) -> None:
+    assert await call(receiver, host="other.example") == Try(DeliveryCode.TLS)
+    assert receiver.received == []
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(receiver: Receiver) -> None:
+    assert await call(receiver, dialler(authority=trustme.CA())) == Try(DeliveryCode.TLS)
+    assert receiver.received == []
+
+
+async def test_a_name_that_leads_nowhere_says_so(receiver: Receiver) -> None:
+    async def nobody(host: str, port: int) -> Sequence[str]:
+        raise OSError(host, port)
+
+    lost = Dialler(allow_loopback=True, resolve=nobody, context=knowing(AUTHORITY))
+
+    assert await call(receiver, lost) == Try(DeliveryCode.NAME_NOT_RESOLVED)
+
+
+async def test_a_slow_drip_is_cut_when_its_time_is_over(receiver: Receiver) -> None:
+    # GIVEN a receiver that sends a byte of its headers now and then, each in time for a timeout of its own
+    over = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not over.wait(0.02):
+                handler.wfile.write(b"a")
+
+    receiver.act = drip
+    try:
+        assert await call(receiver, dialler(try_seconds=0.4)) == Try(DeliveryCode.TIMEOUT)
+    finally:
+        over.set()
+
+
+async def test_a_receiver_that_never_answers_is_cut_when_its_time_is_over(receiver: Receiver) -> None:
+    over = threading.Event()
+
+    def wait(handler: BaseHTTPRequestHandler) -> None:
+        del handler
+        over.wait(30)
+
+    receiver.act = wait
+    try:
+        assert await call(receiver, dialler(try_seconds=0.3)) == Try(DeliveryCode.TIMEOUT)
+    finally:
+        over.set()
+
+
+async def test_a_look_up_that_hangs_is_cut_when_its_time_is_over(receiver: Receiver) -> None:
+    async def hang(host: str, port: int) -> Sequence[str]:
+        del host, port
+        await asyncio.get_running_loop().create_future()
+        return []
+
+    hung = Dialler(allow_loopback=True, resolve=hang, context=knowing(AUTHORITY), try_seconds=0.1)
+    assert await call(receiver, hung) == Try(DeliveryCode.TIMEOUT)
+
+
+async def test_a_huge_answer_is_not_read(receiver: Receiver) -> None:
+    sent: list[int] = []
+    gave_up = threading.Event()
+
+    def pour(handler: BaseHTTPRequestHandler) -> None:
+        try:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+            while True:
+                sent.append(handler.wfile.write(bytes(65_536)))
+        except OSError:
+            gave_up.set()
+
+    receiver.act = pour
+
+    assert await call(receiver) == Try(None, 200)
+    assert gave_up.wait(10), "the connection was kept open"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000],
+    ids=len,
+)
+async def test_what_is_no_http_is_unreadable(receiver: Receiver, answer: bytes) -> None:
+    def say(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(answer)
+
+    receiver.act = say
+
+    assert await call(receiver) == Try(DeliveryCode.UNREADABLE_ANSWER)
+
+
+async def test_a_receiver_that_hangs_up_is_a_broken_connection(receiver: Receiver) -> None:
+    receiver.act = lambda _: None
+
+    assert await call(receiver) == Try(DeliveryCode.CONNECTION)
+
+
+async def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert await call(receiver) == Try(None, 204)
+
+
+async def test_names_are_looked_up_as_the_system_does() -> None:
+    assert HOST in await look_up("localhost", 443)
+
+
+async def test_http_reaches_this_machine_where_that_is_allowed() -> None:
+    with receiving() as plain:
+        target = Target("localhost", plain.port, "/", is_tls=False)
+
+        assert await Dialler(allow_loopback=True, resolve=leads_to(HOST)).post(target, HEADERS, BODY) == Try(None, 204)

@@ -1,0 +1,233 @@
+"""An event is tried for a day, then given up; each try is signed anew and leaves a receipt."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import pytest
+from aws_lambda_powertools.utilities.parameters import GetParameterError
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from common.announcements import Announcement, Receipt
+from common.errors import MessageTooNew, MessageUnreadable
+from common.tasks import new_batch_id
+from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Target
+from functions.webhook.keys import BadSecret, key_of, texts_of
+from functions.webhook.schedule import MOST_SECONDS, WAITS, Schedule
+from functions.webhook.service import Courier, Event, Outcome, SecretUnavailable, Try
+from functions.webhook.signing import Signer
+
+NOW_MS: Final = 1_800_000_000_000
+BATCH_ID: Final = new_batch_id(NOW_MS, bytes(16))
+COUNTS: Final = {"completed": 3, "failed": 1, "cancelled": 0}
+ANNOUNCEMENT: Final = Announcement("acme", BATCH_ID, "https://hooks.example/a?token=t", NOW_MS - 1, COUNTS)
+OLD, NEW = "o" * 32, "n" * 64
+
+
+@dataclass
+class Provider:
+    """Stand for the parameters of Powertools."""
+
+    secret: str | None = NEW
+
+    def get(self, name: str, max_age: int) -> str:
+        assert (name, max_age) == ("sluice/webhook-signing", 300)
+        if self.secret is None:
+            raise GetParameterError
+        return self.secret
+
+
+@dataclass
+class Calls:
+    """Stand for the dialler, and answer as told."""
+
+    answer: Try = field(default_factory=lambda: Try(None, 204))
+    made: list[tuple[Target, dict[str, str], bytes]] = field(default_factory=list)
+
+    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        self.made.append((target, dict(headers), body))
+        return self.answer
+
+
+def event(announcement: Announcement = ANNOUNCEMENT, *, receives: int = 1, age_seconds: float = 0.0) -> Event:
+    return Event("message", "handle", receives, NOW_MS - int(age_seconds * 1000), announcement.encode())
+
+
+def courier(calls: Calls, provider: Provider | None = None) -> Courier:
+    signer = Signer(provider or Provider(), "sluice/webhook-signing")  # type: ignore[arg-type]  # a stand-in
+    return Courier(signer, calls, Schedule(lambda: 0.5), now_ms=lambda: NOW_MS, allow_loopback=False)
+
+
+def receipt_of(outcome: Outcome) -> Delivery:
+    assert outcome.receipt is not None
+    assert (outcome.receipt.tenant, outcome.receipt.batch_id) == ("acme", BATCH_ID)
+    return outcome.receipt.delivery
+
+
+async def test_a_delivered_event_is_done_with() -> None:
+    calls = Calls()
+
+    outcome = await courier(calls).deliver(event(receives=3))
+
+    assert (outcome.is_done, outcome.wait) == (True, None)
+    assert receipt_of(outcome) == Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS)
+    [(target, _, body)] = calls.made
+    assert target == Target("hooks.example", 443, "/a?token=t")
+    assert json.loads(body) == {
+        "type": "batch.completed",
+        "timestamp": "2027-01-15T07:59:59.999Z",
+        "data": {
+            "batch_id": BATCH_ID,
+            "status": "ended",
+            "size": 4,
+            "counts": COUNTS,
+            "links": {"batch": f"batches/{BATCH_ID}"},
+        },
+    }
+
+
+@pytest.mark.parametrize("secret", [NEW, f"{NEW}\n{OLD}", f"{OLD} {NEW}"])
+async def test_a_receiver_verifies_with_its_tenants_key_also_while_the_secret_is_being_changed(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The library holds the signature's time against its own clock, which is not ours.
+    monkeypatch.setattr(Webhook, "_Webhook__verify_timestamp", lambda _, text: _at(text))
+    calls = Calls()
+
+    await courier(calls, Provider(secret)).deliver(event())
+
+    [(_, headers, body)] = calls.made
+    assert Webhook(key_of(NEW, "acme")).verify(body, headers) == json.loads(body)
+    assert headers["webhook-id"] == f"{BATCH_ID}.completed"
+    assert headers["webhook-timestamp"] == str(NOW_MS // 1000)
+    assert len(headers["webhook-signature"].split()) == len(secret.split())
+    with pytest.raises(WebhookVerificationError):
+        Webhook(key_of(NEW, "other")).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(key_of(NEW, "acme")).verify(body.replace(b"3", b"4"), headers)
+
+
+def _at(text: str) -> Any:  # noqa: ANN401  # a datetime, as the library's own
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.fromtimestamp(float(text), UTC)
+
+
+async def test_two_tries_of_an_event_are_the_same_but_for_time_and_signature() -> None:
+    calls = Calls(Try(DeliveryCode.TIMEOUT))
+
+    for receives in (1, 2):
+        await courier(calls).deliver(event(receives=receives))
+
+    assert calls.made[0] == calls.made[1]
+
+
+@pytest.mark.parametrize("code", [code for code in DeliveryCode if code not in {"gone", "address_not_allowed"}])
+async def test_what_was_not_taken_comes_back_when_its_next_try_is_due(code: DeliveryCode) -> None:
+    outcome = await courier(Calls(Try(code, 503))).deliver(event(receives=2, age_seconds=6))
+
+    assert (outcome.is_done, outcome.wait) == (False, WAITS[1])
+    assert receipt_of(outcome) == Delivery(DeliveryStatus.PENDING, 2, 503, code, NOW_MS + WAITS[1] * 1000)
+
+
+@pytest.mark.parametrize("code", [DeliveryCode.GONE, DeliveryCode.ADDRESS_NOT_ALLOWED])
+async def test_what_is_refused_for_good_is_given_up_at_once(code: DeliveryCode) -> None:
+    outcome = await courier(Calls(Try(code, 410))).deliver(event())
+
+    assert outcome.is_done
+    assert receipt_of(outcome) == Delivery(DeliveryStatus.FAILED, 1, 410, code)
+
+
+async def test_after_a_day_it_is_given_up() -> None:
+    outcome = await courier(Calls(Try(DeliveryCode.REFUSED, 500))).deliver(event(receives=14, age_seconds=MOST_SECONDS))
+
+    assert outcome.is_done
+    assert receipt_of(outcome) == Delivery(DeliveryStatus.FAILED, 14, 500, DeliveryCode.REFUSED)
+
+
+async def test_an_address_that_may_no_longer_be_called_is_given_up_uncalled() -> None:
+    calls = Calls()
+
+    outcome = await courier(calls).deliver(event(replace(ANNOUNCEMENT, url="http://127.0.0.1/")))
+
+    assert calls.made == []
+    assert receipt_of(outcome).code is DeliveryCode.ADDRESS_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("secret", [None, "", "short", f"{NEW} {NEW} {NEW}"])
+async def test_without_a_secret_nothing_is_tried_and_the_event_comes_back(secret: str | None) -> None:
+    calls = Calls()
+
+    outcome = await courier(calls, Provider(secret)).deliver(event())
+
+    assert calls.made == []
+    assert (outcome.is_done, outcome.wait, outcome.receipt) == (False, WAITS[0], None)
+    assert outcome.problem
+    assert secret is None or not secret or secret not in outcome.problem
+
+
+@pytest.mark.parametrize("body", ["no json", "{}", '{"v": 2}', ANNOUNCEMENT.encode().replace("acme", "{acme}")])
+async def test_what_is_no_event_stays_for_the_dead_letter_queue(body: str) -> None:
+    outcome = await courier(Calls()).deliver(replace(event(), body=body))
+
+    assert (outcome.is_done, outcome.wait, outcome.receipt) == (False, None, None)
+
+
+@pytest.mark.parametrize("random", [0.0, 0.5, 0.999])
+def test_the_tries_of_a_day_grow_apart_and_stay_below_the_receives_of_a_message(random: float) -> None:
+    schedule = Schedule(lambda: random)
+    age, waits = 0.0, list[float]()
+    while (wait := schedule.wait_after(len(waits) + 1, age)) is not None:
+        waits.append(wait)
+        age += wait
+
+    assert age == pytest.approx(MOST_SECONDS, abs=1)
+    assert waits[:-1] == sorted(waits[:-1])
+    assert max(waits) < 12 * 3600, "longer than SQS hides a message"
+    assert len(waits) + 1 < 20, "it would become a dead letter first"
+
+
+def test_a_key_is_the_tenants_own_and_32_bytes_long() -> None:
+    keys = {key_of(text, tenant) for text in (OLD, NEW) for tenant in ("acme", "other")}
+
+    assert len(keys) == 4
+    assert all(key.startswith("whsec_") and len(base64.b64decode(key.removeprefix("whsec_"))) == 32 for key in keys)
+
+
+def test_a_secret_that_is_none_is_refused_without_being_quoted() -> None:
+    with pytest.raises(BadSecret) as caught:
+        texts_of("hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_messages_of_both_queues_come_back_as_they_went_in() -> None:
+    for delivery in (
+        Delivery(),
+        Delivery(DeliveryStatus.PENDING, 2, 500, DeliveryCode.REFUSED, NOW_MS),
+        Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS),
+    ):
+        receipt = Receipt("acme", BATCH_ID, delivery)
+        assert Receipt.decode(receipt.encode()) == receipt
+    assert Announcement.decode(ANNOUNCEMENT.encode()) == ANNOUNCEMENT
+
+
+@pytest.mark.parametrize("kind", [Announcement, Receipt])
+@pytest.mark.parametrize(
+    ("body", "error"), [("[", MessageUnreadable), ("[]", MessageUnreadable), ('{"v": 9}', MessageTooNew)]
+)
+def test_other_messages_are_told_apart(kind: type[Announcement | Receipt], body: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        kind.decode(body)
+
+
+def test_nothing_shows_the_address_of_a_webhook_by_accident() -> None:
+    shown = f"{ANNOUNCEMENT!r} {event()!r} {Target('hooks.example', 443, '/a?token=t')!r}"
+
+    assert "token" not in shown
+
+
+async def test_an_unavailable_secret_is_no_error_of_the_service() -> None:
+    with pytest.raises(SecretUnavailable):
+        Signer(Provider(None), "sluice/webhook-signing").headers("acme", "id", 0, "")  # type: ignore[arg-type]
