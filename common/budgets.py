@@ -10,7 +10,9 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
 
-from common.spending import NANOS_PER_USD, Spend, usd_of
+from common.spending import NANOS_PER_USD, usd_of
+
+DAY_MS: Final = 86_400_000
 
 MOST: Final = 10**15
 """No budget is larger; in nano-dollars it is a million dollars a day. Redis counts these exactly, and so does JSON."""
@@ -25,6 +27,19 @@ class BudgetKind(StrEnum):
     """Tokens of answered calls, as the provider has billed them."""
     USD = "usd"
     """What the answered calls have cost, by the price table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Name the budget that is exhausted, None where none is; the time is the store's, in milliseconds since 1970."""
+
+    exhausted: BudgetKind | None
+    now_ms: int
+
+    @property
+    def seconds_left(self) -> int:
+        """Return how long the day still is, rounded up."""
+        return -(-(DAY_MS - self.now_ms % DAY_MS) // 1000)
 
 
 class BudgetsUnreadable(ValueError):
@@ -68,14 +83,6 @@ class Budgets:
             _lower(self.tokens, other.tokens),
             _lower(self.cost_nanos, other.cost_nanos),
         )
-
-    def exhausted(self, spend: Spend) -> BudgetKind | None:
-        """Name a budget of tokens or money of which nothing is left; None where one more call may start."""
-        if self.tokens is not None and spend.total_tokens >= self.tokens:
-            return BudgetKind.TOKENS
-        if self.cost_nanos is not None and spend.cost_nanos >= self.cost_nanos:
-            return BudgetKind.USD
-        return None
 
 
 def _lower(one: int | None, other: int | None) -> int | None:

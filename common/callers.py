@@ -1,6 +1,6 @@
 """Say who calls and what that caller may. Standard library only.
 
-Only the authorizer knows it, and it tells the functions behind it in the context of the request, where values are texts.
+Only the authorizer knows it, and tells the functions behind it in the request's context, where values are texts.
 """
 
 import json

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from common.budgets import Budgets
 from common.errors import MessageTooNew, MessageUnreadable
 from common.tasks import Task, TaskRef
 from common.webhooks import Webhook
@@ -19,13 +20,15 @@ class TaskMessage:
     """Carry a task and what to ask the model for it.
 
     `messages` and `params` are as the chat completions API takes them. `expected_tokens` is the caller's guess of the
-    answer's length, for the progress bar. Prompt text stays out of the repr, and so out of logs.
+    answer's length, for the progress bar; `budgets` are those of its tenant when it was sent. Prompt text stays out of
+    the repr, and so out of logs.
     """
 
     task: Task
     messages: list[dict[str, Any]] = field(repr=False)
     params: dict[str, Any] = field(default_factory=dict, repr=False)
     expected_tokens: int | None = None
+    budgets: Budgets | None = None
 
     def encode(self) -> str:
         """Write the message as JSON. ASCII only: SQS refuses some characters that JSON allows."""
@@ -45,6 +48,7 @@ class TaskMessage:
                 "messages": self.messages,
                 "params": self.params,
                 "expected_tokens": self.expected_tokens,
+                **({"budgets": self.budgets.write()} if self.budgets else {}),
                 **({"webhook": task.webhook.encode()} if task.webhook else {}),
             },
             separators=(",", ":"),
@@ -80,7 +84,9 @@ class TaskMessage:
             messages = raw["messages"]
             if not isinstance(messages, list) or not messages:
                 raise MessageUnreadable
-            return cls(task, messages, dict(raw.get("params") or {}), raw.get("expected_tokens"))
+            # What cannot be read is no message of ours, and never one without a budget.
+            budgets = Budgets.read(raw["budgets"]) if "budgets" in raw else None
+            return cls(task, messages, dict(raw.get("params") or {}), raw.get("expected_tokens"), budgets)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # `from None`: the JSON error's text quotes the body, and the body is the prompt.
             raise MessageUnreadable from None

@@ -11,7 +11,10 @@ NANOS_PER_USD: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Sum the answers of one tenant's day; `unpriced` of them had no usage or no price, and are not in the cost."""
+    """Sum the answers of one tenant's day; `unpriced` of them had no usage or no price, and are not in the cost.
+
+    `requests` are the tasks accepted on that day under a budget.
+    """
 
     tasks: int = 0
     prompt_tokens: int = 0
@@ -20,6 +23,7 @@ class Spend:
     cached_tokens: int = 0
     cost_nanos: int = 0
     unpriced: int = 0
+    requests: int = 0
 
 
 def usd_of(nanos: int) -> str:

@@ -123,6 +123,8 @@ class WaitingOn(StrEnum):
     """A free slot in a worker."""
     RATE_LIMIT = "rate_limit"
     """Our own or the provider's limit of requests or tokens."""
+    BUDGET = "budget"
+    """The next day: its tenant's budget of tokens or money is used up."""
     PROVIDER = "provider"
     """The provider's recovery from an error: a back-off between two attempts."""
 

@@ -26,6 +26,15 @@ SPEND_KEY: Final = "spend:{{{tenant}}}:{day}"
 BOOKED_KEY: Final = "booked:{{{tenant}}}:{task_id}"
 """Marks that an answer is in its tenant's sums; on their slot, so that one script does both."""
 
+BUDGETS_KEY: Final = "budgets:{{{tenant}}}"
+"""One hash per tenant that has budgets: those of its last call, for the workers. On the slot of its sums."""
+
+BUDGETS_KEPT_MS: Final = 10 * 86_400_000
+"""A day longer than the longest deadline: until then a worker may ask for them."""
+
+COUNTED_KEY: Final = "counted:{{{tenant}}}:{nonce}"
+"""Marks that a call's tasks are in its tenant's day, until they are taken back or can't be any more."""
+
 SPEND_KEPT_MS: Final = 40 * 86_400_000
 """How long a day's sums are kept after the last booking: a month can be summed up after its end."""
 
@@ -109,6 +118,16 @@ def step_channel(ref: TaskRef) -> str:
 def spend_key(tenant: str, day: str) -> str:
     """Return the key of a tenant's sums of a day, `yyyy-mm-dd`."""
     return SPEND_KEY.format(tenant=_quoted(tenant), day=day)
+
+
+def budgets_key(tenant: str) -> str:
+    """Return the key of a tenant's budgets."""
+    return BUDGETS_KEY.format(tenant=_quoted(tenant))
+
+
+def counted_key(tenant: str, nonce: str) -> str:
+    """Return the key that marks the tasks of a call as counted."""
+    return COUNTED_KEY.format(tenant=_quoted(tenant), nonce=nonce)
 
 
 def booked_key(ref: TaskRef) -> str:

@@ -9,7 +9,9 @@ from common.store.connection import Client, redis_errors
 from common.store.scripts import Argument, Call, Scripts
 from common.tasks import Answer, TaskRef
 
-_FIELDS: Final = ("tasks", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost", "unpriced")
+_FIELDS: Final = (
+    *("tasks", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost", "unpriced", "requests"),
+)
 
 
 class Spending:

@@ -1,4 +1,4 @@
-"""GET /tasks, /tasks/{task_id}, /batches/{batch_id}: look up, show."""
+"""GET /tasks, /tasks/{task_id}, /batches/{batch_id}, /usage: look up, show."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from common.http import answer, resolver, tenant_of
+from common.http import answer, caller_of, resolver, tenant_of
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
 from common.tasks import TaskRef, refs_in
@@ -21,6 +21,7 @@ from functions.status.service import Lookup, View
 from functions.status.settings import StatusSettings
 from functions.status.stream import Stream, cursor_of
 from functions.status.tag import is_known, tag_of
+from functions.status.usage import show_usage
 
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
@@ -58,6 +59,14 @@ async def show_steps(task_id: str) -> Response[str]:
     known = cursor_of(event.headers.get("Last-Event-ID"), event.resolved_query_string_parameters)
     events = await stream.next_step(tenant_of(event), task_id, known)
     return answer(204, "") if events is None else answer(200, events, content_type="text/event-stream")
+
+
+@app.get("/usage")
+async def usage() -> Response[str]:
+    """Show what the tenant has used today."""
+    caller = caller_of(app.current_event)
+    shown = await show_usage(store, caller.tenant, caller.budgets, time.time_ns() // 1_000_000)
+    return answer(200, json.dumps(shown))
 
 
 @app.get("/batches/<batch_id>")

@@ -14,10 +14,13 @@ from common.http import answer, caller_of, resolver
 from common.metrics import Metric
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
+from common.store.budget_store import BudgetStore
 from common.telemetry import Telemetry
 from common.views import ENDED
 from common.waiting import Waiting, Wish, wish_of
 from functions.submit.body import read_body
+from functions.submit.depth import QueueDepth
+from functions.submit.gate import Gate
 from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.retry import Asked, Retries
@@ -28,18 +31,29 @@ from functions.submit.validation import read_call, read_key, read_repeatable
 
 RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense
 
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
 store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 waiting = Waiting(store, Wakes(redis))
+depth = (
+    QueueDepth(sqs, settings.queue_url, settings.most_queued, clock=time.monotonic) if settings.most_queued else None
+)
+gate = Gate(BudgetStore(redis), depth, now_ms=now_ms)
 submission = Submission(
     store,
-    SqsTaskQueue(sqs, settings.queue_url),
+    SqsTaskQueue(sqs, settings.queue_url, on_sent=depth.sent if depth else None),
+    gate,
     warn=telemetry.logger.warning,
 )
-retries = Retries(store, submission, now_ms=lambda: time.time_ns() // 1_000_000)
+retries = Retries(store, submission, now_ms=now_ms)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -54,7 +68,7 @@ async def submit() -> Response[str]:
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
     call = read_call(document, settings.limits.narrowed(caller.models))
     repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
-    accepted = await submission.accept(caller.tenant, call, repeatable)
+    accepted = await submission.accept(caller.tenant, call, repeatable, caller.budgets)
     if not accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(call.prompts))
     body = AcceptedBody.of(accepted, call.prompts)
@@ -73,7 +87,7 @@ async def retry(batch_id: str) -> Response[str]:
     event = app.current_event
     key = read_key(event.headers.get("Idempotency-Key"))
     caller = caller_of(event)
-    asked = Asked(caller.tenant, batch_id, settings.limits.narrowed(caller.models).models)
+    asked = Asked(caller.tenant, batch_id, settings.limits.narrowed(caller.models).models, caller.budgets)
     retried = await retries.retry(asked, key)
     if not retried.accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(retried.accepted.refs))

@@ -1,7 +1,7 @@
 """Send task messages to SQS: as few calls as its limits allow, several at once, and what it refuses once more."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -43,9 +43,16 @@ class SqsTaskQueue:
     """Send to one queue. Fair queues share it out by `MessageGroupId`: no tenant's backlog delays another's tasks."""
 
     def __init__(
-        self, client: "SQSClient", url: str, *, pauses: Sequence[float] = PAUSES, most_seconds: float = MOST_SECONDS
+        self,
+        client: "SQSClient",
+        url: str,
+        *,
+        on_sent: Callable[[int], None] | None = None,
+        pauses: Sequence[float] = PAUSES,
+        most_seconds: float = MOST_SECONDS,
     ) -> None:
-        """Take a boto3 client, which threads may share; tests take shorter times."""
+        """Take a boto3 client, which threads may share, and who hears how many are sent; tests take shorter times."""
+        self._on_sent = on_sent or (lambda _: None)
         self._most_seconds = most_seconds
         self._client = client
         self._url = url
@@ -63,6 +70,7 @@ class SqsTaskQueue:
             {"Id": str(place), "MessageBody": message.encode(), "MessageGroupId": message.task.ref.tenant}
             for place, message in enumerate(messages)
         ]
+        self._on_sent(len(left))
         try:
             async with asyncio.timeout(self._most_seconds):
                 left = await self._send_once(left)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import batched
 from typing import Final, Protocol
 
+from common.budgets import Budgets
 from common.errors import Conflict, MessageError
 from common.lookup import BatchReader, find_batch
 from common.messages import TaskMessage
@@ -40,7 +41,7 @@ class RetryStore(BatchReader, Protocol):
 class Sender(Protocol):
     """Record and send batches."""
 
-    async def send(self, batch: NewBatch, prompts: Sequence[Prompt]) -> Accepted:
+    async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
         """Record a batch that has a digest, and send one task for each prompt."""
 
 
@@ -72,11 +73,12 @@ class Left(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Say whose batch is to be retried, and which models that tenant may ask."""
+    """Say whose batch is to be retried, and which models and budgets its caller has."""
 
     tenant: str
     batch_id: str
     models: Collection[str]
+    budgets: Budgets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,8 @@ class Retries:
             metadata=old.metadata,
             webhook=old.webhook,
         )
-        return Retried(await self._sender.send(batch, await self._prompts(taken)), taken, left)
+        sent = await self._sender.send(batch, await self._prompts(taken), asked.budgets)
+        return Retried(sent, taken, left)
 
     async def _prompts(self, taken: Sequence[TaskRecord]) -> list[Prompt]:
         prompts: list[Prompt] = []

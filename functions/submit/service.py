@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from common.errors import Conflict, QueueUnavailable, StoreUnavailable
+from common.budgets import Budgets
+from common.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
 from common.transitions import Created, CreateOutcome, EndOutcome
 from common.webhooks import Webhook
+from functions.submit.gate import Gate, Ticket, TooMany
 
 
 class BatchWriter(Protocol):
@@ -25,6 +27,9 @@ class BatchWriter(Protocol):
 
     async def accept(self, tenant: str, batch_id: str) -> None:
         """Note that the batch was answered with 202."""
+
+    async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
+        """Read a batch, None for an unknown one."""
 
     async def unsent(self, tenant: str, batch_id: str) -> None:
         """Note that a repeat of the request has to send the batch again."""
@@ -111,17 +116,21 @@ class Accepted:
 class Submission:
     """Accept calls for any tenant."""
 
-    def __init__(self, store: BatchWriter, queue: PromptQueue, *, warn: Callable[[str], object]) -> None:
-        """Take where batches are recorded and tasks are sent, and who is told of what went half wrong."""
+    def __init__(self, store: BatchWriter, queue: PromptQueue, gate: Gate, *, warn: Callable[[str], object]) -> None:
+        """Take where batches are recorded and tasks sent, who lets calls in, and who hears of what went half wrong."""
+        self._gate = gate
         self._warn = warn
         self._store = store
         self._queue = queue
 
-    async def accept(self, tenant: str, call: Call, repeatable: Repeatable | None = None) -> Accepted:
+    async def accept(
+        self, tenant: str, call: Call, repeatable: Repeatable | None = None, budgets: Budgets | None = None
+    ) -> Accepted:
         """Record and send one task for each prompt.
 
         Raises:
             KeyInUse, KeyReused: the Idempotency-Key belongs to another request.
+            TooMany: a budget or the queue has no room for it; nothing was written.
             StoreUnavailable, QueueUnavailable: it was not accepted; with an Idempotency-Key it is safe to repeat.
 
         """
@@ -136,13 +145,42 @@ class Submission:
             metadata=call.metadata,
             webhook=call.webhook,
         )
-        return await self.send(batch, call.prompts)
+        return await self.send(batch, call.prompts, budgets)
 
-    async def send(self, batch: NewBatch, prompts: Sequence[Prompt]) -> Accepted:
+    async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
         """Record and send a batch; one with a digest, whose id is always the same, is recorded and sent once.
 
         Raises as `accept` does.
         """
+        ticket = await self._admit(batch, budgets)
+        try:
+            accepted = await self._record_and_send(batch, prompts, budgets)
+        except SluiceError:
+            await self._give_back(ticket)
+            raise
+        if accepted.replayed:
+            await self._give_back(ticket)
+        return accepted
+
+    async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Ticket | None:
+        try:
+            return await self._gate.admit(batch.tenant, batch.size, budgets)
+        except TooMany:
+            # A repeat asks for nothing new.
+            known = None if batch.digest is None else await self._store.read_batch(batch.tenant, batch.batch_id)
+            if known is None or not known.is_accepted:
+                raise
+            return None
+
+    async def _give_back(self, ticket: Ticket | None) -> None:
+        if ticket is None:
+            return
+        try:
+            await self._gate.give_back(ticket)
+        except StoreUnavailable:
+            self._warn("Tasks that were not accepted stay counted in their tenant's budget")
+
+    async def _record_and_send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None) -> Accepted:
         refs = tuple(TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size))
         created = await self._store.create(batch)
         match created.outcome:
@@ -153,7 +191,7 @@ class Submission:
             case CreateOutcome.CONFLICT:
                 raise KeyReused("this Idempotency-Key came with another request before; take a new one")
             case CreateOutcome.CREATED | CreateOutcome.UNSENT:
-                await self._send(batch, refs, prompts, created)
+                await self._send(batch, refs, prompts, created, budgets)
         return _accepted(batch, refs, created, replayed=False)
 
     async def _send(
@@ -162,8 +200,11 @@ class Submission:
         refs: Sequence[TaskRef],
         prompts: Sequence[Prompt],
         created: Created,
+        budgets: Budgets | None,
     ) -> None:
-        messages = [self._message(batch, ref, prompt, created) for ref, prompt in zip(refs, prompts, strict=True)]
+        messages = [
+            self._message(batch, ref, prompt, created, budgets) for ref, prompt in zip(refs, prompts, strict=True)
+        ]
         try:
             await self._queue.send(messages)
         except QueueUnavailable:
@@ -185,7 +226,9 @@ class Submission:
         except StoreUnavailable:
             self._warn("A batch that was not accepted could not be taken back")
 
-    def _message(self, batch: NewBatch, ref: TaskRef, prompt: Prompt, created: Created) -> TaskMessage:
+    def _message(
+        self, batch: NewBatch, ref: TaskRef, prompt: Prompt, created: Created, budgets: Budgets | None
+    ) -> TaskMessage:
         task = Task(
             ref=ref,
             batch_size=batch.size,
@@ -196,7 +239,7 @@ class Submission:
             custom_id=prompt.custom_id,
             webhook=batch.webhook,
         )
-        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens)
+        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens, budgets)
 
 
 def _accepted(batch: NewBatch, refs: tuple[TaskRef, ...], created: Created, *, replayed: bool) -> Accepted:

@@ -12,6 +12,9 @@ from functions.submit.validation import Limits
 MOST_PROMPT_BYTES: Final = 1_000_000
 """SQS takes messages of 1 MiB; what is left is for the envelope: ids, times, model and `custom_id`."""
 
+MOST_QUEUED: Final = 10**9
+"""SQS itself has no bound."""
+
 
 @dataclass(frozen=True, slots=True)
 class SubmitSettings:
@@ -21,6 +24,8 @@ class SubmitSettings:
     queue_url: str
     webhook_queue_url: str
     limits: Limits
+    most_queued: int = 0
+    """Messages in the queue, at most; 0 is no cap."""
 
     @classmethod
     def from_env(cls, env: Environment) -> "SubmitSettings":
@@ -43,6 +48,7 @@ class SubmitSettings:
         return cls(
             redis=RedisSettings.from_env(env),
             queue_url=text(env, "QUEUE_URL"),
+            most_queued=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0),
             webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
             limits=Limits(
                 models=models,

@@ -13,7 +13,8 @@ from typing import Final, Protocol
 from common.errors import StoreUnavailable
 from common.flow import NO_LIMIT, model_scope, tenant_scope
 from common.messages import TaskMessage
-from common.tasks import FailureCode, Usage
+from common.tasks import FailureCode, Usage, WaitingOn
+from functions.worker.budget import BudgetGuard
 from functions.worker.limits import FlowLimits, ProviderLimits
 from functions.worker.line import Denied, Line, Schedules
 from functions.worker.progress import expected_tokens
@@ -41,13 +42,15 @@ class Held:
     """Say for how many seconds a delivery should go back to the queue, and why."""
 
     seconds: float
-    code: FailureCode
+    code: FailureCode | None = None
+    waiting_on: WaitingOn = WaitingOn.RATE_LIMIT
 
 
 class FlowControl:
     """Keep the lines of one environment. Without limits it asks for pauses only, at most once a second per model."""
 
-    def __init__(self, store: FlowStore, limits: FlowLimits) -> None:
+    def __init__(self, store: FlowStore, limits: FlowLimits, budget: BudgetGuard | None = None) -> None:
+        self._budget = budget
         self._store = store
         self._limits = limits
         self._models: dict[str, Line] = {}
@@ -60,6 +63,9 @@ class FlowControl:
             StoreUnavailable: nobody can say whether it may.
 
         """
+        # First: what may not be paid for must take no place of others in a line.
+        if self._budget and (seconds := await self._budget.hold(message)) is not None:
+            return Held(seconds, waiting_on=WaitingOn.BUDGET)
         lines = self._lines(message)
         cost = _cost(message, lines)
         start_by = math.inf

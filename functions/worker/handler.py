@@ -7,6 +7,7 @@ adapts how many run at a time. This module only puts them together, once for eac
 
 import asyncio
 import os
+import time
 from random import SystemRandom
 from typing import Any
 
@@ -14,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from common.outbox import Outbox
 from common.prices import read_prices
+from common.store.budget_store import BudgetStore
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
 from common.store.gathering import GatheringScripts
@@ -22,6 +24,7 @@ from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from functions.worker.attempt import Attempts
 from functions.worker.backoff import Backoff
+from functions.worker.budget import BudgetGuard
 from functions.worker.concurrency import Concurrency
 from functions.worker.delivery import Delivery
 from functions.worker.flow import FlowControl
@@ -41,7 +44,7 @@ JOURNAL = WorkerJournal(TELEMETRY)
 REDIS = connect(SETTINGS.redis)
 STORE = TaskStore(REDIS, GatheringScripts(read_sources()), announcer=Outbox(SETTINGS.webhook_queue_url))
 FLOWS = FlowStore(REDIS)
-FLOW = FlowControl(FLOWS, SETTINGS.limits)
+FLOW = FlowControl(FLOWS, SETTINGS.limits, BudgetGuard(BudgetStore(REDIS), now_ms=lambda: time.time_ns() // 1_000_000))
 MODEL = ChatModel(
     key=SecretKey(SETTINGS.openai_api_key_secret),
     base_url=SETTINGS.openai_base_url,

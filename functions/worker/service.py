@@ -166,7 +166,7 @@ class Worker:
                 return unstarted
             if isinstance(start_by, Held):
                 wait = backoff.after_hold(start_by.seconds)
-                return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=WaitingOn.RATE_LIMIT)
+                return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=start_by.waiting_on)
             if not self._attempts.pace.fits(window.seconds_to_stop):
                 return unstarted
             return await self._attempts.make(delivery, message, window, start_by)

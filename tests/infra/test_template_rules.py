@@ -60,6 +60,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("GET", "/tasks/{task_id}"),
         ("GET", "/tasks/{task_id}/stream"),
         ("POST", "/batches/{batch_id}/retry"),
+        ("GET", "/usage"),
         ("GET", "/batches/{batch_id}"),
         ("POST", "/tasks/{task_id}/cancel"),
         ("POST", "/batches/{batch_id}/cancel"),

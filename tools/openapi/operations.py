@@ -22,7 +22,7 @@ _PROBLEMS: Final[dict[int, tuple[str, str]]] = {
     409: ("Conflict", "The request contradicts an earlier one."),
     410: ("Gone", "The time of what had this id is over."),
     413: ("TooLarge", "The request is over a limit of size or count."),
-    429: ("TooMany", "Too many requests at once."),
+    429: ("TooMany", "Too many requests at once, a budget is used up, or the queue is full."),
     500: ("Fault", "The fault is ours."),
     503: ("Unavailable", "The same request may succeed later."),
 }
@@ -228,6 +228,16 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
                 _listed("fields", BATCH_FIELDS, "Only these fields, with the id and the status."),
             ],
             (400, 404, 410),
+        ),
+    },
+    "/usage": {
+        "get": _operation(
+            "showUsage",
+            "Look at what you have used today, and at your budgets",
+            status=200,
+            schema="Usage",
+            parameters=[],
+            problems=(),
         ),
     },
     "/batches/{batch_id}/retry": {

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from common.absence import EXPIRED, NOT_FOUND
+from common.budgets import BudgetKind
 from common.tasks import FailureCode, TaskStatus, Usage, WaitingOn
 from common.views import BATCH_FIELDS, ENDED, TASK_FIELDS
 from common.webhooks import DeliveryCode, DeliveryStatus, WebhookEvent
@@ -154,6 +155,19 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Tasks": closed({"tasks": {"type": "array", "items": reference("Task")}, "next": _NEXT}, ["tasks"]),
     "Batch": closed({**_fields(BATCH_FIELDS, _OF_BATCHES), "next": _NEXT}, ["batch_id", "status"]),
+    "Usage": closed(
+        {
+            "day": {"type": "string", "format": "date"},
+            "resets_at": TIME,
+            "requests": {**COUNT, "description": "Tasks accepted under a budget."},
+            "answers": COUNT,
+            "usage": USAGE,
+            "cost": COST,
+            "unpriced": {**COUNT, "description": "Answers that are not in the cost."},
+            "budgets": closed({"requests": COUNT, "tokens": COUNT, "usd": COST["properties"]["usd"]}, []),
+        },
+        ["day", "resets_at", "requests", "answers", "usage", "cost", "unpriced", "budgets"],
+    ),
     "HeldBody": closed(
         {
             **dict.fromkeys(("batch_id", "status", "created_at", "deadline_at", "expires_at"), TEXT),
@@ -179,6 +193,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "items": closed({"pointer": TEXT, "code": TEXT, "detail": TEXT}, ["pointer", "code", "detail"]),
                 "description": "Each item at fault, by its JSON pointer (RFC 6901).",
             },
+            "budget": {"enum": list(BudgetKind), "description": "The budget that has not enough left."},
             "task_status": {"enum": list(TaskStatus), "description": "How a task that should be cancelled has ended."},
         },
         "required": ["type", "title", "code", "detail"],

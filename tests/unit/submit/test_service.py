@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
+from functions.submit.gate import BudgetExhausted, Gate, QueueFull
 from functions.submit.service import Call, KeyInUse, KeyReused, Prompt, Repeatable, Submission
 from tests.fakes import FakeStore
 
@@ -17,6 +19,7 @@ PROMPTS = [
 ]
 CALL = Call(tuple(PROMPTS), 60, 100)
 KEY = Repeatable("key", "digest")
+BUDGETS = Budgets(requests=5)
 
 
 class FakeQueue:
@@ -48,6 +51,29 @@ class Flaky(FakeStore):
         await super().unsent(tenant, batch_id)
 
 
+class FakeCounts:
+    """Count requests of one tenant and one day."""
+
+    def __init__(self) -> None:
+        self.counted: dict[str, int] = {}
+        self.exhausted: BudgetKind | None = None
+        self.is_down = False
+
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
+        assert (tenant, budgets, now_ms) == ("acme", BUDGETS, NOW_MS)
+        if self.is_down:
+            raise StoreUnavailable
+        if self.exhausted is None:
+            self.counted[nonce] = tasks
+        return Verdict(self.exhausted, NOW_MS)
+
+    async def give_back(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
+        assert (tenant, now_ms) == ("acme", NOW_MS)
+        if self.is_down:
+            raise StoreUnavailable
+        assert self.counted.pop(nonce) == tasks
+
+
 class Stage:
     """One submission with its store and its queue."""
 
@@ -55,7 +81,9 @@ class Stage:
         self.store = Flaky(lambda: NOW_MS)
         self.queue = FakeQueue()
         self.warnings: list[str] = []
-        self.submission = Submission(self.store, self.queue, warn=self.warnings.append)
+        self.counts = FakeCounts()
+        self.gate = Gate(self.counts, None, now_ms=lambda: NOW_MS)
+        self.submission = Submission(self.store, self.queue, self.gate, warn=self.warnings.append)
 
     async def statuses(self, refs: Sequence[TaskRef]) -> list[tuple[TaskStatus, FailureCode | None] | None]:
         records = await self.store.read(refs)
@@ -185,3 +213,92 @@ async def test_what_was_sent_is_accepted_even_if_that_cannot_be_marked(stage: St
 
 def test_a_prompt_does_not_show_its_text() -> None:
     assert "secret" not in repr(Prompt("m", [{"role": "user", "content": "secret"}], {"user": "secret"}))
+
+
+# ─── Budgets and the queue's depth ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_accepted_call_is_counted_once_and_its_messages_carry_the_budgets(stage: Stage) -> None:
+    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    again = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+
+    assert again.replayed
+    assert list(stage.counts.counted.values()) == [2]
+    assert [message.budgets for message in stage.queue.sent] == [BUDGETS] * 2
+    assert TaskMessage.decode(stage.queue.sent[0].encode()).budgets == BUDGETS
+
+
+async def test_without_budgets_nothing_is_counted(stage: Stage) -> None:
+    stage.counts.is_down = True
+
+    await stage.submission.accept("acme", CALL)
+
+    assert stage.counts.counted == {}
+    assert "budgets" not in stage.queue.sent[0].encode()
+
+
+async def test_over_a_budget_nothing_is_written_and_the_wait_leads_to_midnight(stage: Stage) -> None:
+    stage.counts.exhausted = BudgetKind.USD
+
+    with pytest.raises(BudgetExhausted) as refused:
+        await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+
+    assert refused.value.retry_after == (86_400_000 - NOW_MS) // 1000
+    assert refused.value.members == {"budget": "usd"}
+    assert await stage.store.read_batch("acme", batch_id_of_key("acme", "key")) is None
+    assert stage.queue.sent == []
+
+
+async def test_a_repeat_of_an_accepted_call_is_answered_also_over_the_budget(stage: Stage) -> None:
+    first = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    stage.counts.exhausted = BudgetKind.REQUESTS
+
+    again = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+
+    assert (again.replayed, again.refs) == (True, first.refs)
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+async def test_what_could_not_be_sent_is_given_back(stage: Stage, key: Repeatable | None) -> None:
+    stage.queue.fails_after = 1
+    with pytest.raises(QueueUnavailable):
+        await stage.submission.accept("acme", CALL, key, BUDGETS)
+    assert stage.counts.counted == {}
+
+    stage.queue.fails_after = None
+    await stage.submission.accept("acme", CALL, key, BUDGETS)
+    assert list(stage.counts.counted.values()) == [2]
+
+
+async def test_a_key_of_another_request_counts_nothing(stage: Stage) -> None:
+    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    with pytest.raises(KeyReused):
+        await stage.submission.accept("acme", CALL, Repeatable("key", "another"), BUDGETS)
+
+    assert list(stage.counts.counted.values()) == [2]
+
+
+async def test_where_nobody_can_count_nothing_is_accepted(stage: Stage) -> None:
+    stage.counts.is_down = True
+
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL, None, BUDGETS)
+
+    assert stage.queue.sent == []
+
+
+async def test_a_full_queue_refuses_before_anything_is_counted_but_not_a_repeat(stage: Stage) -> None:
+    class Full:
+        async def seconds_until_room(self, tasks: int) -> int | None:
+            return 10 * tasks
+
+    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    full = Gate(stage.counts, Full(), now_ms=lambda: NOW_MS)
+    submission = Submission(stage.store, stage.queue, full, warn=stage.warnings.append)
+
+    with pytest.raises(QueueFull) as refused:
+        await submission.accept("acme", CALL, None, BUDGETS)
+
+    assert refused.value.retry_after == 20
+    assert (await submission.accept("acme", CALL, KEY, BUDGETS)).replayed
+    assert len(stage.counts.counted) == 1

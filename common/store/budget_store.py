@@ -1,0 +1,56 @@
+"""Count what tenants have accepted on their days, and say what their budgets still allow."""
+
+from common.budgets import BudgetKind, Budgets, Verdict
+from common.store import keys
+from common.store.connection import Client, redis_errors
+from common.store.records import read_text, write_optional
+from common.store.scripts import Call, Scripts, read_sources
+from common.store.spending import day_of
+
+
+class BudgetStore:
+    """Keep the day's count of a tenant's tasks beside its sums, and its budgets as they were last told.
+
+    A day is named by the caller's clock, in milliseconds since 1970, and is UTC's. Every method raises StoreUnavailable
+    when Redis does not answer; each is safe to repeat.
+    """
+
+    def __init__(self, client: Client, scripts: Scripts | None = None) -> None:
+        """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
+        self._client = client
+        self._scripts = scripts or Scripts(read_sources())
+
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
+        """Count tasks if the budgets allow it; nothing is counted where they do not. The nonce names this count."""
+        limits = [write_optional(_text(each)) for each in (budgets.requests, budgets.tokens, budgets.cost_nanos)]
+        kept = [keys.SPEND_KEPT_MS, keys.BUDGETS_KEPT_MS, keys.BOOKED_KEPT_MS]
+        call = Call(
+            "admit",
+            [*_keys(tenant, now_ms), keys.counted_key(tenant, nonce)],
+            [tasks, *limits, *kept],
+        )
+        return await self._judge(call)
+
+    async def give_back(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
+        """Take a count back, once; `now_ms` is that of the count."""
+        call = Call("give_back", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, nonce)], [tasks])
+        with redis_errors():
+            await self._scripts.run(self._client, call)
+
+    async def look(self, tenant: str, budgets: Budgets, now_ms: int) -> Verdict:
+        """Say whether tokens or money are used up, by the budgets that were told last, or by these if none were."""
+        limits = [write_optional(_text(each)) for each in (budgets.tokens, budgets.cost_nanos)]
+        return await self._judge(Call("budget", _keys(tenant, now_ms), limits))
+
+    async def _judge(self, call: Call) -> Verdict:
+        with redis_errors():
+            exhausted, now_ms = await self._scripts.run(self._client, call)
+        return Verdict(BudgetKind(read_text(exhausted)) if exhausted else None, now_ms)
+
+
+def _keys(tenant: str, now_ms: int) -> list[str]:
+    return [keys.spend_key(tenant, day_of(now_ms)), keys.budgets_key(tenant)]
+
+
+def _text(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)

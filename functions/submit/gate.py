@@ -1,0 +1,96 @@
+"""Let a call in while its tenant's budgets and the queue have room for it."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.budgets import BudgetKind, Budgets, Verdict
+from common.errors import CallerError
+
+
+class BudgetCounts(Protocol):
+    """Count tasks. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
+        """Count tasks if the budgets allow it."""
+
+    async def give_back(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
+        """Take a count back."""
+
+
+class Depth(Protocol):
+    """Know the queue's depth."""
+
+    async def seconds_until_room(self, tasks: int) -> int | None:
+        """Guess after how many seconds there is room for them; None where there is. May raise QueueUnavailable."""
+
+
+class TooMany(CallerError):
+    """Refuse a call for now: it may be accepted after `retry_after` seconds."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int, *, members: dict[str, str] | None = None) -> None:
+        """Take the rule, and after how many seconds it may let the call through."""
+        super().__init__(detail, members=members)
+        self.retry_after = retry_after
+
+
+class BudgetExhausted(TooMany):
+    """A budget of the tenant's day has not enough left."""
+
+    code = "budget_exhausted"
+
+    def __init__(self, kind: BudgetKind, retry_after: int) -> None:
+        """Take the budget, and how long the day still is."""
+        detail = f"the budget of {kind} has not enough left for this call; the next day begins at midnight UTC"
+        super().__init__(detail, retry_after, members={"budget": kind})
+
+
+class QueueFull(TooMany):
+    """The queue is as deep as it may be."""
+
+    code = "queue_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Remember what was counted for a call."""
+
+    tenant: str
+    tasks: int
+    nonce: str
+    now_ms: int
+
+
+class Gate:
+    """Admit calls. Without budgets and without a cap nobody is asked."""
+
+    def __init__(self, counts: BudgetCounts, depth: Depth | None, *, now_ms: Callable[[], int]) -> None:
+        """Take who counts, who knows the queue's depth (None for no cap), and a clock in milliseconds since 1970."""
+        self._counts = counts
+        self._depth = depth
+        self._now_ms = now_ms
+
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets | None) -> Ticket | None:
+        """Count the tasks of a call that may come in; None where nothing had to be counted.
+
+        Raises:
+            BudgetExhausted, QueueFull: it may not, and nothing was counted.
+            StoreUnavailable, QueueUnavailable: nobody can say.
+
+        """
+        if self._depth and (seconds := await self._depth.seconds_until_room(tasks)) is not None:
+            raise QueueFull("the queue is as deep as this service allows", seconds)
+        if budgets is None:
+            return None
+        ticket = Ticket(tenant, tasks, secrets.token_hex(16), self._now_ms())
+        verdict = await self._counts.admit(tenant, tasks, budgets, ticket.nonce, ticket.now_ms)
+        if verdict.exhausted is not None:
+            raise BudgetExhausted(verdict.exhausted, verdict.seconds_left)
+        return ticket
+
+    async def give_back(self, ticket: Ticket) -> None:
+        """Take back what was counted for a call that is not accepted; may raise StoreUnavailable."""
+        await self._counts.give_back(ticket.tenant, ticket.tasks, ticket.nonce, ticket.now_ms)
