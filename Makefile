@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants check audit key openapi build lock clean
+.PHONY: help setup demo local test faults mutants check audit key webhook-secret openapi build deploy lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -24,7 +24,7 @@ PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit
 # ---- The targets -----------------------------------------------------------------------------------------------------
 
 help: ## List the targets and the settings
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@printf '\nSettings, as in `make demo CONCURRENCY=4`:\n'
 	@awk '/^[A-Z_]+ [?]=.*#/ { name = $$1; value = $$0; sub(/^[^=]*= */, "", value); sub(/#.*/, "", value); \
 		text = $$0; sub(/^[^#]*# */, "", text); printf "  %-15s %-16s %s\n", name, value, text }' Makefile
@@ -111,6 +111,9 @@ audit: .venv-checks/.made ## Ask for known vulnerabilities of what ships and of 
 key: .venv/.made ## Issue a caller's key (TENANT=acme), allow an IAM role (and PRINCIPAL=arn), budgets (CHANGE=acme), LIST=1, REVOKE=id
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',$(if $(CHANGE),change \
 		'$(CHANGE)',$(if $(PRINCIPAL),allow '$(PRINCIPAL)',issue) '$(TENANT)') $(KEY_OPTIONS)))
+
+webhook-secret: .venv/.made ## Print what a tenant's webhooks are signed with (TENANT=acme), or change it (RENEW=1, FINISH=1)
+	@exec .venv/bin/python -m tools.webhook_keys $(if $(RENEW),renew,$(if $(FINISH),finish,show '$(TENANT)'))
 
 openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)
