@@ -33,8 +33,11 @@ class AuthorizerSettings:
         mode = optional_text(env, "AUTH_MODE") or API_KEY
         if mode not in {API_KEY, IAM}:
             raise SettingError("AUTH_MODE", f"must be {API_KEY} or {IAM}")
+        audience = optional_text(env, "AUTH_AUDIENCE")
+        if mode == IAM and audience is None:
+            raise SettingError("AUTH_AUDIENCE", f"must be set where AUTH_MODE is {IAM}")
         return cls(
             keys_secret=text(env, "API_KEYS_SECRET"),
-            audience=text(env, "AUTH_AUDIENCE") if mode == IAM else None,
+            audience=audience if mode == IAM else None,
             sts_endpoint=(optional_text(env, "AWS_ENDPOINT_URL") or "").rstrip("/") or None,
         )
