@@ -10,6 +10,7 @@ SluiceError
 │   └── Conflict             409
 ├── Unavailable              nobody, for a while: 503, try again
 │   ├── StoreUnavailable     Redis cannot be reached or refuses to write
+│   │   └── EventUnsent      the end is recorded, and could not be announced
 │   └── QueueUnavailable     SQS cannot be reached or refused a message
 ├── ModelError               the provider's answer to one call
 │   ├── ModelBusy            429 about rate: wait, no attempt is spent
@@ -117,6 +118,10 @@ class StoreUnavailable(Unavailable):
     """Redis cannot be reached, or refuses to write; whether the last command was applied is not known."""
 
     code = "store_unavailable"
+
+
+class EventUnsent(StoreUnavailable):
+    """A task's end is recorded, but the event of it is not on its queue: the task's message has to come back."""
 
 
 class QueueUnavailable(Unavailable):

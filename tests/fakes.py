@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from common.announcements import Announcement, Receipt
-from common.errors import QueueUnavailable, StoreUnavailable
+from common.errors import EventUnsent, QueueUnavailable
 from common.spending import Spend
 from common.store.deliveries import Announcer
 from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
@@ -476,7 +476,7 @@ class FakeStore:
             except QueueUnavailable:
                 if is_patient:
                     continue
-                raise StoreUnavailable from None
+                raise EventUnsent from None
             batch.due_ms, batch.announced = None, True
 
     def _write_webhook(self, tenant: str, batch_id: str, webhook: Webhook | None) -> None:

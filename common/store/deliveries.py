@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from common.announcements import Announcement, Receipt
-from common.errors import QueueUnavailable, StoreUnavailable
+from common.errors import EventUnsent, QueueUnavailable
 from common.store import keys, records
 from common.store.connection import Client, redis_errors
 from common.store.scripts import Call, Scripts
@@ -36,7 +36,7 @@ class Deliveries:
         try:
             await self._announcer.announce(records.read_announcement(tenant, batch_id, due))
         except QueueUnavailable as error:
-            raise StoreUnavailable("an event could not be put on its queue") from error
+            raise EventUnsent("an event could not be put on its queue") from error
         with redis_errors():
             await self._scripts.run(self._client, Call("announced", [keys.batch_key(tenant, batch_id)], []))
 

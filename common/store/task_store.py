@@ -32,7 +32,7 @@ class TaskStore:
 
     Whatever ends the last task of a batch with a webhook, here or in a call that died before it could say so, has that
     announced before its method returns. Where it cannot be, those methods after which a task's message is acknowledged
-    raise StoreUnavailable: the message has to come back, for it brings the event again.
+    raise EventUnsent, a StoreUnavailable: the message has to come back, for it brings the event again.
 
     Every method raises StoreUnavailable when Redis does not answer or refuses; whether the call was applied is then
     not known. Each is safe to repeat.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from common.errors import ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import EventUnsent, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
@@ -278,6 +278,8 @@ class Attempts:
             try:
                 async with asyncio.timeout_at(held.window.writes_end):
                     return await write()
+            except EventUnsent:
+                raise  # it is written; the event is for the next delivery, and the slot for the next task
             except (StoreUnavailable, TimeoutError):
                 pause = self.backoff.before_rewrite()
                 if _now() + pause >= held.window.writes_end:

@@ -1,0 +1,242 @@
+"""Both handlers, the queue between them, a receiver and a Valkey: from an event to the state that the batch shows."""
+
+import importlib
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from standardwebhooks import Webhook as Standard
+
+from common.announcements import Announcement, Receipt
+from common.errors import QueueUnavailable, SettingError
+from common.outbox import Outbox
+from common.settings import RedisSettings
+from common.store import TaskStore
+from common.tasks import NewBatch, new_batch_id
+from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
+from functions.webhook.keys import key_of
+from tests.receiver import HOST, Receiver, receiving
+from tests.valkey import valkey
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+__all__ = ["valkey"]
+
+REGION = "eu-west-1"
+TEXT = "signed-with-" * 4
+CONTEXT = SimpleNamespace(
+    function_name="webhook", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="request"
+)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def settings(aws: str, valkey: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
+        "POWERTOOLS_SERVICE_NAME": f"webhook-{secrets.token_hex(4)}",
+        "REDIS_HOST": valkey.host,
+        "REDIS_PORT": str(valkey.port),
+        "REDIS_TLS": "false",
+        "REDIS_CLUSTER": "false",
+        "WEBHOOK_SECRET": uuid4().hex,
+        "WEBHOOK_LOOPBACK": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.fixture
+def sqs(settings: pytest.MonkeyPatch) -> "Iterator[SQSClient]":
+    client = boto3.client("sqs")
+    for name in ("WEBHOOK_QUEUE_URL", "RECEIPT_QUEUE_URL"):
+        settings.setenv(name, client.create_queue(QueueName=uuid4().hex)["QueueUrl"])
+    yield client
+    client.close()
+
+
+def imported(function: str) -> ModuleType:
+    name = f"functions.{function}.handler"
+    sys.modules.pop(name, None)
+    return importlib.import_module(name)
+
+
+@pytest.fixture
+def webhook(sqs: "SQSClient", settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    del sqs, settings
+    import os  # noqa: PLC0415  # what the fixtures have set
+
+    manager = boto3.client("secretsmanager")
+    manager.create_secret(Name=os.environ["WEBHOOK_SECRET"], SecretString=TEXT)
+    manager.close()
+    module = imported("webhook")
+    yield module
+    module.RUNNER.close()
+
+
+@pytest.fixture
+def receipt(settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    del settings
+    module = imported("receipt")
+    yield module
+    module.RUNNER.run(module.REDIS.aclose())
+    module.RUNNER.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as running:
+        yield running
+
+
+def received(sqs: "SQSClient", url: str) -> dict[str, Any]:
+    """Take what is there from a queue, as the poller hands it over."""
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]).get(
+        "Messages", []
+    )
+    return {
+        "Records": [
+            {
+                "messageId": each["MessageId"],
+                "receiptHandle": each["ReceiptHandle"],
+                "body": each["Body"],
+                "attributes": each["Attributes"],
+            }
+            for each in messages
+        ]
+    }
+
+
+def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
+    capsys: pytest.CaptureFixture[str],  # first, for the handlers' log keeps the stream that it finds
+    webhook: ModuleType,
+    receipt: ModuleType,
+    sqs: "SQSClient",
+    receiver: Receiver,
+) -> None:
+    # GIVEN a batch with a receiver that fails first, and its event on the queue
+    store, run = TaskStore(receipt.REDIS), receipt.RUNNER.run
+    batch_id = new_batch_id(1, secrets.token_bytes(16))
+    url = f"http://{HOST}:{receiver.port}/hook?token=mine"
+    run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
+    queue_url, receipt_url = webhook.SETTINGS.webhook_queue_url, webhook.SETTINGS.receipt_queue_url
+    run(Outbox(queue_url, sqs).announce(Announcement("acme", batch_id, url, 1, {"completed": 1})))
+    receiver.statuses = [503, 200]
+
+    def state() -> Delivery:
+        filed = received(sqs, receipt_url)
+        assert receipt.lambda_handler(filed, CONTEXT) == {"batchItemFailures": []}
+        record = run(store.read_batch("acme", batch_id))
+        assert record is not None
+        delivery: Delivery = record.delivery
+        return delivery
+
+    # WHEN it is tried, THEN it comes back and the batch says why
+    event = received(sqs, queue_url)
+    [record] = event["Records"]
+    assert webhook.lambda_handler(event, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    first = state()
+    assert (first.status, first.attempts, first.status_code) == (DeliveryStatus.PENDING, 1, 503)
+    assert first.code is DeliveryCode.REFUSED
+    assert first.next_attempt_ms is not None
+    # five seconds, more or less: the queue hides it for as long, and no longer
+    assert received(sqs, queue_url)["Records"] == []
+    sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=0)
+
+    # AND when it is tried again, it is delivered
+    again = received(sqs, queue_url)
+    assert webhook.lambda_handler(again, CONTEXT) == {"batchItemFailures": []}
+    second = state()
+    assert (second.status, second.attempts, second.status_code) == (DeliveryStatus.DELIVERED, 2, 200)
+    bodies = {each.body for each in receiver.received}
+    assert len(bodies) == 1
+    for each in receiver.received:
+        assert Standard(key_of(TEXT, "acme")).verify(each.body, each.headers)["data"]["batch_id"] == batch_id
+
+    # AND neither address nor key is in any log
+    said = capsys.readouterr().out
+    assert f"{batch_id}.completed" in said
+    assert not [word for word in ("token", "mine", TEXT, key_of(TEXT, "acme"), HOST) if word in said]
+
+
+def test_what_is_no_event_and_no_receipt_stays_on_its_queue(webhook: ModuleType, receipt: ModuleType) -> None:
+    odd = {
+        "messageId": "odd",
+        "receiptHandle": "handle",
+        "body": "no json",
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1"},
+    }
+    left = {"batchItemFailures": [{"itemIdentifier": "odd"}]}
+
+    assert webhook.lambda_handler({"Records": [odd]}, CONTEXT) == left
+    assert receipt.lambda_handler({"Records": [odd]}, CONTEXT) == left
+
+
+def test_without_redis_receipts_stay_on_their_queue(
+    settings: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    settings.setenv("REDIS_PORT", "1")
+    handler: ModuleType = request.getfixturevalue("receipt")
+    body = Receipt("acme", new_batch_id(1, bytes(16)), Delivery()).encode()
+
+    answer = handler.lambda_handler({"Records": [{"messageId": "one", "body": body}]}, CONTEXT)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "one"}]}
+
+
+def test_without_a_queue_to_speak_to_the_try_counts_all_the_same(
+    webhook: ModuleType, sqs: "SQSClient", receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = new_batch_id(2, secrets.token_bytes(16))
+    url = f"http://{HOST}:{receiver.port}/"
+    announcement = Announcement("acme", batch_id, url, 1, {"completed": 1})
+    sqs.send_message(QueueUrl=webhook.SETTINGS.webhook_queue_url, MessageBody=announcement.encode())
+    event = received(sqs, webhook.SETTINGS.webhook_queue_url)
+    sqs.delete_queue(QueueUrl=webhook.SETTINGS.receipt_queue_url)
+
+    assert webhook.lambda_handler(event, CONTEXT) == {"batchItemFailures": []}
+    assert '"QueueFailures"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["WEBHOOK_QUEUE_URL", "RECEIPT_QUEUE_URL", "WEBHOOK_SECRET", "WEBHOOK_LOOPBACK"])
+def test_a_setting_that_is_missing_or_wrong_stops_the_start_with_its_name(
+    sqs: "SQSClient", settings: pytest.MonkeyPatch, name: str
+) -> None:
+    del sqs
+    settings.setenv(name, "perhaps" if name == "WEBHOOK_LOOPBACK" else "")
+
+    with pytest.raises(SettingError) as caught:
+        imported("webhook")
+
+    assert caught.value.name == name
+
+
+async def test_an_event_that_its_queue_does_not_take_is_told_without_its_address(sqs: "SQSClient") -> None:
+    url = "https://hooks.example/?token=t"
+    announcement = Announcement("acme", new_batch_id(1, bytes(16)), url, 1, {"completed": 1})
+
+    with pytest.raises(QueueUnavailable) as caught:
+        await Outbox("http://127.0.0.1:9/nowhere", sqs).announce(announcement)
+
+    assert "token" not in repr(caught.value)
+    assert json.loads(announcement.encode())["url"] == url
