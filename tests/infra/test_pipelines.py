@@ -1,0 +1,177 @@
+"""The workflows and the bootstrap of their roles: pinned, with the least rights, and with commands that exist."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.infra.commands import commands_in, complaints
+from tests.infra.stack import ROOT, listed
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+STARS = {
+    "ReadATemplate": "a template is checked before there is a stack that could be named",
+    "EventSources": "a mapping is called by an id that Lambda makes; the condition says whose it is",
+    "Look": "what only lists knows no resource",
+}
+"""The statements of github-oidc.yaml that may name every resource, each with its reason."""
+
+type Template = dict[str, Any]
+
+
+def read_bootstrap() -> Template:
+    template: Template = yaml_parse((ROOT / "infra" / "github-oidc.yaml").read_text())
+    return template
+
+
+def statements(template: Template, role: str) -> Iterator[Template]:
+    for policy in template["Resources"][role]["Properties"]["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def a_workflow_becomes_the_role_in_one_environment_alone(template: Template) -> Iterator[str]:
+    role = template["Resources"]["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    for statement in role:
+        exact = statement.get("Condition", {}).get("StringEquals", {})
+        subject = str(exact.get("token.actions.githubusercontent.com:sub", "*"))
+        if statement["Condition"].keys() != {"StringEquals"} or "*" in subject or ":environment:" not in subject:
+            yield "DeployRole: its subject is not one environment of one repository"
+        if exact.get("token.actions.githubusercontent.com:aud") != "sts.amazonaws.com":
+            yield "DeployRole: its audience is not STS"
+
+
+def only_cloudformation_becomes_the_other(template: Template) -> Iterator[str]:
+    for statement in template["Resources"]["ExecutionRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]:
+        if statement["Principal"] != {"Service": "cloudformation.amazonaws.com"}:
+            yield f"ExecutionRole: {statement['Principal']} may become it"
+        if "aws:SourceAccount" not in str(statement.get("Condition")):
+            yield "ExecutionRole: another account's CloudFormation may become it"
+
+
+def no_star_is_without_a_reason(template: Template) -> Iterator[str]:
+    for role in ("DeployRole", "ExecutionRole"):
+        for statement in statements(template, role):
+            if any("*" in action for action in listed(statement["Action"])):
+                yield f"{role}, {statement['Sid']}: an action with *"
+            if "*" in listed(statement["Resource"]) and statement["Sid"] not in STARS:
+                yield f"{role}, {statement['Sid']}: every resource"
+
+
+def a_role_is_handed_to_named_services_alone(template: Template) -> Iterator[str]:
+    for role in ("DeployRole", "ExecutionRole"):
+        for statement in statements(template, role):
+            handed_to = statement.get("Condition", {}).get("StringEquals", {}).get("iam:PassedToService")
+            if "iam:PassRole" in listed(statement["Action"]) and not handed_to:
+                yield f"{role}, {statement['Sid']}: PassRole to every service"
+
+
+def what_makes_roles_makes_them_of_one_name(template: Template) -> Iterator[str]:
+    for role in ("DeployRole", "ExecutionRole"):
+        for statement in statements(template, role):
+            if any(action.startswith("iam:") for action in listed(statement["Action"])):
+                for resource in listed(statement["Resource"]):
+                    if "${StackName}-" not in str(resource) and resource != {"Fn::GetAtt": ["ExecutionRole", "Arn"]}:
+                        yield f"{role}, {statement['Sid']}: {resource}"
+
+
+RULES = [
+    a_workflow_becomes_the_role_in_one_environment_alone,
+    only_cloudformation_becomes_the_other,
+    no_star_is_without_a_reason,
+    a_role_is_handed_to_named_services_alone,
+    what_makes_roles_makes_them_of_one_name,
+]
+
+
+def trust(role: str) -> Callable[[Template], Template]:
+    return lambda t: t["Resources"][role]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0]
+
+
+def statement_of(sid: str) -> Callable[[Template], Template]:
+    return lambda t: next(s for s in statements(t, "ExecutionRole") if s["Sid"] == sid)
+
+
+SUBJECT = {"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme/*"}}
+FAULTS = [
+    (RULES[0], trust("DeployRole"), {"Condition": SUBJECT}),
+    (RULES[0], trust("DeployRole"), {"Condition": {"StringEquals": {"token.actions.githubusercontent.com:sub": "*"}}}),
+    (RULES[1], trust("ExecutionRole"), {"Principal": {"AWS": "*"}}),
+    (RULES[1], trust("ExecutionRole"), {"Condition": {}}),
+    (RULES[2], statement_of("Queues"), {"Action": "sqs:*"}),
+    (RULES[2], statement_of("Queues"), {"Resource": "*"}),
+    (RULES[3], statement_of("HandOverRoles"), {"Condition": {}}),
+    (RULES[4], statement_of("Roles"), {"Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}}),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_bootstrap_keeps_the_rule(rule: Callable[[Template], Iterator[str]]) -> None:
+    assert list(rule(read_bootstrap())) == []
+
+
+@pytest.mark.parametrize(("rule", "place", "fault"), FAULTS)
+def test_a_planted_fault_wakes_its_rule(
+    rule: Callable[[Template], Iterator[str]], place: Callable[[Template], Template], fault: Template
+) -> None:
+    template = read_bootstrap()
+    place(template).update(fault)
+
+    assert list(rule(template))
+
+
+def test_no_rule_is_without_a_fault() -> None:
+    assert set(RULES) == {fault[0] for fault in FAULTS}
+
+
+def jobs(text: str) -> Iterator[tuple[str, Template]]:
+    yield from yaml.safe_load(text)["jobs"].items()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_each_action_is_pinned_by_its_commit_with_its_version_beside_it(path: Any) -> None:  # noqa: ANN401  # a path
+    used = re.findall(r"uses: (\S+)(.*)", path.read_text())
+
+    assert used
+    for action, beside in used:
+        if not action.startswith("$/"):
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", beside), action
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_job_has_the_rights_it_needs_and_the_workflow_none(path: Any) -> None:  # noqa: ANN401  # a path
+    text = path.read_text()
+    assert yaml.safe_load(text)["permissions"] == {}
+    for name, job in jobs(text):
+        deploys = name in {"dev", "prod", "promote"}
+        assert job["permissions"] == {"contents": "read"} | ({"id-token": "write"} if deploys else {}), name
+        for step in job.get("steps", []):
+            if "checkout" in step.get("uses", ""):
+                assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_each_command_of_a_workflow_exists_with_its_options(path: Any) -> None:  # noqa: ANN401  # a path
+    runs = [step["run"] for _, job in jobs(path.read_text()) for step in job.get("steps", []) if "run" in step]
+
+    for run in runs:
+        for words in commands_in(f"```sh\n{run}\n```\n"):
+            if words[0] != "tar":
+                assert list(complaints(words)) == [], run
+
+
+def test_production_waits_for_dev_and_gets_the_build_that_dev_got() -> None:
+    deploy = dict(jobs((ROOT / ".github/workflows/deploy.yml").read_text()))
+
+    assert deploy["build"]["needs"] == "ci"
+    assert deploy["dev"]["needs"] == "build"
+    assert deploy["prod"]["needs"] == "dev"
+    builds = [step for job in deploy.values() for step in job.get("steps", []) if "make build" in str(step.get("run"))]
+    assert len(builds) == 1
+    promote = (ROOT / ".github/workflows/promote.yml").read_text()
+    assert "make build" not in promote
+    assert "download-artifact" in promote
