@@ -33,7 +33,7 @@ class Stack:
 
     @classmethod
     def of(cls, source: dict[str, Any], **parameters: str) -> "Stack":
-        """Translate a template as these parameters deploy it, the others at their defaults; the source stays as it is."""
+        """Translate a template as these parameters deploy it, the rest at their defaults; the source stays as it is."""
         # The translator asks boto3 for the partition, and boto3 the environment for a region.
         os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
         packaged = copy.deepcopy(source)
@@ -90,7 +90,7 @@ def listed(value: object) -> list[Any]:
 
 
 def deployed(template: Mapping[str, Any], **parameters: str) -> dict[str, Any]:
-    """Return the resources that these parameters deploy, the others at their defaults, with what they decide resolved."""
+    """Return the resources that these parameters deploy, the rest at their defaults, with what they decide resolved."""
     values = {name: body["Default"] for name, body in template["Parameters"].items() if "Default" in body} | parameters
     scope = _Scope(values, template.get("Conditions", {}))
     resources = template["Resources"].items()
