@@ -18,6 +18,7 @@ MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT = 2, 900
 # The most messages that AWS hands a worker without collecting them for a second or more.
 BATCH_SIZE = 10
 MAX_MODEL_TIMEOUT = 120
+MAX_QUEUE_DEPTH = 999_999_999
 # A call gets less than its worker, so that the worker can still record how it ended.
 MODEL_SHARE_OF_WORKER = 0.8
 VISIBILITY_FACTOR = 6
@@ -34,6 +35,7 @@ class Settings:
     concurrency: int
     workers: int
     worker_timeout: int
+    max_queue_depth: int
     models: tuple[str, ...]
     openai_base_url: str
     openai_api_key: str
@@ -92,6 +94,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         concurrency=_whole(environ, "CONCURRENCY", 3, 1, MAX_CONCURRENCY),
         workers=_whole(environ, "WORKERS", 2, MIN_WORKERS, MAX_WORKERS),
         worker_timeout=_whole(environ, "WORKER_TIMEOUT", 300, MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT),
+        max_queue_depth=_whole(environ, "MAX_QUEUE_DEPTH", 0, 0, MAX_QUEUE_DEPTH),
         models=models,
         openai_base_url=_url(environ, "OPENAI_BASE_URL"),
         openai_api_key=environ.get("OPENAI_API_KEY", "").strip(),

@@ -163,6 +163,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "WorkerTimeout": str(settings.worker_timeout),
         "VisibilityTimeout": str(settings.visibility_timeout),
         "ModelTimeout": str(settings.model_timeout),
+        "MaxQueueDepth": str(settings.max_queue_depth),
         "AllowedModels": ",".join(settings.models),
         "OpenAIBaseUrl": stack.model_url,
         "OpenAIApiKeySecret": OPENAI_KEY_SECRET,

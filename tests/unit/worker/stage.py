@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, override
 
+from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import StoreUnavailable, Unavailable
 from common.flow import HORIZON_MS, Booking, Feedback, Limit
 from common.messages import TaskMessage
@@ -13,6 +14,7 @@ from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, 
 from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from functions.worker.attempt import Attempts
 from functions.worker.backoff import Backoff
+from functions.worker.budget import BudgetGuard
 from functions.worker.concurrency import Concurrency
 from functions.worker.delivery import Delivery, Ending
 from functions.worker.flow import FlowControl
@@ -218,6 +220,26 @@ class FakeFlows:
         return {tenant: max(0, min(count, cap - self.in_flight)) for tenant, count in wanted.items()}
 
 
+class FakeBudgets:
+    """Judge by one day's tokens, whoever's."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.used = 0
+        self.is_down = False
+        self.asked = 0
+
+    async def look(self, tenant: str, budgets: Budgets, now_ms: int) -> Verdict:
+        assert tenant == "acme"
+        assert now_ms == EPOCH_MS + round(self._now() * 1000)
+        self.asked += 1
+        await asyncio.sleep(0.01)
+        if self.is_down:
+            raise StoreUnavailable
+        is_over = budgets.tokens is not None and self.used >= budgets.tokens
+        return Verdict(BudgetKind.TOKENS if is_over else None, EPOCH_MS + round(self._now() * 1000))
+
+
 @dataclass
 class FakeJournal:
     endings: dict[str, Ending] = field(default_factory=dict)
@@ -248,7 +270,9 @@ class Stage:
         self.loop = loop
         self.store = FailingStore(loop)
         self.flows = FakeFlows(lambda: loop.now)
-        self.flow = FlowControl(self.flows, limits)
+        self.budgets = FakeBudgets(lambda: loop.now)
+        guard = BudgetGuard(self.budgets, now_ms=lambda: EPOCH_MS + round(loop.now * 1000))
+        self.flow = FlowControl(self.flows, limits, guard)
         self.model = FakeModel({})
         self.queue = FakeQueue()
         self.journal = FakeJournal()
@@ -280,9 +304,10 @@ class Stage:
         deadline_in: float = 6 * 3600.0,
         params: dict[str, Any] | None = None,
         expected_tokens: int | None = None,
+        budgets: Budgets | None = None,
     ) -> TaskMessage:
         task = self.task(prompt, deadline_in=deadline_in)
-        return TaskMessage(task, [{"role": "user", "content": prompt}], params or {}, expected_tokens)
+        return TaskMessage(task, [{"role": "user", "content": prompt}], params or {}, expected_tokens, budgets)
 
     def delivery(
         self,
@@ -291,9 +316,10 @@ class Stage:
         receives: int = 1,
         deadline_in: float = 6 * 3600.0,
         expected_tokens: int | None = None,
+        budgets: Budgets | None = None,
     ) -> Delivery:
         """Deliver the prompt's task; the prompt is the message's id too."""
-        message = self.message(prompt, deadline_in=deadline_in, expected_tokens=expected_tokens)
+        message = self.message(prompt, deadline_in=deadline_in, expected_tokens=expected_tokens, budgets=budgets)
         return Delivery(prompt, f"receipt of {prompt}", receives, message.encode())
 
     def work(self, *deliveries: Delivery, remaining: float = WORKER_TIMEOUT) -> list[str]:

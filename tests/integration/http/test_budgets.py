@@ -1,0 +1,121 @@
+"""Budgets and the queue's cap, through the handlers."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from common.tasks import Answer as ModelAnswer
+from common.tasks import Usage
+from common.transitions import Lease
+from tests.integration.http.client import Answer, Api
+from tests.integration.http.conftest import started
+from tests.integration.http.queue import Queue
+
+
+def refused(answer: Answer) -> tuple[int, str, str | None]:
+    return answer.status, answer.body["code"], answer.body.get("budget")
+
+
+def given(api: Api, **budgets: object) -> None:
+    api.context = {"budgets": json.dumps(budgets)}
+
+
+def answer_all(api: Api, queue: Queue) -> None:
+    for message in queue.drain():
+        lease = Lease(message.task, "owner", 60_000, 3)
+        api.status.runner.run(api.worker.complete(lease, ModelAnswer("yes", "stop", Usage(4, 6, 10), (), 1_000_000)))
+
+
+def test_requests_are_counted_when_they_are_accepted(api: Api, queue: Queue) -> None:
+    given(api, requests=5)
+    assert api.post({"prompts": ["a", "b", "c"]}, key="k").status == 202
+    assert api.post({"prompts": ["a", "b", "c"]}, key="k").headers["Idempotent-Replayed"] == "true"
+
+    over = api.post({"prompts": ["a", "b", "c"]})
+
+    assert refused(over) == (429, "budget_exhausted", "requests")
+    assert 0 < int(over.headers["Retry-After"]) <= 86_400
+    assert api.post({"prompts": ["a", "b"]}).status == 202
+    assert refused(api.post({"prompts": ["a"]})) == (429, "budget_exhausted", "requests")
+    # A repeat of what was accepted is answered all the same
+    assert api.post({"prompts": ["a", "b", "c"]}, key="k").status == 202
+    usage = api.get("usage")
+    assert (usage.body["requests"], usage.body["budgets"]) == (5, {"requests": 5})
+    assert len(queue.drain()) == 5
+
+
+@pytest.mark.parametrize(("budgets", "kind"), [({"tokens": 10}, "tokens"), ({"usd": "0.001"}, "usd")])
+def test_what_answers_have_used_up_refuses_calls_and_retries(
+    api: Api, queue: Queue, budgets: dict[str, object], kind: str
+) -> None:
+    given(api, **budgets)
+    assert api.post({"prompts": ["a"]}).status == 202
+    answer_all(api, queue)
+
+    assert refused(api.post({"prompts": ["a"]})) == (429, "budget_exhausted", kind)
+
+    usage = api.get("usage").body
+    assert (usage["answers"], usage["usage"]["total_tokens"], usage["cost"]) == (1, 10, {"usd": "0.001"})
+    assert queue.drain() == []
+    api.context = {}
+    assert api.post({"prompts": ["a"]}).status == 202
+
+
+def test_a_retry_is_held_to_the_budgets_and_can_be_repeated(api: Api, queue: Queue) -> None:
+    given(api, requests=2)
+    old = api.post({"prompts": ["a", "b"]}).body
+    for message in queue.drain():
+        api.status.runner.run(api.worker.dead_letter(message.task))
+        api.status.runner.run(api.worker.keep(message.task.ref, message.encode()))
+
+    assert refused(api.retry(old["batch_id"])) == (429, "budget_exhausted", "requests")
+    assert queue.drain() == []
+
+    given(api, requests=4)
+    assert len(api.retry(old["batch_id"]).body["task_ids"]) == 2
+    assert [message.budgets for message in queue.drain()] != [None, None]
+
+
+def test_what_cannot_be_sent_is_not_counted(api: Api, monkeypatch: pytest.MonkeyPatch, queue: Queue) -> None:
+    given(api, requests=2)
+    monkeypatch.setattr(api.submit.submission._queue, "_url", queue.url + "-gone")
+    assert api.post({"prompts": ["a", "b"]}).body["code"] == "queue_unavailable"
+    monkeypatch.undo()
+
+    assert api.get("usage").body["requests"] == 0
+    assert api.post({"prompts": ["a", "b"]}).status == 202
+
+
+def test_without_budgets_nothing_is_counted_as_a_request(api: Api) -> None:
+    assert api.post({"prompts": ["a"]}).status == 202
+
+    usage = api.get("usage").body
+    assert (usage["requests"], usage["budgets"]) == (0, {})
+
+
+@pytest.fixture
+def capped(api: Api, environment: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Start submit anew, with a queue of three tasks."""
+    environment.setenv("MAX_QUEUE_DEPTH", "3")
+    api.submit = submit = started("submit")
+    yield submit
+    submit.runner.run(submit.redis.aclose())
+    submit.runner.close()
+    submit.sqs.close()
+
+
+@pytest.mark.parametrize("redis", ["valkey"], indirect=True)
+def test_a_full_queue_refuses_calls_until_it_has_room(api: Api, queue: Queue, capped: Any) -> None:  # noqa: ANN401
+    assert api.post({"prompts": ["a", "b"]}, key="k").status == 202
+
+    full = api.post({"prompts": ["a", "b"]})
+
+    assert refused(full) == (429, "queue_full", None)
+    assert int(full.headers["Retry-After"]) >= 1
+    assert api.post({"prompts": ["a", "b"]}, key="k").headers["Idempotent-Replayed"] == "true"
+    assert api.post({"prompts": ["c"]}).status == 202
+    assert len(queue.drain()) == 3
+    capped.depth._seen = None  # the look at SQS is over
+    assert api.post({"prompts": ["a", "b", "c"]}).status == 202
