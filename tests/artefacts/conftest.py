@@ -62,6 +62,8 @@ def backends() -> Iterator[Backends]:
                 "REDIS_HOST": redis.host,
                 "REDIS_PORT": str(redis.port),
                 "REDIS_TLS": "false",
+                "REDIS_IAM": "false",
+                "REDIS_USERNAME": "",
                 "REDIS_CLUSTER": "false",
                 "QUEUE_URL": queue_url,
                 "WEBHOOK_QUEUE_URL": sqs.create_queue(QueueName="sluice-webhooks")["QueueUrl"],

@@ -111,6 +111,8 @@ class World:
             "REDIS_HOST": HOST,
             "REDIS_PORT": str(self.redis.port),
             "REDIS_TLS": "false",
+            "REDIS_IAM": "false",
+            "REDIS_USERNAME": "",
             "REDIS_CLUSTER": "false",
             "QUEUE_URL": self.queue_url,
             "WEBHOOK_QUEUE_URL": f"{self.queue_url}-webhooks",
