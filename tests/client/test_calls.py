@@ -52,8 +52,9 @@ def test_a_call_that_may_succeed_later_is_sent_again_with_the_same_key(
     assert submission.task_ids == ("b0-0",)
 
 
-def test_the_same_call_that_is_just_being_accepted_is_waited_for(caller: Caller, service: Service) -> None:
-    service.fail(409, body=problem(409, "idempotency_key_in_use"))
+@pytest.mark.parametrize("code", ["idempotency_key_in_use", "retry_in_use"])
+def test_a_conflict_that_ends_by_itself_is_waited_for(caller: Caller, service: Service, code: str) -> None:
+    service.fail(409, body=problem(409, code))
 
     assert caller.call("submit", ["once"]).task_ids == ("b0-0",)
 

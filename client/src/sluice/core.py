@@ -155,7 +155,7 @@ class Core:
         return Batch.of(read_json((yield from self.call(Request("POST", f"/batches/{segment(batch_id)}/cancel")))))
 
     def retry(self, batch_id: str, *, idempotency_key: str | None = None) -> Operation[Submission]:
-        """Ask again what failed of a batch, as new tasks of a new one.
+        """Ask again what failed of a batch, as new tasks of a new one; a failed task is asked again once.
 
         Raises:
             NothingToRetryError: nothing of it has failed.
@@ -272,7 +272,7 @@ def _refusal(answer: Answer) -> SluiceError:
 
 
 def _is_transient(status: int, error: SluiceError) -> bool:
-    return status in TRANSIENT or (isinstance(error, ProblemError) and error.code == IN_USE)
+    return status in TRANSIENT or (isinstance(error, ProblemError) and error.code in IN_USE)
 
 
 def _retry_after(answer: Answer) -> float | None:

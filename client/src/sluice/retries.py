@@ -12,8 +12,8 @@ MOST_SECONDS: Final = 15.0
 """Longer pauses than this help nobody: a service that is back is seen soon."""
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Each of ours may be repeated: a POST has an idempotency key."""
-IN_USE: Final = "idempotency_key_in_use"
-"""The code of the one conflict that ends by itself: the same request is just being accepted."""
+IN_USE: Final = frozenset({"idempotency_key_in_use", "retry_in_use"})
+"""The codes of the conflicts that end by themselves: others are just doing the same."""
 
 
 @dataclass(frozen=True, slots=True)

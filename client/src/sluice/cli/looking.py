@@ -105,7 +105,8 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
     for batch_id in batch_ids:
         try:
             submission = sluice.retry(batch_id)
-        except NothingToRetryError:
+        except NothingToRetryError as error:
+            print(f"{batch_id}: {error.detail}", file=sys.stderr)
             continue
         made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": len(submission.task_ids)})
     if as_json:
@@ -113,9 +114,7 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
     elif made:
         for each in made:
             print(f"{each['batch_id']}  {each['tasks']:,} tasks of {each['of']} are asked again")
-    else:
-        print("Nothing failed: there is nothing to ask again")
-    return Exit.COMPLETED
+    return Exit.COMPLETED if made else Exit.REFUSED
 
 
 def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> Exit:
