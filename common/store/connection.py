@@ -13,6 +13,7 @@ from redis.credentials import CredentialProvider
 
 from common.errors import StoreUnavailable
 from common.settings import RedisSettings
+from common.snapshots import prepare_for_snapshots
 
 if TYPE_CHECKING:
     from common.store.iam import Renewal
@@ -47,6 +48,7 @@ def connect(settings: RedisSettings, *, credential_provider: CredentialProvider 
 
     A credential provider stands instead of the user name of the settings; with IAM on, there is one by itself.
     """
+    prepare_for_snapshots()
     renewal = None
     if settings.iam is not None:
         from common.store import iam  # noqa: PLC0415  # it brings botocore
