@@ -1,6 +1,7 @@
 """Both handlers, the queue between them, a receiver and a Valkey: from an event to the state that the batch shows."""
 
 import importlib
+import io
 import json
 import secrets
 import sys
@@ -128,12 +129,13 @@ def received(sqs: "SQSClient", url: str) -> dict[str, Any]:
 
 
 def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
-    capsys: pytest.CaptureFixture[str],  # first, for the handlers' log keeps the stream that it finds
     webhook: ModuleType,
     receipt: ModuleType,
     sqs: "SQSClient",
     receiver: Receiver,
 ) -> None:
+    log = io.StringIO()
+    webhook.TELEMETRY.logger.registered_handler.setStream(log)
     # GIVEN a batch with a receiver that fails first, and its event on the queue
     store, run = TaskStore(receipt.REDIS), receipt.RUNNER.run
     batch_id = new_batch_id(1, secrets.token_bytes(16))
@@ -174,7 +176,7 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
         assert Standard(key_of(TEXT, "acme")).verify(each.body, each.headers)["data"]["batch_id"] == batch_id
 
     # AND neither address nor key is in any log
-    said = capsys.readouterr().out
+    said = log.getvalue()
     assert f"{batch_id}.completed" in said
     assert not [word for word in ("token", "mine", TEXT, key_of(TEXT, "acme"), HOST) if word in said]
 
