@@ -124,6 +124,8 @@ async def test_a_worker_goes_by_the_budgets_of_the_tenants_last_call(
     assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted is None
     await admit(budgets, 1, Budgets(cost_nanos=1), "b")  # another kind since, and refused
     assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted == BudgetKind.USD
+    await admit(budgets, 1, Budgets(requests=9), "c")  # of tokens and money none any more
+    assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted is None
 
 
 async def test_where_redis_has_lost_the_budgets_those_of_the_message_count(
