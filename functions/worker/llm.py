@@ -3,14 +3,22 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import httpx2
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, AsyncStream, DefaultAioHttpClient, OpenAIError
+from openai import (
+    APIConnectionError,
+    APIStatusError,
+    AsyncOpenAI,
+    AsyncStream,
+    AuthenticationError,
+    DefaultAioHttpClient,
+    OpenAIError,
+)
 
 from common.errors import ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
@@ -28,6 +36,9 @@ CONNECT_SECONDS: Final = 10.0
 KEY_SECONDS: Final = 60
 """Seconds for which the API key is kept, at most: a rotated key is taken up within a minute."""
 
+REFUSED_SECONDS: Final = 10
+"""A key that the provider refuses is fetched again, but no oftener: a wrong one must not cost a fetch for each task."""
+
 SECRETS_SECONDS: Final = 5
 """Seconds that one try to read the key may take to connect, and to read."""
 
@@ -37,9 +48,18 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 _OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """Parameters of the request that a caller's params never override."""
 
-type KeySource = Callable[[], Awaitable[str]]
 type HeaderListener = Callable[[str, Mapping[str, str]], None]
 """Is told a model's name and the headers of its answer, be that an error."""
+
+
+class KeySource(Protocol):
+    """Give the API key; both may raise Unavailable."""
+
+    async def __call__(self) -> str:
+        """Return it."""
+
+    async def renewed(self, refused: str) -> bool:
+        """Hear of a key that was refused, and tell whether there is another one by now."""
 
 
 class ChatModel:
@@ -102,14 +122,24 @@ class ChatModel:
     async def _response(self, body: bytes) -> AsyncIterator[httpx2.Response]:
         # The SDK's own way for endpoints that it has no method for. Its method for this one looks at every part of the
         # messages, which are passed on as the caller wrote them, and takes longer for that than for the rest of a call.
-        sent = self._client.post(
-            "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
-        )
-        response = cast("httpx2.Response", await sent)  # as `cast_to` says; the signature knows of no raw stream
+        used = await self._key()
+        try:
+            response = await self._post(body)
+        except AuthenticationError:
+            # The key may have been rotated since it was read. A call that was refused so is not billed.
+            if not await self._key.renewed(used):
+                raise
+            response = await self._post(body)
         try:
             yield response
         finally:
             await response.aclose()
+
+    async def _post(self, body: bytes) -> httpx2.Response:
+        sent = self._client.post(
+            "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
+        )
+        return cast("httpx2.Response", await sent)  # as `cast_to` says; the signature knows of no raw stream
 
     @contextmanager
     def _heard(self, model: str) -> Iterator[None]:
@@ -172,6 +202,7 @@ class SecretKey:
         self._key = ""
         self._fresh_until = float("-inf")
         self._failed_at = float("-inf")
+        self._refused_at = float("-inf")
 
     async def __call__(self) -> str:
         """Return the key, at most KEY_SECONDS old; raise Unavailable where it cannot be read."""
@@ -183,6 +214,20 @@ class SecretKey:
                 if asked_at >= self._fresh_until:
                     await self._renew(asked_at)
         return self._key
+
+    async def renewed(self, refused: str) -> bool:
+        """Fetch a key anew that the provider has refused, and tell whether there is another one by now.
+
+        Raises:
+            Unavailable: it cannot be read.
+
+        """
+        async with self._fetching:
+            now = _wall_seconds()
+            if self._key == refused and now >= self._refused_at + REFUSED_SECONDS:
+                self._refused_at = now
+                await self._renew(now)
+            return self._key != refused
 
     async def _renew(self, asked_at: float) -> None:
         try:

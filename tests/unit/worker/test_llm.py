@@ -14,7 +14,7 @@ from common.messages import TaskMessage
 from common.prices import Price, Prices
 from common.tasks import Answer, FailureCode, Task, TaskRef, ToolCall, ToolKind, Usage
 from functions.worker import llm, stream
-from functions.worker.llm import ChatModel, SecretKey
+from functions.worker.llm import ChatModel, KeySource, SecretKey
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,15 +66,34 @@ def ignored(_model: str, _headers: Mapping[str, str]) -> None:
     """Hear nothing."""
 
 
+class Rotated:
+    """A source whose key is refused, and that has another one when it is told so."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = list(keys)
+        self.refused: list[str] = []
+
+    async def __call__(self) -> str:
+        return self.keys[0]
+
+    async def renewed(self, refused: str) -> bool:
+        self.refused.append(refused)
+        if len(self.keys) > 1:
+            self.keys.pop(0)
+        return self.keys[0] != refused
+
+
 @asynccontextmanager
-async def model_of(serve: Serve, *, timeout_seconds: float = 5.0) -> AsyncIterator[ChatModel]:
+async def model_of(
+    serve: Serve, *, timeout_seconds: float = 5.0, key: KeySource | None = None
+) -> AsyncIterator[ChatModel]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     model = ChatModel(
-        key=_key,
+        key=key or Rotated("sk-test"),
         base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1",
         timeout_seconds=timeout_seconds,
         on_headers=ignored,
@@ -84,10 +103,6 @@ async def model_of(serve: Serve, *, timeout_seconds: float = 5.0) -> AsyncIterat
     finally:
         await model.close()
         await runner.cleanup()
-
-
-async def _key() -> str:
-    return "sk-test"
 
 
 async def answer_of(serve: Serve) -> tuple[Answer, list[str]]:
@@ -446,7 +461,7 @@ async def test_a_server_that_hangs_up_before_it_answers_is_a_connection_error() 
 async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
     async with model_of(sends(200)) as model:
         base_url = str(model._client.base_url)
-    gone = ChatModel(key=_key, base_url=base_url, timeout_seconds=5, on_headers=ignored)
+    gone = ChatModel(key=Rotated("sk-test"), base_url=base_url, timeout_seconds=5, on_headers=ignored)
 
     with pytest.raises(ModelFailed) as caught:
         await gone.ask(MESSAGE, lambda _: None)
@@ -505,6 +520,76 @@ async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch
         await model.ask(MESSAGE, lambda _: None)
 
     await model.close()
+
+
+# ─── A key that was rotated ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def takes_only(key: str, shown: list[str]) -> Serve:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        shown.append(request.headers["Authorization"])
+        if shown[-1] != f"Bearer {key}":
+            return web.json_response(error("invalid_api_key"), status=401)
+        return web.json_response(WHOLE)
+
+    return serve
+
+
+async def test_a_call_that_was_refused_for_its_key_is_repeated_once_with_the_new_one() -> None:
+    source, shown = Rotated("old", "new"), list[str]()
+
+    async with model_of(takes_only("new", shown), key=source) as model:
+        answer = await model.ask(MESSAGE, lambda _: None)
+
+    assert answer.text == "all at once"
+    assert shown == ["Bearer old", "Bearer new"]
+    assert source.refused == ["old"]
+
+
+@pytest.mark.parametrize("keys", [("old",), ("old", "as wrong")])
+async def test_a_key_that_stays_wrong_fails_the_call_after_one_more_try_at_most(keys: tuple[str, ...]) -> None:
+    source, shown = Rotated(*keys), list[str]()
+
+    async with model_of(takes_only("new", shown), key=source) as model:
+        with pytest.raises(ModelRefused) as caught:
+            await model.ask(MESSAGE, lambda _: None)
+
+    assert caught.value.code is FailureCode.UNAUTHORIZED
+    assert shown == [f"Bearer {key}" for key in keys]
+
+
+async def test_a_refused_key_is_fetched_once_for_all_calls_and_not_again_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, fetched = [0.0], ["first", "first", "second"]
+    key = SecretKey("name")
+    monkeypatch.setattr(llm, "_wall_seconds", lambda: now[0])
+    monkeypatch.setattr(key, "_fetch", lambda: fetched.pop(0))
+    assert await key() == "first"
+
+    # WHEN the first is refused in many calls, THEN it is fetched once, and is the same
+    assert await asyncio.gather(*(key.renewed("first") for _ in range(10))) == [False] * 10
+    assert fetched == ["second"]
+    # WHEN it is refused again later, THEN it is fetched again, and is another one for all who were refused before
+    now[0] += llm.REFUSED_SECONDS
+    assert await key.renewed("first")
+    assert await key.renewed("first")
+    assert await key() == "second"
+
+
+async def test_a_refused_key_that_cannot_be_read_again_makes_the_model_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = SecretKey("name")
+    monkeypatch.setattr(key, "_fetch", lambda: "first")
+    await key()
+
+    def fail() -> str:
+        raise OSError
+
+    monkeypatch.setattr(key, "_fetch", fail)
+    with pytest.raises(Unavailable):
+        await key.renewed("first")
 
 
 class Vault:
