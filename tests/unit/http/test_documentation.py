@@ -2,12 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 from common.tasks import TaskStatus, WaitingOn
 from common.views import SENTENCES
 from functions.submit.schema import RESERVED_PARAMS, CallBody, PromptBody
+from tests.local import pages
+from tools.openapi.document import document
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
@@ -45,3 +49,27 @@ def test_every_name_is_described(name: str) -> None:
 def test_every_reason_of_a_failed_task_is_described_in_the_words_of_the_answer() -> None:
     for code, sentence in SENTENCES.items():
         assert f"| `{code}` | {sentence} |" in PAGE
+
+
+EXAMPLES = [example for page in (pages.API, pages.README) for example in pages.examples(page)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_every_example_has_the_form_of_a_body_that_the_description_has(example: dict[str, Any]) -> None:
+    # Params may be anything, and so may say nothing.
+    names = document()["components"]["schemas"].keys() - {"KnownParams"}
+
+    assert [name for name in names if fits(example, name)]
+
+
+def test_an_example_with_a_field_that_is_not_described_has_no_form() -> None:
+    task = EXAMPLES[-1]
+
+    assert fits(task, "Task")
+    assert not fits({**task, "answer": "An answer"}, "Task")
+    assert not fits({**task, "progress": 101}, "Task")
+
+
+def fits(example: object, name: str) -> bool:
+    schema = {**document(), "$ref": f"#/components/schemas/{name}"}
+    return Draft202012Validator(schema).is_valid(example)
