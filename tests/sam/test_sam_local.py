@@ -119,9 +119,10 @@ async def api(sam_local: SamLocal) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_prompt_goes_through_sam_local(sam_local: SamLocal, api: httpx.AsyncClient) -> None:
-    # WHEN somebody comes without a key, THEN there is no answer
-    refused = await api.get("/tasks", params={"task_ids": "any"})
-    assert refused.status_code in {401, 403}
+    # WHEN somebody comes without a key, or with a wrong one, THEN there is no answer
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        refused = await api.get("/tasks", params={"task_ids": "any"}, headers=headers)
+        assert refused.status_code in {401, 403}
 
     # WHEN a prompt is sent to `sam local start-api`
     accepted = await api.post("/tasks", json={"prompts": ["Tell a joke about plants."]}, headers=AUTHORIZATION)
