@@ -138,7 +138,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-sam .venv-ministack .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache mutants
-	find common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find client common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Environments ----------------------------------------------------------------------------------------------------
 

@@ -171,6 +171,18 @@ def test_what_failed_is_asked_again_and_what_has_ended_is_taken_back_no_more(slu
         sluice.cancel(fine.task_id)
 
 
+def test_the_readme_sends_a_file_and_maps_prompts(stack: Up, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    [example] = [block.text for block in pages.blocks(pages.README) if block.kind == "python"]
+
+    paste(stack, tmp_path, pages.commands()["command"].replace(SHOWN_ADDRESS, stack.url))
+    said = paste(stack, tmp_path, f"python - <<'END'\n{example}END\n")
+
+    assert results_in(tmp_path / "out.jsonl") + 1 == 12
+    assert len(said.splitlines()) == 2
+
+
 def test_the_python_of_the_reference_does_what_it_says(stack: Up, tmp_path: Path) -> None:
     (tmp_path / "topics.txt").write_text("rain\nsnow\n")
     examples = [block.text for block in pages.blocks(CLIENT) if block.kind == "python"]

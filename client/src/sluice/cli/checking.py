@@ -48,7 +48,7 @@ def check(source: Source, common: int, on_bad: Callable[[BadLine], None], on_lin
 
 
 class _Seen:
-    """The custom_ids so far, on disk: a million of them would be 200 MB in memory."""
+    """The custom_ids so far, on disk: memory is not to grow with the file."""
 
     def __init__(self) -> None:
         # An empty name is a temporary file of SQLite's, gone with the connection.
