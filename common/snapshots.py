@@ -1,9 +1,9 @@
 """Be one environment of many that begin with the same memory: what SnapStart does with a function.
 
 Lambda takes a snapshot after a function's init and starts every environment from it. Nothing here connects at init;
-owner tokens and ids come from the system's randomness, which is fresh in each environment; the role's keys are asked for when
-they are needed. What is left is Python's own `random`, from which redis-py and botocore take the jitter of their retries:
-seeded before the snapshot, it would have all environments retry in step.
+owner tokens and ids come from the system's randomness, which is fresh in each environment; botocore's keys of the
+role say when they end, and are asked for anew then. What is left is Python's own `random`, from which redis-py and
+botocore take the jitter of their retries: seeded before the snapshot, it would have all environments retry in step.
 """
 
 import random

@@ -1,9 +1,9 @@
 """infra/network.yaml created by moto's CloudFormation, and what is there afterwards.
 
 MiniStack 1.5.33 knows no NAT gateway, no elastic address and no serverless cache, and starts a replication group in
-Docker. moto knows the network, but for four things: Fn::Cidr, which is worked out here; which subnet a route table is for, read
-here from the template; rules of a group for going out; and whether a subnet gives public addresses. It has no
-CloudFormation of ElastiCache. What is missing is held by test_network_and_cache.py, the users by
+Docker. moto knows the network, but for four things: Fn::Cidr, which is worked out here; which subnet a route table is
+for, which is read from the template; rules of a group for going out; and whether a subnet gives public addresses. It
+has no CloudFormation of ElastiCache. What is missing is held by test_network_and_cache.py, the users by
 tests/integration/access.
 """
 

@@ -73,11 +73,12 @@ def test_no_function_opens_a_connection_before_its_first_invocation(function: st
     environment = {
         key: value if isinstance(value, str | int | float) else "http://localhost/1" for key, value in given.items()
     }
+    keys = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     path = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     started = subprocess.run(
         [sys.executable, "-c", INIT, function],
         cwd=ROOT,
-        env={**path, "AWS_DEFAULT_REGION": "eu-west-1", **{key: str(value) for key, value in environment.items()}},
+        env={**path, **keys, **{key: str(value) for key, value in environment.items()}},
         capture_output=True,
         text=True,
         check=False,
