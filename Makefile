@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants check audit key webhook-secret openapi build deploy lock clean
+.PHONY: help setup demo local test faults mutants check audit key webhook-secret openapi screenshots build deploy lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -117,6 +117,9 @@ webhook-secret: .venv/.made ## Print what a tenant's webhooks are signed with (T
 
 openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)
+
+screenshots: setup ## Take the pictures of the console in docs/images, with Chromium
+	@exec .venv/bin/python -m local.screenshots
 
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build

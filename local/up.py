@@ -14,7 +14,7 @@ async def run_up(settings: Settings, console: Console) -> None:
     async with running_stack(settings, lambda step: console.print(f"[green]✓[/green] {step}", soft_wrap=True)) as stack:
         # Standard output has the lines that another program may wait for.
         print(f"Sluice is ready at {stack.url}", flush=True)
-        print(f"Try it:\n\n{curl_line(stack.url)}\n", flush=True)
+        print(f"Try it at {stack.url}/console with the key {API_KEY}, or:\n\n{curl_line(stack.url)}\n", flush=True)
         console.print(f"AWS is at {stack.aws.endpoint}, logs are in {stack.run}. Ctrl-C stops it all.", soft_wrap=True)
         try:
             await stack.wait_for_a_death()
