@@ -8,7 +8,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from tests.integration.access.users import Restricted, access_strings, restricted_valkey, user_of
 
-FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter")
+FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter", "receipt")
 TASK, BATCH = "task:{acme/b}:0", "batch:{acme/b}"
 
 NOBODY = [
@@ -39,8 +39,12 @@ OF_ANOTHER = [
     *[(user, ("HSET", "rate:{model/x}", "next_request", "0")) for user in FUNCTIONS if user != "worker"],
     *[(user, ("HDEL", "flights:{tenant/acme}", "one")) for user in FUNCTIONS if user != "worker"],
     *[(user, ("HSET", "spend:{acme}:2026-11-21", "cost", "0")) for user in FUNCTIONS if user != "worker"],
+    # Everybody's but who only files receipts: the tasks, and the ends of batches.
+    ("receipt", ("HGET", TASK, "status")),
+    ("receipt", ("HSET", TASK, "status", "completed")),
+    ("receipt", ("HDEL", BATCH, "due")),
     # Those who answer a caller: listening.
-    *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in ("worker", "cancel", "dead_letter")],
+    *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in ("worker", "cancel", "dead_letter", "receipt")],
 ]
 
 
@@ -78,7 +82,7 @@ def test_a_function_may_not_do_the_work_of_another(
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_script_has_no_more_rights_than_who_runs_it(restricted: Restricted, function: str) -> None:
     with as_user(restricted, function) as client, pytest.raises(ResponseError, match="ACL failure in script"):
-        client.eval("return redis.call('DEL', KEYS[1])", 1, TASK)
+        client.eval("return redis.call('DEL', KEYS[1])", 1, BATCH)
 
 
 def test_the_worker_has_what_the_others_lack(restricted: Restricted) -> None:

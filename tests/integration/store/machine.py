@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from common.announcements import Announcement
-from common.errors import StoreUnavailable
+from common.errors import EventUnsent, StoreUnavailable
 from common.store import TaskStore
 from common.store.connection import Client
 from common.store.keys import SENDING_LEASE_MS
@@ -444,13 +444,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.scripts.twice = twice
         try:
             real = type(self).run(getattr(self.real.store, method)(*args, **named))
-        except StoreUnavailable:
+        except EventUnsent:
             # What is due could not be announced: who has the message repeats the call. The queue is well again by then.
             self.note(f"{method} could not announce")
             self.real.announcer.fails = self.fake.announcer.fails = False
             real = type(self).run(getattr(self.real.store, method)(*args, **named))
         self.scripts.twice = False
-        fake = at_once(getattr(self.fake.store, method)(*args, **named))
+        try:
+            fake = at_once(getattr(self.fake.store, method)(*args, **named))
+        except StoreUnavailable:
+            raise AssertionError(f"{method}: only the stand-in has something to announce") from None
         self.disagreement = None if real == fake else f"{method}: the store says {real}, the stand-in {fake}"
         if self.real.announcer.announced != self.fake.announcer.announced:
             self.disagreement = f"{method}: the store and the stand-in announce differently"

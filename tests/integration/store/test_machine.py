@@ -85,6 +85,7 @@ def drive(valkey: RedisSettings) -> Iterator[Drive]:
         runner.run(client.aclose())
 
 
+@pytest.mark.timeout(300)
 def test_the_promises_hold_whatever_happens_and_everything_happens(drive: Drive) -> None:
     reached = drive(scripts_on_test_time(), PROOF)
 

@@ -1,0 +1,37 @@
+"""The receipt function's one call, as its own user of the cache."""
+
+from dataclasses import replace
+
+import pytest
+
+from common.announcements import Receipt
+from common.store import TaskStore, connect
+from common.store.deliveries import Deliveries
+from common.store.scripts import Scripts, read_sources
+from common.tasks import NewBatch, new_batch_id
+from common.webhooks import Delivery, DeliveryStatus, Webhook
+from tests.integration.access.users import restricted_valkey, user_of
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+async def test_a_receipt_is_filed_with_no_more_rights_than_it_takes(*, cluster: bool) -> None:
+    delivered = Delivery(DeliveryStatus.DELIVERED, 1, 204, None, None, 1)
+    batch = NewBatch(
+        "acme", new_batch_id(1, bytes(16)), ("m",), (None,), 60_000, 3_600_000, webhook=Webhook("https://hooks.example")
+    )
+    with restricted_valkey(cluster=cluster) as restricted:
+        admin = connect(restricted.settings)
+        limited = connect(replace(restricted.settings, username=user_of("receipt")))
+        try:
+            await TaskStore(admin).create(batch)
+            restricted.forget()
+
+            await Deliveries(limited, Scripts(read_sources())).receive(Receipt("acme", batch.batch_id, delivered))
+
+            assert restricted.denied() == set()
+            record = await TaskStore(admin).read_batch("acme", batch.batch_id)
+            assert record is not None
+            assert record.delivery == delivered
+        finally:
+            await limited.aclose()
+            await admin.aclose()
