@@ -5,9 +5,11 @@ text, and neither event nor response is recorded. The X-Ray SDK, and with it bot
 """
 
 import logging
+import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -112,6 +114,35 @@ class Telemetry:
         for metrics in self.split.values():
             metrics.flush_metrics()
         self.split.clear()
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Draw what is done inside as a part of the trace, once it is over."""
+        started = time.time()
+        try:
+            yield
+        finally:
+            with self.drawn(name, started, time.time()):
+                pass
+
+    @contextmanager
+    def drawn(self, name: str, started: float, ended: float, **annotations: str | None) -> Iterator[None]:
+        """Draw a part of the trace after the fact, and in it what is drawn inside; times are seconds since 1970.
+
+        Parts that are open while others run would close each other. Without a trace it does nothing.
+        """
+        if self.tracer is None:
+            yield
+            return
+        recorder: Any = self.tracer.provider  # X-Ray's own; Powertools' type names a part of it
+        segment = recorder.begin_subsegment(name)
+        if segment is not None:
+            segment.start_time = started
+            for key, value in annotations.items():
+                if value is not None:
+                    segment.put_annotation(key, value)
+        yield
+        recorder.end_subsegment(ended)
 
     def annotate(self, key: str, value: str) -> None:
         """Make the running invocation's trace findable by this key; do nothing where there is no trace."""

@@ -52,6 +52,7 @@ submission = Submission(
     SqsTaskQueue(sqs, settings.queue_url, on_sent=depth.sent if depth else None),
     gate,
     warn=telemetry.logger.warning,
+    step=telemetry.step,
 )
 retries = Retries(store, submission, now_ms=now_ms)
 app = resolver(telemetry)

@@ -7,6 +7,7 @@ expires unseen, for nobody was given its id. After the message: a task that runs
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,9 +117,21 @@ class Accepted:
 class Submission:
     """Accept calls for any tenant."""
 
-    def __init__(self, store: BatchWriter, queue: PromptQueue, gate: Gate, *, warn: Callable[[str], object]) -> None:
-        """Take where batches are recorded and tasks sent, who lets calls in, and who hears of what went half wrong."""
+    def __init__(
+        self,
+        store: BatchWriter,
+        queue: PromptQueue,
+        gate: Gate,
+        *,
+        warn: Callable[[str], object],
+        step: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
+        """Take where batches are recorded and tasks sent, who lets calls in, who hears of what went half wrong.
+
+        `step` is told the name of each of the two that is waited for, for the trace.
+        """
         self._gate = gate
+        self._step = step
         self._warn = warn
         self._store = store
         self._queue = queue
@@ -182,7 +195,8 @@ class Submission:
 
     async def _record_and_send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None) -> Accepted:
         refs = tuple(TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size))
-        created = await self._store.create(batch)
+        with self._step("redis"):
+            created = await self._store.create(batch)
         match created.outcome:
             case CreateOutcome.ACCEPTED:
                 return _accepted(batch, refs, created, replayed=True)
@@ -206,7 +220,8 @@ class Submission:
             self._message(batch, ref, prompt, created, budgets) for ref, prompt in zip(refs, prompts, strict=True)
         ]
         try:
-            await self._queue.send(messages)
+            with self._step("sqs"):
+                await self._queue.send(messages)
         except QueueUnavailable:
             await self._take_back(batch, refs)
             raise

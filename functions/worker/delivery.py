@@ -1,5 +1,6 @@
 """Describe one delivery of a queue message, and how it ended."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,8 @@ SUSPECT_RECEIVES: Final = 3
 
 RENEWED_RECEIVES: Final = SUSPECT_RECEIVES - 1
 """From this receive on a message that only waited is sent anew, and so becomes neither suspect nor dead by waiting."""
+
+_TRACE_ID: Final = re.compile(r"(?<=Root=)1-[0-9a-f]{8}-[0-9a-f]{24}(?![^;])")
 
 SUSPECT_MARK: Final = "Suspect"
 """The message attribute of a copy whose original was suspect: waiting makes no message innocent."""
@@ -26,18 +29,27 @@ class Delivery:
     receives: int
     body: str = field(repr=False)
     is_marked: bool = False
+    trace: str | None = None
+    """X-Ray's header of the request that brought the task: `Root=…;Parent=…;Sampled=1`."""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Delivery":
         """Read one entry of an SQS event's `Records`."""
         receives = int(record["attributes"]["ApproximateReceiveCount"])
         is_marked = SUSPECT_MARK in record.get("messageAttributes", {})
-        return cls(record["messageId"], record["receiptHandle"], receives, record["body"], is_marked)
+        trace = record["attributes"].get("AWSTraceHeader")
+        return cls(record["messageId"], record["receiptHandle"], receives, record["body"], is_marked, trace)
 
     @property
     def is_suspect(self) -> bool:
         """Tell whether it, or the message that it is a copy of, has been received suspiciously often."""
         return self.is_marked or self.receives >= SUSPECT_RECEIVES
+
+    @property
+    def trace_id(self) -> str | None:
+        """Return the trace of the request that brought the task."""
+        found = _TRACE_ID.search(self.trace or "")
+        return found[0] if found else None
 
 
 class EndingKind(StrEnum):

@@ -1,5 +1,6 @@
 """Note how deliveries end: a log line, metrics and a trace segment each, without a word of prompt or answer."""
 
+import time
 from typing import Final
 
 from common.messages import TaskMessage
@@ -23,7 +24,7 @@ class WorkerJournal:
         """Note how a delivery ended; `message` is None where it could not be read."""
         self._log(delivery, ending)
         self._measures.ended(ending, message)
-        self._trace(ending)
+        self._trace(delivery, ending)
 
     def fault(self, error: Exception) -> None:
         """Note an error that nobody foresaw and that cost no delivery."""
@@ -52,16 +53,17 @@ class WorkerJournal:
         log = self._telemetry.logger
         (log.error if ending.kind in _LOUD else log.info)("delivery ended", extra=known)
 
-    def _trace(self, ending: Ending) -> None:
-        tracer = self._telemetry.tracer
-        if tracer is None or ending.task_id is None:
+    def _trace(self, delivery: Delivery, ending: Ending) -> None:
+        if ending.task_id is None:
             return
-        # Drawn in one go after the fact: segments that are open while other tasks run would close each other.
-        with tracer.provider.in_subsegment(name="task") as segment:
-            segment.put_annotation("task_id", ending.task_id)
-            segment.put_annotation("ending", ending.kind.value)
-            if ending.code is not None:
-                segment.put_annotation("code", ending.code.value)
+        now = time.time()
+        began = now - (ending.call_seconds or 0.0)
+        facts = {"task_id": ending.task_id, "ending": ending.kind.value, "code": ending.code}
+        # One invocation serves many requests, so a task's part names the trace of the request that brought it.
+        with self._telemetry.drawn("task", began, now, submitted_in=delivery.trace_id, **facts):
+            if ending.call_seconds is not None:
+                with self._telemetry.drawn("model", began, now):
+                    pass
 
 
 def _rounded(seconds: float | None) -> float | None:

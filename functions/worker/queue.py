@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import batched
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from functions.worker.delivery import SUSPECT_MARK, Delivery
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.client import SQSClient
-    from types_aiobotocore_sqs.type_defs import MessageAttributeValueTypeDef
+    from types_aiobotocore_sqs.type_defs import MessageAttributeValueTypeDef, MessageSystemAttributeValueTypeDef
+
+    type SystemAttributes = dict[Literal["AWSTraceHeader"], MessageSystemAttributeValueTypeDef]
 
 BATCH_SIZE: Final = 10
 """Messages in one ChangeMessageVisibilityBatch, at most."""
@@ -71,6 +73,8 @@ class RedeliveryQueue:
                 DelaySeconds=min(math.ceil(seconds), MAX_DELAY_SECONDS),
                 MessageGroupId=tenant,
                 MessageAttributes=SUSPECT_ATTRIBUTES if delivery.is_suspect else {},
+                # The trace of who asked for the task, instead of this worker's own.
+                MessageSystemAttributes=_trace_of(delivery),
             )
         except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
             self._on_failure(type(error).__name__, 1)
@@ -110,3 +114,9 @@ class RedeliveryQueue:
         """Close the client, if there is one."""
         await self._opened.aclose()
         self._client = None
+
+
+def _trace_of(delivery: Delivery) -> "SystemAttributes":
+    if delivery.trace is None:
+        return {}
+    return {"AWSTraceHeader": {"DataType": "String", "StringValue": delivery.trace}}

@@ -15,6 +15,8 @@ from common.tasks import FailureCode, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
 
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+
 
 def calls_of(environment: WorkerEnvironment, prompt: str) -> int:
     return environment.model.calls.by_prompt[prompt_digest(prompt)]
@@ -76,6 +78,7 @@ def test_a_429_pauses_the_model_and_what_waits_again_is_a_new_message(
     environment.send(next_one)
     event = environment.receive()
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
+    event["Records"][0]["attributes"]["AWSTraceHeader"] = TRACE
     assert environment.invoke(event) == set()
 
     # THEN there is one new message that comes after the pause, and nothing was claimed or asked
@@ -83,6 +86,7 @@ def test_a_429_pauses_the_model_and_what_waits_again_is_a_new_message(
     assert message.delayed_until / 1000 - time.time() == pytest.approx(42, abs=5)
     assert message.group_id == "acme"
     assert set(message.message_attributes) == marks
+    assert TRACE in str(message.system_attributes["AWSTraceHeader"])
     assert calls_of(environment, next_one) == 0
     record = environment.record(next_one)
     assert (record.status, record.attempts) == (TaskStatus.QUEUED, ())

@@ -50,3 +50,25 @@ def test_a_delivery_is_suspect_by_its_receives_or_by_its_mark(
     }
 
     assert Delivery.of(record).is_suspect is is_suspect
+
+
+@pytest.mark.parametrize(
+    ("header", "trace_id"),
+    [
+        (
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+            "1-5759e988-bd862e3fe1be46a994272793",
+        ),
+        ("Sampled=0;Root=1-5759e988-bd862e3fe1be46a994272793", "1-5759e988-bd862e3fe1be46a994272793"),
+        ("Root=1-5759e988-bd862e3fe1be46a994272793ff;Sampled=1", None),
+        ("attack at dawn", None),
+        (None, None),
+    ],
+)
+def test_a_delivery_knows_the_trace_of_the_request_that_brought_its_task(
+    header: str | None, trace_id: str | None
+) -> None:
+    attributes = {"ApproximateReceiveCount": "1"} | ({"AWSTraceHeader": header} if header else {})
+    record = {"messageId": "one", "receiptHandle": "receipt", "body": "{}", "attributes": attributes}
+
+    assert Delivery.of(record).trace_id == trace_id

@@ -1,0 +1,48 @@
+"""Run a piece of a function as Lambda does where X-Ray listens; a process of its own, for the SDK keeps its state."""
+
+import os
+import sys
+from contextlib import suppress
+from types import SimpleNamespace
+
+from common.messages import TaskMessage
+from common.tasks import FailureCode, Task, TaskRef
+from common.telemetry import Telemetry
+from functions.worker.delivery import Delivery, Ending, EndingKind
+from functions.worker.journal import WorkerJournal
+
+PROMPT = "attack at dawn"
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
+)
+TELEMETRY = Telemetry.from_env(os.environ)
+
+
+@TELEMETRY.observe
+def worker(event: dict[str, str], context: object) -> None:
+    """Note how three deliveries ended, one of them without a call."""
+    del context
+    journal = WorkerJournal(TELEMETRY)
+    message = TaskMessage(
+        Task(TaskRef("acme", "0" * 36, 0), 3, 0, 10**13, 10**7, "gpt-test"), [{"role": "user", "content": PROMPT}]
+    )
+    attributes = {"ApproximateReceiveCount": "1", "AWSTraceHeader": event["header"]}
+    record = {"messageId": "m", "receiptHandle": "r", "body": message.encode(), "attributes": attributes}
+    delivery = Delivery.of(record)
+    journal.ended(delivery, Ending(EndingKind.COMPLETED, task_id="task-0", call_seconds=2.5), message)
+    refused = Ending(EndingKind.FAILED, task_id="task-1", call_seconds=0.5, code=FailureCode.UNAUTHORIZED)
+    journal.ended(delivery, refused, message)
+    journal.ended(delivery, Ending(EndingKind.BUSY, 3.0, "task-2"), message)
+
+
+@TELEMETRY.observe
+def submit(event: dict[str, str], context: object) -> None:
+    """Take two steps, the second of which fails."""
+    del event, context
+    with TELEMETRY.step("redis"):
+        pass
+    with suppress(ValueError), TELEMETRY.step("sqs"):
+        raise ValueError(PROMPT)
+
+
+{"worker": worker, "submit": submit}[sys.argv[1]]({"header": sys.argv[2]}, CONTEXT)
