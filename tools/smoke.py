@@ -1,8 +1,8 @@
 """Ask a deployed Sluice one prompt and wait for its answer: `python -m tools.smoke --outputs FILE`.
 
 It uses the standard library alone, so that what deploys needs nothing more. FILE is what
-`sam list stack-outputs --output json` has said; `--url` names the API directly. The caller's key comes from SLUICE_KEY and
-is never shown, nor is the answer.
+`sam list stack-outputs --output json` has said; `--url` names the API directly. The caller's key comes from SLUICE_KEY
+and is never shown, nor is the answer.
 """
 
 import argparse
