@@ -170,7 +170,8 @@ def test_a_large_file_goes_in_calls_of_a_thousand_and_only_rows_on_the_screen_ex
     console: Console, prompt_file: Callable[[str, str], Path]
 ) -> None:
     # GIVEN a file of 1,201 lines, one of which is none
-    lines = [json.dumps({"prompt": f"Story {number} {SLOW}", "custom_id": f"row-{number}"}) for number in range(1200)]
+    pace = "[[tokens:20]] [[delay:0.05]]"
+    lines = [json.dumps({"prompt": f"Story {number} {pace}", "custom_id": f"row-{number}"}) for number in range(1200)]
     lines.insert(6, '{"prompt": ')
     page = console.page
 

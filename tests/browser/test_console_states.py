@@ -275,10 +275,10 @@ def test_the_focus_is_seen_on_its_way_through_the_page(console: Console) -> None
     page = console.page
     page.keyboard.press("Tab")
     seen = set()
-    for _ in range(12):
-        page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement !== document.body"):
         width = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
         style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         seen.add(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
         assert (width >= 2, style) == (True, "solid"), seen
-    assert len(seen) > 8
+        page.keyboard.press("Tab")
+    assert len(seen) >= 8

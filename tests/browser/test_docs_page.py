@@ -31,7 +31,7 @@ def test_a_call_is_sent_from_the_page_and_its_answer_is_shown(window: Callable[.
     # AND so is the task, by another call
     get = page.locator("details").filter(has=page.get_by_text("/tasks/{task_id}", exact=True)).first
     get.evaluate("each => each.open = true")
-    get.get_by_label("task_id").fill(accepted["task_ids"][0])
+    get.get_by_role("textbox", name="task_id needed").fill(accepted["task_ids"][0])
     get.get_by_role("button", name="Send").click()
     expect(get.get_by_role("heading", name="200")).to_be_visible()
     assert json.loads(get.locator("output pre").last.inner_text())["task_id"] == accepted["task_ids"][0]

@@ -39,11 +39,15 @@ function go(run, task) {
 }
 
 function keep(run) {
-  const recent = JSON.parse(sessionStorage.getItem(RECENT) || "[]").filter(({ ids }) => ids[0] !== run.batches[0].id);
-  recent.unshift({ ids: run.batches.map(({ id }) => id), size: run.tasks.length, at: new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }) });
+  const all = JSON.parse(sessionStorage.getItem(RECENT) || "[]");
+  const known = all.find(each => each.ids[0] === run.batches[0].id);
+  const at = known?.at || new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const recent = all.filter(each => each !== known);
+  recent.unshift({ ids: run.batches.map(({ id }) => id), size: run.tasks.length, at });
   sessionStorage.setItem(RECENT, JSON.stringify(recent.slice(0, 12)));
   // A batch that joins the run changes the address and adds no step to go back over.
-  if (place().ids[0] === run.batches[0].id) history.replaceState(null, "", hashOf(run, panel.task));
+  const { ids, task } = place();
+  if (ids[0] === run.batches[0].id) history.replaceState(null, "", hashOf(run, task && { id: task }));
 }
 
 let shown = "";
@@ -188,7 +192,7 @@ addEventListener("keydown", event => {
     return;
   }
   if (event.target.closest("input, textarea, select")) return;
-  if (event.key === "Enter" && event.target === document.body && board.list.selected && board.run) return go(board.run, board.list.selected);
+  if (event.key === "Enter" && !event.target.closest("a, button, summary") && board.list.selected && board.run) return go(board.run, board.list.selected);
   if (!at("single-keys").checked || !actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();

@@ -76,7 +76,7 @@ export class Charts {
     const { value, note, drawing: place, low, high } = this.time;
     const times = over.filter(task => task.status === "completed" && task.started).map(task => task.ended - task.started).sort((one, other) => one - other);
     if (!times.length) return empty(this.time);
-    const at = share => times[Math.min(times.length - 1, Math.floor(times.length * share))];
+    const at = share => times[Math.max(0, Math.ceil(times.length * share) - 1)];
     const top = Math.max(at(0.99) * 1.05, 1);
     const buckets = new Array(SPANS).fill(0);
     for (const time of times) buckets[Math.min(SPANS - 1, Math.floor((time / top) * SPANS))] += 1;

@@ -95,6 +95,7 @@ export class List {
     write(parts.status, task.status.replace("_", " "));
     write(parts.name, nameOf(task));
     parts.name.title = nameOf(task);
+    parts.name.classList.toggle("id", !task.prompt && !task.custom_id);
     fill.style.transform = `scaleX(${(isOver(task.status) ? 100 : task.progress) / 100})`;
     const text = textOf(task);
     // Of a text that grows its end is seen: written from the right, between marks that leave its own direction as it is.
@@ -125,7 +126,7 @@ export class List {
   move(by) {
     if (!this.tasks.length) return;
     const place = this.tasks.indexOf(this.#selected);
-    const next = place < 0 ? (by > 0 ? this.#range(0)[0] : this.tasks.length - 1) : place + by;
+    const next = place < 0 && Number.isFinite(by) ? (by > 0 ? this.#range(0)[0] : this.tasks.length - 1) : place + by;
     this.select(this.tasks[Math.min(this.tasks.length - 1, Math.max(0, next))]);
   }
 
@@ -140,7 +141,7 @@ export class List {
   }
 }
 
-export const nameOf = task => task.prompt || task.custom_id || `${task.batch.id.slice(0, 6)}…-${task.place}`;
+export const nameOf = task => task.prompt || task.custom_id || task.id;
 
 function textOf(task) {
   if (task.status === "failed") return task.error?.last_code ? `${task.error.code} · ${task.error.last_code}` : task.error?.code || "";

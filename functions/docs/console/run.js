@@ -30,7 +30,7 @@ class Task {
   }
 }
 
-/** Watch batches. Events: `change` when there is something to draw, `added` and `gone` (detail: {id, error}) for
+/** Watch batches. Events: `change` when there is something to draw, `added` when there is more of it, `gone` (detail: {id, error}) for
  * batches, `refused` (detail: {error}) where a question was no good. */
 export class Run extends EventTarget {
   batches = [];
@@ -142,7 +142,10 @@ export class Run extends EventTarget {
     batch.etag = answer.headers.get("ETag") || "";
     const { tasks, ...view } = answer.body;
     batch.view = view;
-    this.#grow(batch, view.size);
+    if (view.size > batch.size) {
+      this.#grow(batch, view.size);
+      this.#emit("added");
+    }
     const running = new Set(tasks.map(task => task.task_id));
     const left = batch.tasks.filter(task => task.status === "processing" && !running.has(task.id));
     for (const task of tasks) this.#take(task);
