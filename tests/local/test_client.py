@@ -23,7 +23,7 @@ from sluice import AlreadyEndedError, Delta, Ended, NothingToRetryError, Sluice,
 from tests.local import pages
 from tests.local.conftest import Up, eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)  # 1,000 products, on a machine that does other things too
 
 TUTORIAL: Final = pages.commands(ROOT / "docs" / "tutorial.md")
 CLIENT: Final = ROOT / "docs" / "client.md"

@@ -117,7 +117,7 @@ class Core:
     def get_many(self, tasks: TaskIds) -> Operation[list[Task]]:
         """Look at any number of tasks, in the order asked; an unknown one is `not_found` in its place."""
         found: list[Task] = []
-        for ids in batched(ids_in(tasks), WINDOW, strict=False):
+        for ids in batched(ids_in(tasks), WINDOW):
             found.extend((yield from self.look(ids)).tasks)
         return found
 

@@ -54,7 +54,7 @@ class Watch:
         """
         yield from self._keep_pace()
         started = self._core.clock()
-        windows = list(batched(self.pending, WINDOW, strict=False))
+        windows = list(batched(self.pending, WINDOW))
         seen: list[Task] = []
         if len(windows) > 1:
             for window in windows:

@@ -72,7 +72,7 @@ def results(sluice: Sluice, target: Target) -> Exit:
     """Write what has ended, as JSON Lines, in the order of the prompts."""
     tally = Tally()
     size = 0
-    for ids in batched(_ids(sluice, target), WINDOW, strict=False):
+    for ids in batched(_ids(sluice, target), WINDOW):
         for task in sluice.get_many(ids):
             size += 1
             if task.has_ended:
