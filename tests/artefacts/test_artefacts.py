@@ -147,14 +147,16 @@ async def test_the_built_authorizer_knows_a_key_and_refuses_another(
     assert unknown["policyDocument"]["Statement"][0]["Effect"] == "Deny"
 
 
-async def test_the_built_docs_function_serves_the_description_and_the_page(
+async def test_the_built_docs_function_serves_the_description_and_the_pages(
     artefacts: Artefacts, backends: Backends, tmp_path: Path
 ) -> None:
     async with start(artefacts, "DocsFunction", backends.of("DocsFunction"), tmp_path) as docs:
         description = await docs.invoke(read_event("openapi"))
         page = await docs.invoke(read_event("docs"))
+        console = await docs.invoke({**read_event("docs"), "resource": "/console", "path": "/console"})
     assert json.loads(description["body"])["openapi"] == "3.1.0"
     assert page["body"].startswith("<!doctype html>")
+    assert 'src="console/app.js"' in console["body"]
 
 
 async def test_the_captured_events_are_understood(artefacts: Artefacts, backends: Backends, tmp_path: Path) -> None:
