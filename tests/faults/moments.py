@@ -1,6 +1,7 @@
 """Name the exact moment at which a fault strikes."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +24,17 @@ class Moment:
         self._happened = asyncio.Event()
         self._striking: asyncio.Task[None] | None = None
 
-    async def arrive(self) -> bool:
-        """Wait for the deed, and tell whether this one was held for it; who comes later passes."""
+    async def arrive(self, together: int = 1) -> bool:
+        """Wait for the deed, and tell whether this one was held for it; who comes later passes.
+
+        `together` come at one time, as the requests of a pipeline do.
+        """
         if not self._left:
             return False
-        self._left -= 1
+        rounds = math.ceil(self._left / self._nth)
+        self._left -= together
         over = self._over
-        if self._left % self._nth == 0:
+        if math.ceil(self._left / self._nth) < rounds:
             self._over = asyncio.Event()
             # A task of its own: a deed that kills a client cancels the server's work for it, and that may be us.
             self._striking = asyncio.create_task(self._strike(over))

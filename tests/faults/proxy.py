@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -20,10 +20,14 @@ type Act = Callable[["Exchange"], Awaitable[None]]
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way, and what can be done with it. Its bytes may be changed before it is forwarded."""
+    """One request on its way, or a pipeline of them; its bytes may be changed before it is forwarded.
+
+    `seen` of its requests are those that the rule is for.
+    """
 
     request: bytes
     _link: "Link"
+    seen: int = 1
 
     async def forward(self) -> None:
         """Send it on."""
@@ -50,9 +54,9 @@ class Delay:
         self._all_caught = asyncio.Event()
         self.is_over = asyncio.Event()
 
-    def count(self) -> None:
-        """Note that one more was caught."""
-        self._left -= 1
+    def count(self, caught: int) -> None:
+        """Note that so many more were caught."""
+        self._left -= caught
         if not self._left:
             self._all_caught.set()
 
@@ -74,12 +78,12 @@ class Rule:
     times: float
     struck: int = 0
 
-    def takes(self, request: bytes) -> bool:
-        """Tell whether this request is one for it, and count it."""
-        if self.struck >= self.times or not self.sees(request):
-            return False
-        self.struck += 1
-        return True
+    def takes(self, requests: Sequence[bytes]) -> int:
+        """Tell how many of these requests are for it, and count them."""
+        left = self.times - self.struck
+        taken = int(min(left, sum(self.sees(request) for request in requests))) if left else 0
+        self.struck += taken
+        return taken
 
     @property
     def has_struck(self) -> bool:
@@ -195,7 +199,7 @@ class Proxy:
         moment = Moment(nth, deed, again)
 
         async def act(exchange: Exchange) -> None:
-            await moment.arrive()
+            await moment.arrive(exchange.seen)
             exchange.reset()
 
         self.on(sees, act, times=nth * (1 + again))
@@ -208,7 +212,7 @@ class Proxy:
         async def act(exchange: Exchange) -> None:
             await exchange.forward()
             await exchange.reply()
-            await moment.arrive()
+            await moment.arrive(exchange.seen)
             exchange.reset()
 
         self.on(sees, act, times=nth)
@@ -219,7 +223,7 @@ class Proxy:
         delay = Delay(nth)
 
         async def act(exchange: Exchange) -> None:
-            delay.count()
+            delay.count(exchange.seen)
             await delay.is_over.wait()
             await exchange.forward()
 
@@ -255,23 +259,24 @@ class Proxy:
         try:
             framer = self.framer()
             while data := await reader.read(_CHUNK):
-                for request in framer.feed(data):
-                    await self._carry_on(Exchange(request, link))
+                # What comes in one piece is one pipeline: its client waits for all the replies.
+                if requests := list(framer.feed(data)):
+                    await self._carry_on(requests, link)
         finally:
             self._links.discard(link)
             server.transport.abort()
             back.cancel()
             await asyncio.gather(back, _closed(server), return_exceptions=True)
 
-    async def _carry_on(self, exchange: Exchange) -> None:
+    async def _carry_on(self, requests: Sequence[bytes], link: Link) -> None:
         await self._speaks.wait()
         if self.latency:
             await asyncio.sleep(self.latency)
-        rule = next((rule for rule in self._rules if rule.takes(exchange.request)), None)
-        if rule is None:
-            await exchange.forward()
-        else:
-            await rule.act(exchange)
+        for rule in self._rules:
+            if seen := rule.takes(requests):
+                await rule.act(Exchange(b"".join(requests), link, seen))
+                return
+        await Exchange(b"".join(requests), link).forward()
 
     async def _carry_back(self, from_server: asyncio.StreamReader, link: Link) -> None:
         with contextlib.suppress(OSError):
