@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants check audit key webhook-secret openapi screenshots build deploy lock clean
+.PHONY: help setup demo local test faults mutants bench check audit key webhook-secret openapi screenshots build deploy lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -17,6 +17,7 @@ ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
 STAGE ?= dev#            which stack `make deploy` means: dev or prod
 FAULT_RUNS ?= 1#         how often `make faults` runs each fault
 MUTANTS ?=#              which mutants, such as MUTANTS="functions.worker.verdicts*"; without it all
+BENCH ?=#              which benchmarks, such as BENCH="calls api"; without it all
 PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
 # OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a
 # stand-in answers for the model.
@@ -61,6 +62,9 @@ mutants: setup ## Change the code a little, a thousand times, and list the chang
 	@rm -rf mutants
 	@.venv/bin/python -m mutmut run $(if $(MUTANTS),'$(MUTANTS)')
 	@.venv/bin/python -m mutmut results
+
+bench: setup .venv-bench/.made ## Measure Sluice beside what people use instead, and write docs/benchmarks.md (BENCH="calls api" for some)
+	@exec .venv/bin/python -m benchmarks $(BENCH)
 
 # Python 3.13 comes first on the PATH: SAM looks there for the runtime's interpreter.
 SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
@@ -130,6 +134,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile,dev,--universal)
 	$(call compile,sam,--universal)
 	$(call compile,ministack,--universal)
+	$(call compile,bench,--universal)
 	$(call compile,checks,--universal)
 	$(call compile_shipped,common)
 	$(call compile_shipped,functions/submit)
@@ -137,7 +142,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile_shipped,functions/worker)
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-sam .venv-ministack .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-sam .venv-ministack .venv-bench .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache mutants
 	find client common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -195,6 +200,11 @@ FIND_PYTHON = for python in "$(PYTHON)" python3.13 python3 python "$${PYENV_ROOT
 	[ -n "$$python" ] && "$$python" -c 'import ensurepip, os, sys; \
 sys.version_info[:2] == (3, 13) and sys.exit(print(os.path.realpath(sys._base_executable)))' 2>/dev/null && \
 	break; done
+
+.venv-bench/.made: requirements/bench.txt | .venv/.made
+	@echo 'Setting up .venv-bench: what people use instead …'
+	@.venv/bin/python -m venv --clear --without-pip .venv-bench
+	$(call fill,.venv-bench,requirements/bench.txt)
 
 # ---- Locks -----------------------------------------------------------------------------------------------------------
 

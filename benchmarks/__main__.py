@@ -1,0 +1,68 @@
+"""Run all benchmarks, or those that are named, and write docs/benchmarks.md when all were run."""
+
+import argparse
+import os
+import platform
+import time
+from typing import Final
+
+from benchmarks import api, calls, cold, cost, efficiency, makespan, simulation
+from benchmarks.report import Section, summary, write
+from benchmarks.servers import Servers, running_servers
+from local.settings import ROOT
+
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+NAMES: Final = ("efficiency", "makespan", "cold", "calls", "api")
+"""`calls` brings the cost and the simulation with it."""
+
+
+def main() -> None:
+    """Measure, print the goals, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(NAMES)}; without, all")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    names = arguments.names or NAMES
+    began = time.monotonic()
+    sections: list[Section] = []
+    with running_servers() as servers:
+        for name in names:
+            print(f"{time.monotonic() - began:4.0f} s  {name} …", flush=True)
+            sections += _measure(name, servers, arguments.rounds)
+    print(summary([goal for section in sections for goal in section.goals]))
+    if set(names) != set(NAMES):
+        print("\n\n".join(section.text() for section in sections))
+        return
+    write(PAGE, sections, _introduction(arguments.rounds, time.monotonic() - began))
+    print(f"\nWritten to {PAGE.relative_to(ROOT)}")
+
+
+def _measure(name: str, servers: Servers, rounds: int) -> list[Section]:
+    match name:
+        case "efficiency":
+            return [efficiency.measure(servers, rounds)]
+        case "makespan":
+            return [makespan.measure(servers, rounds)]
+        case "cold":
+            return [cold.measure(servers, rounds)]
+        case "api":
+            return [api.measure(servers, rounds)]
+        case _:
+            section, counts = calls.measure(servers)
+            return [section, cost.measure(counts), simulation.measure(servers, counts)]
+
+
+def _introduction(rounds: int, seconds: float) -> str:
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    return (
+        f"Written by `make bench`, in {seconds / 60:.1f} minutes, {rounds} rounds, on {os.cpu_count()} processors "
+        f"({platform.machine()}), Python {platform.python_version()}; load averages at the end {load}. Each figure "
+        "stands beside another that was measured in the same run, and the ratio is what counts: contenders take turns, "
+        "and each runs in a process of its own. The model, SQS and Secrets Manager are one stand-in process, Valkey is "
+        "real. The code is in benchmarks/; what people use instead is locked in requirements/bench.txt and ships "
+        "nowhere."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Celery with a pool of threads, Redis for broker and results, and one client for all tasks."""
+
+import os
+
+from celery import Celery
+from openai import OpenAI
+
+from benchmarks.contenders.load import PROMPT, Clock, Load
+
+EXTRA = 100
+"""Tasks beyond those that are measured: the queue is not empty before the clock has stopped."""
+
+
+def main() -> None:
+    """Send all tasks, then work on them until the clock has stopped."""
+    load = Load.from_arguments()
+    app = Celery("bench", broker=load.redis_url, backend=load.redis_url)
+    app.conf.update(worker_prefetch_multiplier=1, worker_hijack_root_logger=False, worker_max_tasks_per_child=None)
+    client = OpenAI(api_key="sk-made-up", base_url=load.url, max_retries=0)
+    clock = Clock(load)
+
+    @app.task(name="ask")
+    def ask() -> str:
+        answer = client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": PROMPT}])
+        # Celery stops slowly, and nothing more is measured.
+        clock.tick(lambda: os._exit(0))
+        return answer.choices[0].message.content or ""
+
+    for _ in range(load.warm_up + load.prompts + EXTRA):
+        ask.delay()
+    app.Worker(pool="threads", concurrency=load.in_flight, loglevel="ERROR", without_heartbeat=True, quiet=True).start()
+
+
+if __name__ == "__main__":
+    main()

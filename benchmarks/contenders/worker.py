@@ -1,0 +1,119 @@
+"""Sluice's own worker: the real handler, fed the events that SQS sends, claim to complete on a real Valkey."""
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from itertools import batched
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.contenders.load import PROMPT, Clock, Load
+from common.messages import TaskMessage
+from common.settings import RedisSettings
+from common.store.connection import connect
+from common.store.task_store import TaskStore
+from common.tasks import NewBatch, Task, TaskRef, new_batch_id
+
+WORKER_SECONDS = 900
+
+
+class Context:
+    """What Lambda hands over beside the event."""
+
+    function_name = "worker"
+    memory_limit_in_mb = 1769
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:worker"
+    aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        """Return all the time of a fresh invocation."""
+        return WORKER_SECONDS * 1000
+
+
+def environment(url: str, redis_port: int, concurrency: int) -> dict[str, str]:
+    """Return what template.yaml sets, with this machine's servers."""
+    parts = urlsplit(url)
+    return {
+        "AWS_ENDPOINT_URL": f"{parts.scheme}://{parts.netloc}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "POWERTOOLS_SERVICE_NAME": "worker",
+        "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(redis_port),
+        "REDIS_TLS": "false",
+        "REDIS_CLUSTER": "false",
+        "QUEUE_URL": f"{parts.scheme}://{parts.netloc}/1/tasks",
+        "WEBHOOK_QUEUE_URL": f"{parts.scheme}://{parts.netloc}/1/webhooks",
+        "CONCURRENCY": str(concurrency),
+        "WORKER_TIMEOUT_SECONDS": str(WORKER_SECONDS),
+        "MODEL_TIMEOUT_SECONDS": "120",
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_KEY_SECRET": "sluice/openai-api-key",
+    }
+
+
+async def submitted(load: Load, prompts: int) -> list[str]:
+    """Record tasks as submit does and return their messages."""
+    client = connect(RedisSettings("127.0.0.1", load.redis_port, tls=False, cluster=False, username=None))
+    batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
+    batch = NewBatch("acme", batch_id, ("gpt-5-mini",) * prompts, (None,) * prompts, 21_600_000, 86_400_000)
+    created = await TaskStore(client).create(batch)
+    await client.aclose()
+    refs = [TaskRef("acme", batch_id, index) for index in range(prompts)]
+    return [
+        TaskMessage(
+            Task(ref, prompts, created.created_ms, created.deadline_ms, batch.retention_ms, "gpt-5-mini"),
+            [{"role": "user", "content": PROMPT}],
+        ).encode()
+        for ref in refs
+    ]
+
+
+def events_of(bodies: list[str], size: int) -> Iterator[dict[str, Any]]:
+    """Pack messages into events as the event source does."""
+    for group in batched(bodies, size, strict=False):
+        records = [
+            {
+                "messageId": secrets.token_hex(16),
+                "receiptHandle": "handle",
+                "body": body,
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+            }
+            for body in group
+        ]
+        yield {"Records": records}
+
+
+def main() -> None:
+    """Work on all events, one invocation after the other."""
+    load = Load.from_arguments()
+    os.environ.update(environment(load.url, load.redis_port, load.in_flight))
+    from functions.worker import handler  # noqa: PLC0415  # it reads the environment
+
+    def work(events: list[dict[str, Any]]) -> None:
+        for event in events:
+            answer = handler.lambda_handler(event, Context())
+            if answer["batchItemFailures"]:
+                sys.exit("a message came back")
+
+    warm_up = asyncio.run(submitted(load, load.warm_up))
+    bodies = asyncio.run(submitted(load, load.prompts))
+    work(list(events_of(warm_up, load.batch)))
+    events = list(events_of(bodies, load.batch))
+    clock = Clock(load)
+    clock.begin()
+    work(events)
+    clock.end()
+
+
+if __name__ == "__main__":
+    main()
