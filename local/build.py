@@ -158,7 +158,7 @@ def _files(source: Path) -> Iterator[Path]:
 def _stamp(template: Path, digest: str) -> None:
     """Say in the template which sources it was built of; see AutoPublishAlias in template.yaml."""
     text = template.read_text()
-    template.write_text(text.replace("VersionDescription: unbuilt", f"VersionDescription: {digest[:16]}"))
+    template.write_text(text.replace(": unbuilt", f": b-{digest[:16]}"))
 
 
 def _prune(data: Path) -> None:

@@ -31,7 +31,7 @@ SECRET_VALUE = re.compile(r"sk-|AKIA|-----BEGIN|resolve:(?:secretsmanager|ssm)|[
 
 SECRET_NAME = re.compile(r"KEY|TOKEN(?!S_PER_MINUTE)|PASSWORD|CREDENTIAL|SECRET")
 
-NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL|AWS_REGION")
+NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL|AWS_REGION|SLUICE_BUILD")
 """Variables that libraries read and no settings module of ours, or that Lambda sets."""
 
 
