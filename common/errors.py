@@ -16,6 +16,7 @@ SluiceError
 │   ├── ModelBusy            429 about rate: wait, no attempt is spent
 │   ├── ModelFailed          for a while: the next attempt may succeed
 │   └── ModelRefused         for good: the task fails with its code
+├── CallHeld                 us: our own limits do not let a call start yet
 ├── MessageError             us: a queue message that cannot be worked
 │   ├── MessageUnreadable    not one of ours
 │   └── MessageTooNew        written by a later version: leave it to that version's worker
@@ -27,7 +28,7 @@ Standard library only.
 
 from collections.abc import Mapping, Sequence
 
-from common.tasks import FailureCode
+from common.tasks import FailureCode, WaitingOn
 
 
 class SluiceError(Exception):
@@ -133,10 +134,11 @@ class QueueUnavailable(Unavailable):
 class ModelError(SluiceError):
     """Classify the provider's answer to one call by its code."""
 
-    def __init__(self, code: FailureCode, *, retry_after: float | None = None) -> None:
-        """Take the code and, where the provider gave one, its wait in seconds."""
+    def __init__(self, code: FailureCode, *, retry_after: float | None = None, kind: str | None = None) -> None:
+        """Take the code, the wait in seconds that the provider named, and the type of the exception that it was."""
         super().__init__(code.value)
         self.code = code
+        self.kind = kind
         self.retry_after = retry_after
 
 
@@ -150,6 +152,17 @@ class ModelFailed(ModelError):
 
 class ModelRefused(ModelError):
     """The call failed in a way that every attempt will."""
+
+
+class CallHeld(SluiceError):
+    """Our own limits do not let a call start; the task goes back for so many seconds, and no attempt is spent."""
+
+    def __init__(self, seconds: float, code: FailureCode | None, waiting_on: WaitingOn) -> None:
+        """Take what the limits said."""
+        super().__init__(waiting_on.value)
+        self.seconds = seconds
+        self.code = code
+        self.waiting_on = waiting_on
 
 
 class MessageError(SluiceError):

@@ -19,9 +19,9 @@ VERSION: Final = 1
 class TaskMessage:
     """Carry a task and what to ask the model for it.
 
-    `messages` and `params` are as the chat completions API takes them. `expected_tokens` is the caller's guess of the
-    answer's length, for the progress bar; `budgets` are those of its tenant when it was sent. Prompt text stays out of
-    the repr, and so out of logs.
+    `messages` and `params` are as the chat completions API takes them; a workflow's task has an `input` instead, as the
+    workflow takes it. `expected_tokens` is the caller's guess of the answer's length, for the progress bar; `budgets`
+    are those of its tenant when it was sent. Prompt text stays out of the repr, and so out of logs.
     """
 
     task: Task
@@ -29,6 +29,7 @@ class TaskMessage:
     params: dict[str, Any] = field(default_factory=dict, repr=False)
     expected_tokens: int | None = None
     budgets: Budgets | None = None
+    input: dict[str, Any] | None = field(default=None, repr=False)
 
     def encode(self) -> str:
         """Write the message as JSON. ASCII only: SQS refuses some characters that JSON allows."""
@@ -50,6 +51,7 @@ class TaskMessage:
                 "expected_tokens": self.expected_tokens,
                 **({"budgets": self.budgets.write()} if self.budgets else {}),
                 **({"webhook": task.webhook.encode()} if task.webhook else {}),
+                **({} if self.input is None else {"input": self.input}),
             },
             separators=(",", ":"),
         )
@@ -81,12 +83,14 @@ class TaskMessage:
             )
             if TaskRef.parse(ref.tenant, ref.task_id) != ref:
                 raise MessageUnreadable
-            messages = raw["messages"]
-            if not isinstance(messages, list) or not messages:
+            messages, given = raw["messages"], raw.get("input")
+            if not isinstance(messages, list) or not isinstance(given, dict | None):
+                raise MessageUnreadable
+            if not messages and given is None:
                 raise MessageUnreadable
             # What cannot be read is no message of ours, and never one without a budget.
             budgets = Budgets.read(raw["budgets"]) if "budgets" in raw else None
-            return cls(task, messages, dict(raw.get("params") or {}), raw.get("expected_tokens"), budgets)
+            return cls(task, messages, dict(raw.get("params") or {}), raw.get("expected_tokens"), budgets, given)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # `from None`: the JSON error's text quotes the body, and the body is the prompt.
             raise MessageUnreadable from None

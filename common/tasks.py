@@ -106,6 +106,13 @@ class FailureCode(StrEnum):
     QUOTA_EXHAUSTED = "quota_exhausted"
     """The provider's account has no money or quota left: no wait cures it."""
 
+    UNKNOWN_WORKFLOW = "unknown_workflow"
+    """The workflow worker has no workflow of this name."""
+    INVALID_INPUT = "invalid_input"
+    """The input is not what the workflow takes."""
+    CHAIN_FAILED = "chain_failed"
+    """The workflow's own code raised an exception; its type is in the record."""
+
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     """Every allowed attempt failed; `last_code` says how the last one did."""
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -114,6 +121,15 @@ class FailureCode(StrEnum):
     """The queue gave its message up after too many receives."""
     NOT_ACCEPTED = "not_accepted"
     """The call that brought it was not answered with 202."""
+
+
+WORKFLOW_PREFIX: Final = "workflow/"
+"""What stands before the name of a workflow where a prompt's task has its model."""
+
+
+def workflow_of(model: str) -> str | None:
+    """Return the name of the workflow that answers a task; None where a model does."""
+    return model.removeprefix(WORKFLOW_PREFIX) if model.startswith(WORKFLOW_PREFIX) else None
 
 
 class WaitingOn(StrEnum):
@@ -262,6 +278,7 @@ class TaskRecord:
     answer: Answer | None = None
     code: FailureCode | None = None
     last_code: FailureCode | None = None
+    error_type: str | None = None
     waiting_on: WaitingOn | None = None
     kept_bytes: int | None = None
     retried_as: str | None = None

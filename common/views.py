@@ -38,6 +38,9 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",
     FailureCode.CONTENT_POLICY: "The provider's content policy, or the model itself, refused the prompt or its answer.",
     FailureCode.QUOTA_EXHAUSTED: "The provider's account has no quota left; tell whoever runs this service.",
+    FailureCode.UNKNOWN_WORKFLOW: "The service has no workflow of this name any more.",
+    FailureCode.INVALID_INPUT: "The input is not what the workflow takes.",
+    FailureCode.CHAIN_FAILED: "The workflow's own code raised an exception, of the type in `type`.",
     FailureCode.ATTEMPTS_EXHAUSTED: "Every allowed attempt failed; `last_code` says how the last one did.",
     FailureCode.DEADLINE_EXCEEDED: "The deadline passed before an answer was there.",
     FailureCode.DEAD_LETTER: "The queue gave the task up after too many deliveries.",
@@ -211,4 +214,6 @@ def _error(record: TaskRecord) -> Body | None:
     error: Body = {"code": record.code, "detail": SENTENCES[record.code]}
     if record.last_code is not None:
         error["last_code"] = record.last_code
+    if record.error_type is not None:
+        error["type"] = record.error_type
     return error

@@ -61,6 +61,7 @@ class _Record:
     answer: Answer | None = None
     code: FailureCode | None = None
     last_code: FailureCode | None = None
+    error_type: str | None = None
     waiting_on: WaitingOn | None = WaitingOn.CAPACITY
     request: str | None = None
     retried_as: str | None = None
@@ -303,12 +304,16 @@ class FakeStore:
     async def spend(self, tenant: str, day: str) -> Spend:
         return self._spends.get((tenant, day), Spend())
 
-    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
-        outcome = self._fail(lease, code, last_code)
+    async def fail(
+        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+    ) -> EndOutcome:
+        outcome = self._fail(lease, code, last_code, error_type)
         await self._announce(lease.task.ref)
         return outcome
 
-    def _fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None) -> EndOutcome:
+    def _fail(
+        self, lease: Lease, code: FailureCode, last_code: FailureCode | None, error_type: str | None
+    ) -> EndOutcome:
         ended_by = f"fail:{lease.owner}"
         was_lost = self._find(lease.task.ref) is None
         record = self._find_or_rebuild(lease.task)
@@ -323,6 +328,7 @@ class FakeStore:
 
         now = self._now_ms()
         record.last_code = last_code or record.last_code
+        record.error_type = error_type
         self._end_attempt(record, now, last_code or code)
         self._finish(record, TaskStatus.FAILED, now, ended_by, code=code)
         return EndOutcome.ENDED
@@ -424,6 +430,7 @@ class FakeStore:
             answer=record.answer if with_text else None,
             code=record.code,
             last_code=record.last_code,
+            error_type=record.error_type,
             waiting_on=record.waiting_on,
             kept_bytes=None if record.request is None else len(record.request.encode()),
             retried_as=record.retried_as,

@@ -20,6 +20,9 @@ STEP_CHANNEL: Final = "steps:{{{tag}}}:{index}"
 # Every key expires. A task's key lives until `deadline + retention` while it is unfinished, because a task ends at its
 # deadline at the latest, and until `ended + retention` once it has ended. A batch's key outlives those of its tasks.
 
+STEPS_KEY: Final = "steps:{{{tag}}}:{index}"
+"""One hash per task of a workflow: the model's answers to it so far. Nobody needs them after the task's deadline."""
+
 SPEND_KEY: Final = "spend:{{{tenant}}}:{day}"
 """One hash per tenant and day: its sums. It is on another slot than the batches, which are spread over all."""
 
@@ -103,6 +106,11 @@ def task_key(ref: TaskRef) -> str:
 def batch_key(tenant: str, batch_id: str) -> str:
     """Return the key of a batch's record."""
     return BATCH_KEY.format(tag=_tag(tenant, batch_id))
+
+
+def steps_key(ref: TaskRef) -> str:
+    """Return the key of what a workflow's steps were answered."""
+    return STEPS_KEY.format(tag=_tag(ref.tenant, ref.batch_id), index=ref.index)
 
 
 def channel(tenant: str, batch_id: str) -> str:

@@ -129,9 +129,17 @@ class TaskStore:
             await self._spending.book(lease.task.ref, answer, now_ms)
         return outcome
 
-    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+    async def fail(
+        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+    ) -> EndOutcome:
         """Fail a task for good; only its owner may, or anybody whose record was lost."""
-        return await self._end("fail", lease.task, [lease.owner, code, records.write_optional(last_code)])
+        args: list[Argument] = [
+            lease.owner,
+            code,
+            records.write_optional(last_code),
+            records.write_optional(error_type),
+        ]
+        return await self._end("fail", lease.task, args)
 
     async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
         """Fail a task that the queue has given up, unless its lease is live."""

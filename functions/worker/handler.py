@@ -1,14 +1,13 @@
 """Start the worker: SQS batch in, the messages that have to come back out.
 
-service.py shares the time of an invocation among its messages, attempt.py is one message's way, llm.py speaks to the
-model, queue.py brings messages back. flow.py lets calls start as the shared limits and pauses allow, concurrency.py
-adapts how many run at a time. This module only puts them together, once for each Lambda environment.
+llm.py speaks to the model. All else is in common/work, which the workflow worker shares: service.py shares the time of
+an invocation among its messages, attempt.py is one message's way, queue.py brings messages back, flow.py lets calls
+start as the shared limits and pauses allow, concurrency.py adapts how many run at a time.
 """
 
 import asyncio
 import os
 import time
-from random import SystemRandom
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -22,20 +21,16 @@ from common.store.gathering import GatheringScripts
 from common.store.scripts import read_sources
 from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
-from functions.worker.attempt import Attempts
-from functions.worker.backoff import Backoff
-from functions.worker.budget import BudgetGuard
-from functions.worker.concurrency import Concurrency
-from functions.worker.delivery import Delivery
-from functions.worker.flow import FlowControl
-from functions.worker.journal import WorkerJournal
-from functions.worker.llm import ChatModel, SecretKey
-from functions.worker.progress import ProgressBoard
-from functions.worker.queue import RedeliveryQueue
-from functions.worker.service import Worker
-from functions.worker.settings import WorkerSettings
-from functions.worker.shares import TenantShares
-from functions.worker.window import Pace
+from common.work.assembly import Assembly
+from common.work.budget import BudgetGuard
+from common.work.concurrency import Concurrency
+from common.work.delivery import Delivery
+from common.work.flow import FlowControl
+from common.work.journal import WorkerJournal
+from common.work.provider import SecretKey
+from common.work.queue import RedeliveryQueue
+from common.work.settings import WorkerSettings
+from functions.worker.llm import ChatModel
 
 SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
@@ -53,19 +48,9 @@ MODEL = ChatModel(
     prices=read_prices(),
 )
 QUEUE = RedeliveryQueue(SETTINGS.queue_url, JOURNAL.queue_failed)
-ATTEMPTS = Attempts(
-    claims=STORE,
-    model=MODEL,
-    board=ProgressBoard(STORE, JOURNAL.fault),
-    flow=FLOW,
-    concurrency=Concurrency(SETTINGS.concurrency_min, SETTINGS.concurrency),
-    pace=Pace(),
-    backoff=Backoff(SystemRandom().random),
-    max_attempts=SETTINGS.max_attempts,
-    model_timeout_seconds=SETTINGS.model_timeout_seconds,
-)
-SHARES = TenantShares(FLOWS, SETTINGS.limits.tenant_in_flight)
-WORKER = Worker(ATTEMPTS, QUEUE, SHARES, JOURNAL, margin_seconds=SETTINGS.margin_seconds)
+ASSEMBLY = Assembly(SETTINGS, JOURNAL, QUEUE, STORE, FLOWS)
+CONCURRENCY = Concurrency(SETTINGS.concurrency_min, SETTINGS.concurrency)
+WORKER = ASSEMBLY.worker(MODEL, FLOW, CONCURRENCY, SETTINGS.model_timeout_seconds)
 
 # One loop for the environment's life: the clients above keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

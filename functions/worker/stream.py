@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from common.errors import ModelFailed, ModelRefused
 from common.tasks import Answer, FailureCode, Usage
-from functions.worker.text import paired
+from common.work.text import paired
+from common.work.verdicts import judge_in_stream
 from functions.worker.tools import ToolCallParts
-from functions.worker.verdicts import judge_in_stream
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 """Bytes of one answer on the wire, at most: a model that never stops must not fill the memory of its neighbours."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.tasks import ToolCall, ToolKind
-from functions.worker.text import paired
+from common.work.text import paired
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ import json
 import math
 from collections.abc import Iterator
 
+from common.work.window import LEASE_GRACE_SECONDS
 from functions.submit.schema import MOST_DEADLINE_SECONDS
-from functions.worker.window import LEASE_GRACE_SECONDS
 from tests.infra.stack import Properties, Stack, target
 
 type Complaints = Iterator[str]

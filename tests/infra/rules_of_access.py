@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from common.errors import SettingError
 from common.settings import Environment, RedisSettings, StoreSettings
+from common.work.settings import WorkerSettings
 from functions.authorizer.settings import AuthorizerSettings
 from functions.status.settings import StatusSettings
 from functions.submit.settings import SubmitSettings
 from functions.webhook.settings import WebhookSettings
-from functions.worker.settings import WorkerSettings
 from tests.infra.rules import Complaints, sources
 from tests.infra.stack import Stack, listed, target
 

@@ -16,8 +16,8 @@ from common.settings import RedisSettings
 from common.store import FlowStore
 from common.store.scripts import Scripts
 from common.tasks import Task, TaskRef, Usage
-from functions.worker.flow import FlowControl, Held, estimated_tokens
-from functions.worker.limits import FlowLimits
+from common.work.flow import FlowControl, Held, estimated_tokens
+from common.work.limits import FlowLimits
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from common.messages import TaskMessage
 from common.tasks import FailureCode, Task, TaskRef
 from common.telemetry import Telemetry
-from functions.worker.delivery import Delivery, Ending, EndingKind
-from functions.worker.journal import WorkerJournal
+from common.work.delivery import Delivery, Ending, EndingKind
+from common.work.journal import WorkerJournal
 
 PROMPT = "attack at dawn"
 CONTEXT = SimpleNamespace(

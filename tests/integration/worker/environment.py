@@ -73,7 +73,7 @@ class WorkerEnvironment:
         batch_id = new_batch_id(now_ms, secrets.token_bytes(16))
         models = ("gpt-test",) * len(prompts)
         batch = NewBatch("acme", batch_id, models, (None,) * len(prompts), 3_600_000, 86_400_000)
-        created = self._on_store(lambda store: store.create(batch))
+        created = self.on_store(lambda store: store.create(batch))
         for index, prompt in enumerate(prompts):
             ref = TaskRef("acme", batch_id, index)
             task = Task(ref, len(prompts), created.created_ms, created.deadline_ms, batch.retention_ms, "gpt-test")
@@ -103,6 +103,10 @@ class WorkerEnvironment:
 
     def invoke(self, event: dict[str, Any], *, remaining: float = 300.0) -> set[str]:
         """Invoke the handler, delete what it does not report, and return the prompts of what it does."""
+        return {prompt_in(record["body"]) for record in self.invoke_raw(event, remaining=remaining)}
+
+    def invoke_raw(self, event: dict[str, Any], *, remaining: float = 300.0) -> list[dict[str, Any]]:
+        """Do the same, and return the event's records that come back."""
         context = SimpleNamespace(
             function_name="worker",
             memory_limit_in_mb=1769,
@@ -116,7 +120,7 @@ class WorkerEnvironment:
         for record in event["Records"]:
             if record["messageId"] not in failed:
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=record["receiptHandle"])
-        return {prompt_in(record["body"]) for record in event["Records"] if record["messageId"] in failed}
+        return [record for record in event["Records"] if record["messageId"] in failed]
 
     def seconds_until_visible(self) -> dict[str, float]:
         """Look into the queue: when each message that is left can be received again."""
@@ -129,15 +133,15 @@ class WorkerEnvironment:
 
     def record(self, prompt: str) -> TaskRecord:
         """Read a prompt's record."""
-        [record] = self._on_store(lambda store: store.read([self._tasks[prompt].ref]))
+        [record] = self.on_store(lambda store: store.read([self._tasks[prompt].ref]))
         assert record is not None
         return record
 
     def cancel(self, prompt: str) -> None:
         """Take a prompt's task back."""
-        self._on_store(lambda store: store.cancel([self._tasks[prompt].ref]))
+        self.on_store(lambda store: store.cancel([self._tasks[prompt].ref]))
 
-    def _on_store[Answer](self, use: Callable[[TaskStore], Awaitable[Answer]]) -> Answer:
+    def on_store[Answer](self, use: Callable[[TaskStore], Awaitable[Answer]]) -> Answer:
         async def run() -> Answer:
             client = connect(self.redis)
             try:
@@ -153,9 +157,8 @@ def prompt_in(body: str) -> str:
 
 
 @contextmanager
-def imported_handler() -> Iterator[ModuleType]:
+def imported_handler(name: str = "functions.worker.handler") -> Iterator[ModuleType]:
     """Import the handler as a cold start does, and close afterwards what Lambda would leave to the end of its days."""
-    name = "functions.worker.handler"
     sys.modules.pop(name, None)
     handler = importlib.import_module(name)
     try:

@@ -12,17 +12,17 @@ from common.flow import HORIZON_MS, Booking, Feedback, Limit
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
-from functions.worker.attempt import Attempts
-from functions.worker.backoff import Backoff
-from functions.worker.budget import BudgetGuard
-from functions.worker.concurrency import Concurrency
-from functions.worker.delivery import Delivery, Ending
-from functions.worker.flow import FlowControl
-from functions.worker.limits import FlowLimits
-from functions.worker.progress import ProgressBoard
-from functions.worker.service import Worker
-from functions.worker.shares import TenantShares
-from functions.worker.window import Pace, margin_of
+from common.work.attempt import Attempts
+from common.work.backoff import Backoff
+from common.work.budget import BudgetGuard
+from common.work.concurrency import Concurrency
+from common.work.delivery import Delivery, Ending
+from common.work.flow import FlowControl
+from common.work.limits import FlowLimits
+from common.work.progress import ProgressBoard
+from common.work.service import Worker
+from common.work.shares import TenantShares
+from common.work.window import Pace, margin_of
 from tests.fakes import FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
@@ -138,9 +138,11 @@ class FailingStore(FakeStore):
         return await super().complete(lease, answer)
 
     @override
-    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+    async def fail(
+        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+    ) -> EndOutcome:
         self._check("fail")
-        return await super().fail(lease, code, last_code)
+        return await super().fail(lease, code, last_code, error_type)
 
     @override
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:

@@ -10,8 +10,8 @@ import pytest
 from common.errors import ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
-from functions.worker.attempt import PAUSE_SECONDS
-from functions.worker.delivery import Delivery, EndingKind
+from common.work.attempt import PAUSE_SECONDS
+from common.work.delivery import Delivery, EndingKind
 from tests.unit.worker.stage import STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]

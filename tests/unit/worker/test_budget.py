@@ -4,8 +4,8 @@ import pytest
 
 from common.budgets import Budgets
 from common.tasks import TaskStatus, WaitingOn
-from functions.worker.budget import LOOK_SECONDS
-from functions.worker.delivery import RENEWED_RECEIVES, EndingKind
+from common.work.budget import LOOK_SECONDS
+from common.work.delivery import RENEWED_RECEIVES, EndingKind
 from tests.unit.worker.stage import EPOCH_MS, Stage, answers
 
 BUDGETS = Budgets(tokens=100)

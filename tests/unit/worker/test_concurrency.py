@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from functions.worker.concurrency import Concurrency
-from functions.worker.slots import Slots
+from common.work.concurrency import Concurrency
+from common.work.slots import Slots
 
 MODEL = "gpt-test"
 QUICK = 0.3

@@ -10,10 +10,10 @@ from common.errors import ModelBusy, ModelFailed, StoreUnavailable
 from common.flow import HORIZON_MS, Limit
 from common.tasks import Answer, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, Lease
-from functions.worker.delivery import EndingKind
-from functions.worker.flow import estimated_tokens
-from functions.worker.limits import FlowLimits
-from functions.worker.service import CAP_SECONDS
+from common.work.delivery import EndingKind
+from common.work.flow import estimated_tokens
+from common.work.limits import FlowLimits
+from common.work.service import CAP_SECONDS
 from tests.unit.worker.stage import USAGE, Stage, answers, raises
 
 type MakeStage = Callable[..., Stage]

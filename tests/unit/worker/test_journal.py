@@ -11,9 +11,9 @@ from common.messages import TaskMessage
 from common.metrics import Metric
 from common.tasks import FailureCode, Task, TaskRef, Usage
 from common.telemetry import Telemetry
-from functions.worker.delivery import Delivery, Ending, EndingKind
-from functions.worker.journal import WorkerJournal
-from functions.worker.measures import WorkerMeasures, metric_of
+from common.work.delivery import Delivery, Ending, EndingKind
+from common.work.journal import WorkerJournal
+from common.work.measures import WorkerMeasures, metric_of
 
 SECRET = "Attack at dawn"
 ENV = {"POWERTOOLS_SERVICE_NAME": "worker", "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}

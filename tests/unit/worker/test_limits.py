@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import SettingError
 from common.flow import NO_LIMIT, Limit
-from functions.worker.limits import FlowLimits, ProviderLimits
+from common.work.limits import FlowLimits, ProviderLimits
 
 
 def test_without_settings_nothing_is_limited() -> None:

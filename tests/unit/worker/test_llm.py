@@ -13,8 +13,10 @@ from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unav
 from common.messages import TaskMessage
 from common.prices import Price, Prices
 from common.tasks import Answer, FailureCode, Task, TaskRef, ToolCall, ToolKind, Usage
-from functions.worker import llm, stream
-from functions.worker.llm import ChatModel, KeySource, SecretKey
+from common.work import provider
+from common.work.provider import KeySource, SecretKey
+from functions.worker import stream
+from functions.worker.llm import ChatModel
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -563,7 +565,7 @@ async def test_a_refused_key_is_fetched_once_for_all_calls_and_not_again_for_a_w
 ) -> None:
     now, fetched = [0.0], ["first", "first", "second"]
     key = SecretKey("name")
-    monkeypatch.setattr(llm, "_wall_seconds", lambda: now[0])
+    monkeypatch.setattr(provider, "_wall_seconds", lambda: now[0])
     monkeypatch.setattr(key, "_fetch", lambda: fetched.pop(0))
     assert await key() == "first"
 
@@ -571,7 +573,7 @@ async def test_a_refused_key_is_fetched_once_for_all_calls_and_not_again_for_a_w
     assert await asyncio.gather(*(key.renewed("first") for _ in range(10))) == [False] * 10
     assert fetched == ["second"]
     # WHEN it is refused again later, THEN it is fetched again, and is another one for all who were refused before
-    now[0] += llm.REFUSED_SECONDS
+    now[0] += provider.REFUSED_SECONDS
     assert await key.renewed("first")
     assert await key.renewed("first")
     assert await key() == "second"
@@ -600,7 +602,7 @@ class Vault:
         self._keys = keys
         self.now = 1_000.0
         monkeypatch.setattr(SecretKey, "_fetch", lambda _: self._next())
-        monkeypatch.setattr(llm, "_wall_seconds", lambda: self.now)
+        monkeypatch.setattr(provider, "_wall_seconds", lambda: self.now)
 
     def _next(self) -> str:
         self.asked += 1
@@ -614,7 +616,7 @@ async def test_a_key_is_fetched_once_for_all_calls_of_a_minute(monkeypatch: pyte
     key = SecretKey("name")
 
     assert set(await asyncio.gather(key(), key(), key())) == {"first"}
-    vault.now += llm.KEY_SECONDS - 1
+    vault.now += provider.KEY_SECONDS - 1
     assert await key() == "first"
     assert vault.asked == 1
     vault.now += 1

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from common.tasks import Answer, TaskStatus
-from functions.worker.delivery import EndingKind
-from functions.worker.progress import DEFAULT_TOKENS, expected_tokens
+from common.work.delivery import EndingKind
+from common.work.progress import DEFAULT_TOKENS, expected_tokens
 from tests.unit.worker.stage import Stage, answers
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from functions.worker.delivery import Delivery
-from functions.worker.queue import RedeliveryQueue
+from common.work.delivery import Delivery
+from common.work.queue import RedeliveryQueue
 
 
 @pytest.fixture(autouse=True)

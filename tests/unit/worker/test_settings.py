@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import SettingError
-from functions.worker.settings import WorkerSettings
+from common.work.settings import WorkerSettings
 
 GOOD = {
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/tasks",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from common.tasks import FailureCode, TaskStatus, WaitingOn
-from functions.worker.delivery import EndingKind
+from common.work.delivery import EndingKind
 from tests.unit.worker.stage import STOP_AT, WORKER_TIMEOUT, Stage, answers, drips
 
 type MakeStage = Callable[..., Stage]

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.tasks import FailureCode
-from functions.worker.verdicts import MAX_RETRY_AFTER, codes_of, judge, judge_in_stream, retry_after
+from common.work.verdicts import MAX_RETRY_AFTER, codes_of, judge, judge_in_stream, retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

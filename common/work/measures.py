@@ -9,7 +9,7 @@ from common.metrics import Metric
 from common.spending import NANOS_PER_USD
 from common.tasks import FailureCode
 from common.telemetry import Telemetry
-from functions.worker.delivery import Ending, EndingKind
+from common.work.delivery import Ending, EndingKind
 
 OUR_FAULT: Final = frozenset({FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED})
 """Codes that fail every task until an operator acts: the key, its rights, the account. A metric to alarm on."""

@@ -9,7 +9,7 @@ from common.errors import StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
-from functions.worker.text import paired
+from common.work.text import paired
 
 FLUSH_SECONDS: Final = 1.0
 """Between two writes: a caller who looks once a second sees each step."""
@@ -41,27 +41,41 @@ class Meter:
     def __init__(self, ref: TaskRef, owner: str, expected: int, abort: Callable[[], None]) -> None:
         """Take whose answer it is, its expected length, and what ends the call when the lease is lost."""
         self._ref = ref
-        self._owner = owner
+        self.owner = owner
         self._expected = expected
         self._abort = abort
         self._texts: list[str] = []
         self._tokens = 0
-        self._noted = 0
+        self._has_grown = False
+        self._done = 0
+        self._steps = 1
+        self.first_at: float | None = None
         self.lost = False
 
-    def add(self, text: str) -> None:
+    def __call__(self, text: str) -> None:
         """Take the next piece of the answer."""
+        if self.first_at is None:
+            self.first_at = asyncio.get_running_loop().time()
         self._texts.append(text)
         self._tokens += 1
+        self._has_grown = True
+
+    def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
+        """Start anew with the pieces of another step, when so many of all steps are done."""
+        self._done, self._steps = done, max(steps, done + 1)
+        self._texts = list(texts)
+        self._tokens = len(texts)
+        self._has_grown = True
 
     def note(self) -> ProgressNote:
         """Say how far the answer is, with its text if it has grown since the last note."""
-        percent = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
-        if self._tokens == self._noted:
-            return ProgressNote(self._ref, self._owner, percent, None)
-        self._noted = self._tokens
+        of_step = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
+        percent = (100 * self._done + of_step) // self._steps
+        if not self._has_grown:
+            return ProgressNote(self._ref, self.owner, percent, None)
+        self._has_grown = False
         self._texts = ["".join(self._texts)]
-        return ProgressNote(self._ref, self._owner, percent, paired(self._texts[0]))
+        return ProgressNote(self._ref, self.owner, percent, paired(self._texts[0]))
 
     def lose(self) -> None:
         """End the call: whatever it would answer is no longer ours to record."""

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from itertools import batched
 from typing import TYPE_CHECKING, Final, Literal
 
-from functions.worker.delivery import SUSPECT_MARK, Delivery
+from common.work.delivery import SUSPECT_MARK, Delivery
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.client import SQSClient

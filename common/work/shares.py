@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from common.errors import StoreUnavailable
-from functions.worker.window import Window
+from common.work.window import Window
 
 
 class Flights(Protocol):

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from common.errors import StoreUnavailable
 from common.flow import HORIZON_MS, NO_LIMIT, Booking, Feedback, Limit
-from functions.worker.limits import ProviderLimits
+from common.work.limits import ProviderLimits
 
 LATE_SECONDS: Final = 0.4
 """A start that is later than this is given up: starts that are at most D late add D/60 to the rate of a minute. The way

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from common.errors import SettingError
 from common.settings import Environment, RedisSettings, number, optional_text, text
-from functions.worker.limits import FlowLimits
-from functions.worker.window import margin_of
+from common.work.limits import FlowLimits
+from common.work.window import margin_of
 
 MOST_CONCURRENCY: Final = 1000
 MOST_ATTEMPTS: Final = 10

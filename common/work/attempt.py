@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from common.errors import EventUnsent, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import CallHeld, EventUnsent, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
-from functions.worker.backoff import LOST_SECONDS, Backoff
-from functions.worker.concurrency import Concurrency
-from functions.worker.delivery import Delivery, Ending, EndingKind
-from functions.worker.flow import FlowControl
-from functions.worker.progress import ProgressBoard
-from functions.worker.window import Pace, Window
+from common.work.backoff import LOST_SECONDS, Backoff
+from common.work.concurrency import Concurrency
+from common.work.delivery import Delivery, Ending, EndingKind
+from common.work.flow import Gate
+from common.work.progress import ProgressBoard
+from common.work.window import Pace, Window
 
 PAUSE_SECONDS: Final = 2.0
 """For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
@@ -43,11 +43,27 @@ class TaskClaims(Protocol):
     async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
         """Record the answer."""
 
-    async def fail(self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None) -> EndOutcome:
+    async def fail(
+        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+    ) -> EndOutcome:
         """Record that there will be none."""
 
     async def keep(self, ref: TaskRef, request: str) -> None:
         """Leave its request with a task that has failed."""
+
+
+class Listener(Protocol):
+    """Hear an answer grow; `owner` is the attempt's fence, for what the model itself keeps in the store."""
+
+    @property
+    def owner(self) -> str:
+        """Return the owner token of the lease."""
+
+    def __call__(self, text: str) -> None:
+        """Take the next piece of it."""
+
+    def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
+        """Start anew: the answer takes several steps, so many are done, and these are the pieces of the running one."""
 
 
 class Model(Protocol):
@@ -56,7 +72,7 @@ class Model(Protocol):
     async def prepare(self) -> None:
         """Make sure that a call can be made, or raise Unavailable."""
 
-    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+    async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
         """Answer one message, handing over each piece as it comes; raise ModelError."""
 
 
@@ -103,7 +119,7 @@ class Attempts:
     claims: TaskClaims
     model: Model
     board: ProgressBoard
-    flow: FlowControl
+    flow: Gate
     concurrency: Concurrency
     pace: Pace
     backoff: Backoff
@@ -169,12 +185,15 @@ class Attempts:
             return await self._record_cut(held, cut.cut, started)
         except (ModelBusy, Unavailable) as unbilled:
             return await self._refund(held, unbilled, started)
+        except CallHeld as waits:
+            back = held.ending(EndingKind.HELD, self.backoff.after_hold(waits.seconds), waits.code)
+            return await self._release(held, back, waits.waiting_on, refund=True)
         except ModelFailed as failed:
             if failed.code in NO_ROOM:
                 self.concurrency.refused(started, _now())
             return await self._retry(held, failed.code, failed.retry_after)
         except ModelRefused as refused:
-            return await self._fail(held, refused.code)
+            return await self._fail(held, refused.code, error_type=refused.kind)
         call_seconds = _now() - started
         self.flow.used(held.message, answer.usage)
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
@@ -196,24 +215,17 @@ class Attempts:
         if ends[cut] <= started:
             raise CallCut(cut)  # a timer that is over would still let the request out
         timer = asyncio.timeout_at(ends[cut])
-        first_at: list[float] = []
-
-        def hear(text: str) -> None:
-            if not first_at:
-                first_at.append(_now())
-            meter.add(text)
-
         with self.board.follow(held.lease, held.message, lambda: _expire(timer)) as meter:
             try:
                 async with timer:
-                    answer = await self.model.ask(held.message, hear)
+                    answer = await self.model.ask(held.message, meter)
             except TimeoutError:
                 if not timer.expired():
                     raise
                 raise CallCut(Cut.LOST if meter.lost else cut) from None
             finally:
                 self.pace.add(_now() - started)
-        to_first = (first_at[0] if first_at else _now()) - started
+        to_first = (meter.first_at or _now()) - started
         self.concurrency.succeeded(held.message.task.model, started, _now(), to_first)
         return answer
 
@@ -262,8 +274,10 @@ class Attempts:
             case ReleaseOutcome.LOST:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
 
-    async def _fail(self, held: Held, code: FailureCode, last_code: FailureCode | None = None) -> Ending:
-        outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code))
+    async def _fail(
+        self, held: Held, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+    ) -> Ending:
+        outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code, error_type))
         match outcome:
             case EndOutcome.ENDED:
                 return await self._failed(held, code)

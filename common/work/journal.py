@@ -6,8 +6,8 @@ from typing import Final
 from common.messages import TaskMessage
 from common.metrics import Metric
 from common.telemetry import Telemetry, place_of
-from functions.worker.delivery import Delivery, Ending, EndingKind
-from functions.worker.measures import WorkerMeasures
+from common.work.delivery import Delivery, Ending, EndingKind
+from common.work.measures import WorkerMeasures
 
 _LOUD: Final = frozenset({EndingKind.CRASHED, EndingKind.UNRECORDED, EndingKind.UNAVAILABLE, EndingKind.UNREADABLE})
 """Endings that ought not to happen."""

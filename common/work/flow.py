@@ -14,10 +14,10 @@ from common.errors import StoreUnavailable
 from common.flow import NO_LIMIT, model_scope, tenant_scope
 from common.messages import TaskMessage
 from common.tasks import FailureCode, Usage, WaitingOn
-from functions.worker.budget import BudgetGuard
-from functions.worker.limits import FlowLimits, ProviderLimits
-from functions.worker.line import Denied, Line, Schedules
-from functions.worker.progress import expected_tokens
+from common.work.budget import BudgetGuard
+from common.work.limits import FlowLimits, ProviderLimits
+from common.work.line import Denied, Line, Schedules
+from common.work.progress import expected_tokens
 
 CHARACTERS_PER_TOKEN: Final = 4
 """OpenAI's own rule of thumb for English. What a call really used corrects the schedule afterwards."""
@@ -44,6 +44,19 @@ class Held:
     seconds: float
     code: FailureCode | None = None
     waiting_on: WaitingOn = WaitingOn.RATE_LIMIT
+
+
+class Gate(Protocol):
+    """Let calls start."""
+
+    async def start(self, message: TaskMessage) -> float | Held:
+        """Wait until the call may start, and return the moment of the loop's clock by which it must have."""
+
+    def used(self, message: TaskMessage, usage: Usage | None) -> None:
+        """Take what an answered call has used."""
+
+    async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
+        """Take the provider's word that calls come too fast."""
 
 
 class FlowControl:

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from common.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Unavailable
 from common.messages import TaskMessage
 from common.tasks import TaskRef, WaitingOn
-from functions.worker.attempt import Attempts
-from functions.worker.delivery import ONLY_WAITED, RENEWED_RECEIVES, Delivery, Ending, EndingKind
-from functions.worker.flow import Held
-from functions.worker.shares import Share, TenantShares
-from functions.worker.slots import Slots
-from functions.worker.window import Window
+from common.work.attempt import Attempts
+from common.work.delivery import ONLY_WAITED, RENEWED_RECEIVES, Delivery, Ending, EndingKind
+from common.work.flow import Held
+from common.work.shares import Share, TenantShares
+from common.work.slots import Slots
+from common.work.window import Window
 
 QUEUE_END_SECONDS: Final = 0.5
 """Before the hard end, the latest moment at which we still wait for the queue: our answer must get out."""
