@@ -1,0 +1,52 @@
+"""The alarms and the dashboard, as they are deployed."""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from local.aws import credentials
+from local.servers import aws_endpoint
+from tests.infra.observability import alarms, read_observability
+from tests.local.conftest import Up
+
+
+@pytest.fixture
+def cloudwatch(stack: Up) -> Any:  # noqa: ANN401  # a boto3 client
+    endpoint = aws_endpoint(urlsplit(stack.url).port or 0)
+    found = credentials(endpoint)
+    client = boto3.client(
+        "cloudwatch",
+        endpoint_url=endpoint,
+        region_name=found["AWS_DEFAULT_REGION"],
+        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+    )
+    yield client
+    client.close()
+
+
+def test_every_alarm_that_no_parameter_adds_is_there(cloudwatch: Any) -> None:  # noqa: ANN401
+    template = read_observability()
+    [dashboard] = cloudwatch.list_dashboards()["DashboardEntries"]
+    wanted = {
+        alarm["AlarmName"]["Fn::Sub"].replace("${Name}", dashboard["DashboardName"]): alarm["MetricName"]
+        for name, alarm in alarms(template)
+        if "Condition" not in template["Resources"][name]
+    }
+
+    # MiniStack answers with little more than this.
+    found = {each["AlarmName"]: each["MetricName"] for each in cloudwatch.describe_alarms()["MetricAlarms"]}
+
+    assert wanted.items() <= found.items()
+
+
+def test_the_dashboard_is_json_with_everything_filled_in(cloudwatch: Any) -> None:  # noqa: ANN401
+    [entry] = cloudwatch.list_dashboards()["DashboardEntries"]
+
+    body = cloudwatch.get_dashboard(DashboardName=entry["DashboardName"])["DashboardBody"]
+
+    assert len(json.loads(body)["widgets"]) > 15
+    assert "${" not in body
