@@ -34,7 +34,7 @@ def aws(up: Up) -> Callable[[str], Any]:
     found = re.search(r"MiniStack is AWS on (http://\S+)", up.told())
     assert found is not None
     session = boto3.Session("test", "test", region_name=REGION)
-    return lambda service: session.client(service, endpoint_url=found[1])  # type: ignore[call-overload,no-any-return]
+    return lambda service: session.client(service, endpoint_url=found[1])  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def test_the_caches_users_and_its_parameters_are_made(aws: Callable[[str], Any],
         seconds=DEPLOY_SECONDS,
     )
 
-    # THEN the users are there, and all of one group; MiniStack can't show their rights: it does not escape the & in them
+    # THEN the users are there, all in one group; MiniStack can't show their rights: it does not escape an &
     assert status == "CREATE_COMPLETE", reasons(cloudformation, "cache")
     made = cloudformation.describe_stack_resources(StackName="cache")["StackResources"]
     users = {each["PhysicalResourceId"] for each in made if each["ResourceType"] == "AWS::ElastiCache::User"}
