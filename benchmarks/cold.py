@@ -42,9 +42,9 @@ FUNCTIONS: Final = {
 }
 OPENAI: Final = "import openai"
 WHY: Final = {
-    "submit": "boto3 and Redis's client are two thirds of it, and its first request needs both",
-    "status": "Redis's client is most of it, and its first request needs it",
-    "authorizer": "boto3, which Powertools' parameters import, is two thirds of it",
+    "submit": "boto3 and Redis's client are half of it, and its first request needs both",
+    "status": "Redis's client is in it, and its first request needs that",
+    "authorizer": "boto3, which Powertools' parameters import, is half of it",
     "worker": "the SDK, with its types, is two thirds of it",
 }
 """What there is to say where the goal is not met; `python -X importtime` says it."""
