@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants bench check audit key webhook-secret openapi screenshots build deploy lock clean
+.PHONY: help setup demo local test faults mutants bench check audit key webhook-secret openapi workflows screenshots build deploy lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -120,6 +120,9 @@ webhook-secret: .venv/.made ## Print what a tenant's webhooks are signed with (T
 openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)
 
+workflows: .venv/.made ## Write functions/submit/workflows.json from functions/workflow/chains.py
+	@exec .venv/bin/python -m tools.workflows
+
 screenshots: setup ## Take the pictures of the console in docs/images, with Chromium
 	@exec .venv/bin/python -m local.screenshots
 
@@ -140,6 +143,7 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile_shipped,functions/submit)
 	$(call compile_shipped,functions/webhook)
 	$(call compile_shipped,functions/worker)
+	$(call compile_shipped,functions/workflow)
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .venv-sam .venv-ministack .venv-bench .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \

@@ -53,7 +53,7 @@ def test_each_function_says_what_it_ships() -> None:
     assert {handler.parent for handler in ROOT.glob("functions/*/handler.py")} <= {lock.parent for lock in SHIPPED}
 
 
-def test_only_the_worker_ships_openai_and_aioboto3() -> None:
+def test_only_the_workers_ship_openai_and_aioboto3() -> None:
     carriers = {relative(lock.parent) for lock in SHIPPED if pins(lock).keys() & {"openai", "aioboto3"}}
 
-    assert carriers == {"functions/worker"}
+    assert carriers == {"functions/worker", "functions/workflow"}

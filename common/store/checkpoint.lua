@@ -1,0 +1,11 @@
+-- Keep a finished step of a workflow.  KEYS: task, steps.  ARGV: owner, deadline, name, step.
+-- Answers 0 where the task is no longer the owner's, else 1. A lost record takes it from nobody, as in progress.lua.
+local owner, deadline, name, step = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+
+local record = load(KEYS[1])
+if record and record.owner ~= owner then return 0 end
+redis.call('HSET', KEYS[2], name, step)
+redis.call('PEXPIREAT', KEYS[2], deadline)
+-- Attempts bound what one step may cost. The next step has its own; this attempt is the first at it.
+if record then set(KEYS[1], { attempt = 1, updated = now }) end
+return 1

@@ -1,0 +1,35 @@
+"""Keep the finished steps of workflows, so that a task which is delivered again does not pay for them again."""
+
+from common.store import keys, records
+from common.store.connection import Client, redis_errors
+from common.store.scripts import Call, Scripts, read_sources
+from common.tasks import Task, TaskRef
+
+
+class StepStore:
+    """Keep one hash per task of a workflow, on the slot of its record, until the task's deadline.
+
+    Every method raises StoreUnavailable when Redis does not answer. Each is safe to repeat.
+    """
+
+    def __init__(self, client: Client, scripts: Scripts | None = None) -> None:
+        """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
+        self._client = client
+        self._scripts = scripts or Scripts(read_sources())
+
+    async def steps(self, ref: TaskRef) -> dict[str, str]:
+        """Return the steps that are done, by name."""
+        with redis_errors():
+            flat = await self._client.execute_command("HGETALL", keys.steps_key(ref))
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        return {records.read_text(name): records.read_text(step) for name, step in pairs}
+
+    async def checkpoint(self, task: Task, owner: str, name: str, step: str) -> bool:
+        """Keep a step, and count attempts anew from here; answer whether the owner still holds the task."""
+        call = Call(
+            "checkpoint",
+            [keys.task_key(task.ref), keys.steps_key(task.ref)],
+            [owner, task.deadline_ms, name, records.write_text(step)],
+        )
+        with redis_errors():
+            return bool(await self._scripts.run(self._client, call))

@@ -1,0 +1,78 @@
+"""Start the workflow worker: SQS batch in, the messages that have to come back out.
+
+It works as the worker does, by what stands in common/work; but what it asks is a chain. service.py runs it, model.py
+makes its calls, run.py and step.py know which of them are done. chains.py is what a team writes.
+"""
+
+import asyncio
+import os
+import time
+import warnings
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from common.outbox import Outbox
+from common.prices import read_prices
+from common.store.budget_store import BudgetStore
+from common.store.connection import connect
+from common.store.flow_store import FlowStore
+from common.store.gathering import GatheringScripts
+from common.store.scripts import read_sources
+from common.store.step_store import StepStore
+from common.store.task_store import TaskStore
+from common.telemetry import Telemetry
+from common.work.assembly import Assembly
+from common.work.budget import BudgetGuard
+from common.work.concurrency import Concurrency
+from common.work.delivery import Delivery
+from common.work.flow import FlowControl
+from common.work.journal import WorkerJournal
+from common.work.provider import SecretKey
+from common.work.queue import RedeliveryQueue
+from common.work.slots import Slots
+from functions.workflow.chains import WORKFLOWS
+from functions.workflow.model import OpenGate, Provider, http_client
+from functions.workflow.service import Chains
+from functions.workflow.settings import WorkflowSettings
+
+# pydantic warns about each structured answer that LangChain streams, and quotes the answer: that would be in the log.
+warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+
+SETTINGS = WorkflowSettings.from_env(os.environ)
+TELEMETRY = Telemetry.from_env(os.environ)
+JOURNAL = WorkerJournal(TELEMETRY)
+
+REDIS = connect(SETTINGS.worker.redis)
+STORE = TaskStore(REDIS, GatheringScripts(read_sources()), announcer=Outbox(SETTINGS.worker.webhook_queue_url))
+FLOWS = FlowStore(REDIS)
+STEPS = StepStore(REDIS)
+BUDGET = BudgetGuard(BudgetStore(REDIS), now_ms=lambda: time.time_ns() // 1_000_000)
+FLOW = FlowControl(FLOWS, SETTINGS.worker.limits, BUDGET)
+CONCURRENCY = Concurrency(SETTINGS.worker.concurrency_min, SETTINGS.worker.concurrency)
+PROVIDER = Provider(
+    checkpoints=STEPS,
+    flow=FLOW,
+    slots=Slots(lambda: CONCURRENCY.limit),
+    prices=read_prices(),
+    key=SecretKey(SETTINGS.worker.openai_api_key_secret),
+    base_url=SETTINGS.worker.openai_base_url,
+    timeout_seconds=SETTINGS.worker.model_timeout_seconds,
+    model=SETTINGS.default_model,
+    client=http_client(FLOW.heard),
+)
+QUEUE = RedeliveryQueue(SETTINGS.worker.queue_url, JOURNAL.queue_failed)
+MODEL = Chains(WORKFLOWS, PROVIDER, STEPS)
+ASSEMBLY = Assembly(SETTINGS.worker, JOURNAL, QUEUE, STORE, FLOWS)
+WORKER = ASSEMBLY.worker(MODEL, OpenGate(BUDGET), CONCURRENCY, SETTINGS.chain_seconds)
+
+# One loop for the environment's life: the clients above keep connections, and those belong to the loop that made them.
+RUNNER = asyncio.Runner()
+
+
+@TELEMETRY.observe
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work on a batch of messages; what is not reported as failed, the poller deletes."""
+    deliveries = [Delivery.of(record) for record in event["Records"]]
+    back = RUNNER.run(WORKER.work(deliveries, context.get_remaining_time_in_millis() / 1000))
+    return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}

@@ -1,0 +1,62 @@
+"""Keep a finished step: what the model answered, and what it cost."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage, message_to_dict, messages_from_dict
+from pydantic import BaseModel
+
+from common.tasks import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Hold one answered model call; the cost is in billionths of a US dollar, None where it is not known."""
+
+    message: AIMessage = field(repr=False)
+    finish_reason: str
+    usage: Usage | None
+    cost_nanos: int | None
+
+    def encode(self) -> str:
+        """Write it as JSON."""
+        return json.dumps(
+            {
+                "message": message_to_dict(self.message),
+                "finish_reason": self.finish_reason,
+                "usage": self.usage and astuple(self.usage),
+                "cost_nanos": self.cost_nanos,
+            },
+            default=_plain,
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def decode(cls, text: str) -> "Step":
+        """Read what `encode` has written."""
+        raw = json.loads(text)
+        [message] = messages_from_dict([raw["message"]])
+        if not isinstance(message, AIMessage):
+            raise TypeError
+        usage = raw["usage"]
+        return cls(message, raw["finish_reason"], Usage(*usage) if usage else None, raw["cost_nanos"])
+
+
+def name_of(request: Mapping[str, Any], occurrence: int) -> str:
+    """Name a call by what it asks, and by how many like it the chain has made before.
+
+    A chain that is run again makes the same calls; those that run side by side may come in another order.
+    """
+    text = json.dumps(request, sort_keys=True, default=_plain)
+    return f"{hashlib.sha256(text.encode()).hexdigest()}:{occurrence}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        return value.model_json_schema()
+    return repr(value)
