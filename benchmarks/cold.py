@@ -132,6 +132,7 @@ def _variables(servers: Servers) -> dict[str, dict[str, str]]:
         "REDIS_IAM": "false",
         "REDIS_USERNAME": "",
         "QUEUE_URL": f"{servers.address}/1/tasks",
+        "WORKFLOW_QUEUE_URL": f"{servers.address}/1/workflows",
         "WEBHOOK_QUEUE_URL": f"{servers.address}/1/webhooks",
         "OPENAI_BASE_URL": servers.model(1),
         "AWS_ENDPOINT_URL": servers.address,

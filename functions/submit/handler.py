@@ -1,9 +1,11 @@
-"""POST /tasks, /batches/{batch_id}/retry: validate, record as queued, put on the queue, answer 202."""
+"""POST /tasks, /workflows/{name}, /batches/{batch_id}/retry: validate, record as queued, put on a queue, answer 202."""
 
 import asyncio
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import boto3
@@ -25,9 +27,10 @@ from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.retry import Asked, Retries
 from functions.submit.schema import AcceptedBody, RetriedBody
-from functions.submit.service import Accepted, Submission
+from functions.submit.service import Accepted, Call, Submission, Submissions
 from functions.submit.settings import SubmitSettings
 from functions.submit.validation import read_call, read_key, read_repeatable
+from functions.submit.workflows import Workflows
 
 RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense
 
@@ -43,41 +46,76 @@ redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
 store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 waiting = Waiting(store, Wakes(redis))
-depth = (
-    QueueDepth(sqs, settings.queue_url, settings.most_queued, clock=time.monotonic) if settings.most_queued else None
-)
-gate = Gate(BudgetStore(redis), depth, now_ms=now_ms)
-submission = Submission(
-    store,
-    SqsTaskQueue(sqs, settings.queue_url, on_sent=depth.sent if depth else None),
-    gate,
-    warn=telemetry.logger.warning,
-    step=telemetry.step,
-)
-retries = Retries(store, submission, now_ms=now_ms)
+
+
+def submission_to(queue_url: str) -> Submission:
+    """Make what accepts calls whose tasks go to this queue."""
+    depth = QueueDepth(sqs, queue_url, settings.most_queued, clock=time.monotonic) if settings.most_queued else None
+    return Submission(
+        store,
+        SqsTaskQueue(sqs, queue_url, on_sent=depth.sent if depth else None),
+        Gate(budgets, depth, now_ms=now_ms),
+        warn=telemetry.logger.warning,
+        step=telemetry.step,
+    )
+
+
+budgets = BudgetStore(redis)
+workflows = Workflows.from_file()
+submissions = Submissions(submission_to(settings.queue_url), submission_to(settings.workflow_queue_url))
+retries = Retries(store, submissions, now_ms=now_ms)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
 
+def allowed_to(models: Sequence[str] | None) -> frozenset[str]:
+    """Return the models and workflows that a caller may ask, whose key names these; None where it may all."""
+    there_are = frozenset((*settings.limits.models, *workflows.models))
+    return there_are if models is None else there_are & frozenset(models)
+
+
 @app.post("/tasks")
 async def submit() -> Response[str]:
-    """Accept one call."""
+    """Accept one call of prompts."""
+    return await _accept(lambda document, models: read_call(document, settings.limits.narrowed(models)))
+
+
+@app.post("/workflows/<name>")
+async def start(name: str) -> Response[str]:
+    """Accept one call of a workflow."""
+    read = partial(workflows.read, name, limits=settings.limits)
+    return await _accept(lambda document, models: read(document=document, models=models), workflow=name)
+
+
+@app.get("/workflows")
+async def list_workflows() -> Response[str]:
+    """Show the workflows that the caller may start."""
+    return answer(200, json.dumps({"workflows": workflows.shown(caller_of(app.current_event).models)}))
+
+
+async def _accept(
+    read: Callable[[object, Sequence[str] | None], Call], *, workflow: str | None = None
+) -> Response[str]:
+    """Accept a call, as `read` makes it of the body and the models that the caller's key may ask."""
     started = asyncio.get_running_loop().time()
     event = app.current_event
     wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
     caller = caller_of(event)
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
-    call = read_call(document, settings.limits.narrowed(caller.models))
-    repeatable = read_repeatable(event.headers.get("Idempotency-Key"), document)
-    accepted = await submission.accept(caller.tenant, call, repeatable, caller.budgets)
+    call = read(document, caller.models)
+    # The same inputs for another workflow are another request.
+    asked = document if workflow is None else [workflow, document]
+    repeatable = read_repeatable(event.headers.get("Idempotency-Key"), asked)
+    accepted = await submissions.of(call.prompts).accept(caller.tenant, call, repeatable, caller.budgets)
     if not accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(call.prompts))
-    body = AcceptedBody.of(accepted, call.prompts)
+    root = "" if workflow is None else "../"
+    body = AcceptedBody.of(accepted, call.prompts, root)
     headers = _headers(accepted, body.links)
     if wish.seconds:
         headers |= wish.headers
         spent = asyncio.get_running_loop().time() - started
-        if (held := await _held(accepted, body, wish, spent)) is not None:
+        if (held := await _held(accepted, body, wish, spent, root)) is not None:
             return answer(*held, headers=headers, retry_after=None if held[0] == 200 else RETRY_AFTER_SECONDS)  # noqa: PLR2004  # as it is read
     return answer(202, body.encode(), headers=headers, retry_after=RETRY_AFTER_SECONDS)
 
@@ -88,7 +126,7 @@ async def retry(batch_id: str) -> Response[str]:
     event = app.current_event
     key = read_key(event.headers.get("Idempotency-Key"))
     caller = caller_of(event)
-    asked = Asked(caller.tenant, batch_id, settings.limits.narrowed(caller.models).models, caller.budgets)
+    asked = Asked(caller.tenant, batch_id, allowed_to(caller.models), caller.budgets)
     retried = await retries.retry(asked, key)
     if not retried.accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(retried.accepted.refs))
@@ -102,11 +140,13 @@ def _headers(accepted: Accepted, links: dict[str, str]) -> dict[str, str]:
     return {"Location": links["batch"], **replayed}
 
 
-async def _held(accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float) -> tuple[int, str] | None:
+async def _held(
+    accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float, root: str
+) -> tuple[int, str] | None:
     """Wait for the tasks, and show what has become of them; None where Redis does not say."""
     try:
         await waiting.wait(accepted.refs, wish, spent_seconds=spent_seconds)
-        shown = await in_full(store, body, accepted.refs)
+        shown = await in_full(store, body, accepted.refs, root)
     except StoreUnavailable:
         return None  # accepted it is: a 503 would be sent again
     return (200 if shown["status"] == ENDED else 202), json.dumps(shown)

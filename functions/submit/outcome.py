@@ -19,8 +19,10 @@ class TaskReader(Protocol):
         """Read tasks in the order asked, None for an unknown one."""
 
 
-async def in_full(store: TaskReader, accepted: AcceptedBody, refs: Sequence[TaskRef]) -> dict[str, Any]:
+async def in_full(store: TaskReader, accepted: AcceptedBody, refs: Sequence[TaskRef], root: str = "") -> dict[str, Any]:
     """Return the body of the answer with the tasks in full; `next` asks for those that did not fit.
+
+    `root` leads from the call's URL to the folder of `tasks`; it is empty from there.
 
     Raises:
         StoreUnavailable: the call was accepted all the same.
@@ -37,5 +39,5 @@ async def in_full(store: TaskReader, accepted: AcceptedBody, refs: Sequence[Task
     shown = await portion_of(refs, show, beside=body)
     body["tasks"] = shown
     if left := accepted.task_ids[len(shown) :]:
-        body["next"] = f"?task_ids={','.join(left)}"
+        body["next"] = f"{root and f'{root}tasks'}?task_ids={','.join(left)}"
     return body

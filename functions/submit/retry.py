@@ -208,7 +208,9 @@ def _prompt(record: TaskRecord, request: str | None) -> Prompt:
     except MessageError:
         # The record has gone since it was read, or is another version's.
         raise RetryInUse("a task that was to be retried has changed at this moment") from None
-    return Prompt(record.model, message.messages, message.params, record.custom_id, message.expected_tokens)
+    return Prompt(
+        record.model, message.messages, message.params, record.custom_id, message.expected_tokens, message.input
+    )
 
 
 def _id_of(asked: Asked, fresh: Sequence[TaskRecord]) -> str:

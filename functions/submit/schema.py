@@ -26,6 +26,7 @@ MOST_LINKED: Final = 50
 
 type Text = Annotated[str, Meta(min_length=1)]
 type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+type CustomId = Annotated[str, Meta(min_length=1, max_length=256)]
 type Metadata = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
@@ -40,7 +41,7 @@ class PromptBody(Struct, frozen=True, kw_only=True):
 
     prompt: str | None = None
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)] | None = None
-    custom_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    custom_id: CustomId | None = None
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None
@@ -54,7 +55,16 @@ class WebhookBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     events: Annotated[list[str], Meta(min_length=1, max_length=len(WebhookEvent))] | None = None
 
 
-class CallBody(Struct, frozen=True, kw_only=True):
+class Terms(Struct, frozen=True, kw_only=True):
+    """What holds for all tasks of a call, whatever they ask."""
+
+    metadata: Metadata | None = None
+    webhook: WebhookBody | None = None
+    deadline_seconds: Annotated[int, Meta(ge=1, le=MOST_DEADLINE_SECONDS)] | None = None
+    retention_seconds: Annotated[int, Meta(ge=SHORTEST_RETENTION_SECONDS, le=LONGEST_RETENTION_SECONDS)] | None = None
+
+
+class CallBody(Terms, frozen=True, kw_only=True):
     """The whole body: either `prompts`, or a `template` and its `inputs`.
 
     What stands beside them holds for each prompt that says nothing else.
@@ -66,10 +76,12 @@ class CallBody(Struct, frozen=True, kw_only=True):
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None
-    metadata: Metadata | None = None
-    webhook: WebhookBody | None = None
-    deadline_seconds: Annotated[int, Meta(ge=1, le=MOST_DEADLINE_SECONDS)] | None = None
-    retention_seconds: Annotated[int, Meta(ge=SHORTEST_RETENTION_SECONDS, le=LONGEST_RETENTION_SECONDS)] | None = None
+
+
+class WorkflowBody(Terms, frozen=True, kw_only=True):
+    """The whole body of a call of a workflow; its own schema says what an input is."""
+
+    inputs: list[dict[str, Any]]
 
 
 class KnownParams(Struct, frozen=True, kw_only=True):
@@ -142,8 +154,8 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, accepted: Accepted, prompts: Sequence[Prompt]) -> "AcceptedBody":
-        """Show an accepted call."""
+    def of(cls, accepted: Accepted, prompts: Sequence[Prompt], root: str = "") -> "AcceptedBody":
+        """Show an accepted call; `root` leads from its URL to the folder of `tasks` and `batches`."""
         task_ids = [ref.task_id for ref in accepted.refs]
         tasks = [
             AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
@@ -155,7 +167,7 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
             deadline_at=time_of(accepted.deadline_ms),
             expires_at=time_of(accepted.expires_ms),
             tasks=tasks,
-            links=_links(accepted.batch_id, task_ids),
+            links=_links(accepted.batch_id, task_ids, root=root),
         )
 
     def encode(self) -> str:

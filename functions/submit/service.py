@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from common.budgets import Budgets
 from common.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
 from common.messages import TaskMessage
-from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id
+from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id, workflow_of
 from common.transitions import Created, CreateOutcome, EndOutcome
 from common.webhooks import Webhook
 from functions.submit.gate import Gate, Ticket, TooMany
@@ -61,13 +61,17 @@ class KeyReused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Say what to ask the model; `messages` and `params` are as the chat completions API takes them."""
+    """Say what to ask the model; `messages` and `params` are as the chat completions API takes them.
+
+    A workflow is asked instead where there is an `input`; its name is in `model`.
+    """
 
     model: str
     messages: list[dict[str, Any]] = field(repr=False)
     params: dict[str, Any] = field(default_factory=dict, repr=False)
     custom_id: str | None = None
     expected_tokens: int | None = None
+    input: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +258,24 @@ class Submission:
             custom_id=prompt.custom_id,
             webhook=batch.webhook,
         )
-        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens, budgets)
+        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens, budgets, prompt.input)
+
+
+class Submissions:
+    """Accept calls of prompts and calls of workflows, each for the queue of its workers."""
+
+    def __init__(self, prompts: Submission, workflows: Submission) -> None:
+        """Take what accepts each."""
+        self._prompts = prompts
+        self._workflows = workflows
+
+    def of(self, prompts: Sequence[Prompt]) -> Submission:
+        """Return what accepts these; a batch is of one kind."""
+        return self._prompts if workflow_of(prompts[0].model) is None else self._workflows
+
+    async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
+        """Record and send a batch, as `Submission.send` does."""
+        return await self.of(prompts).send(batch, prompts, budgets)
 
 
 def _accepted(batch: NewBatch, refs: tuple[TaskRef, ...], created: Created, *, replayed: bool) -> Accepted:

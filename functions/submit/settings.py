@@ -22,6 +22,7 @@ class SubmitSettings:
 
     redis: RedisSettings
     queue_url: str
+    workflow_queue_url: str
     webhook_queue_url: str
     limits: Limits
     most_queued: int = 0
@@ -49,6 +50,7 @@ class SubmitSettings:
             redis=RedisSettings.from_env(env),
             queue_url=text(env, "QUEUE_URL"),
             most_queued=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0),
+            workflow_queue_url=text(env, "WORKFLOW_QUEUE_URL"),
             webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
             limits=Limits(
                 models=models,

@@ -7,7 +7,7 @@ message, but `messages` that have a system or developer message of their own kee
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import msgspec
 
 from common.errors import CallerError, InvalidRequest, RequestTooLarge
 from functions.submit.body import MAX_ERRORS, pointer_to, refuse_all
-from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody
+from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody, Terms, WorkflowBody
 from functions.submit.service import Call, Prompt, Repeatable
 from functions.submit.target import read_webhook
 from functions.submit.template import CUSTOM_ID, Template, read_template
@@ -69,8 +69,15 @@ def read_call(document: object, limits: Limits) -> Call:
     """
     if not isinstance(document, dict):
         raise InvalidRequest("the body must be a JSON object with `prompts`", code="invalid_value")
-    body = _shaped(document, CallBody, "")
+    body = shaped(document, CallBody, "")
     name, items = _items(body)
+    check_count(name, items, limits)
+    _check_common(body, "", limits)
+    return call_of(body, _prompts(body, name, items, limits), limits)
+
+
+def check_count(name: str, items: Sequence[object], limits: Limits) -> None:
+    """Refuse a call of no items, or of too many."""
     if not items:
         raise InvalidRequest("must not be empty", pointer=f"/{name}", code="no_prompts")
     if len(items) > limits.most_prompts:
@@ -79,15 +86,18 @@ def read_call(document: object, limits: Limits) -> Call:
             pointer=f"/{name}",
             code="too_many_prompts",
         )
+
+
+def call_of(body: Terms, prompts: tuple[Prompt, ...], limits: Limits) -> Call:
+    """Check what holds for all prompts of a call."""
     retention = body.retention_seconds or limits.retention_seconds
     deadline = body.deadline_seconds or min(limits.deadline_seconds, retention)
     if deadline > retention:
         raise InvalidRequest(
             f"must be at most the retention, which is {retention}", pointer="/deadline_seconds", code="invalid_value"
         )
-    _check_common(body, "", limits)
     webhook = read_webhook(body.webhook, allow_loopback=limits.allow_loopback)
-    return Call(tuple(_prompts(body, limits)), deadline, retention, body.metadata, webhook)
+    return Call(prompts, deadline, retention, body.metadata, webhook)
 
 
 def read_repeatable(key: str | None, document: object) -> Repeatable | None:
@@ -118,17 +128,33 @@ def _items(call: CallBody) -> tuple[str, list[Any]]:
     raise InvalidRequest("must have either `prompts`, or `template` with `inputs`", pointer="", code="invalid_value")
 
 
-def _prompts(call: CallBody, limits: Limits) -> Iterator[Prompt]:
-    name, items = _items(call)
+def _prompts(call: CallBody, name: str, items: Sequence[Any], limits: Limits) -> tuple[Prompt, ...]:
     template = None if call.template is None else read_template(call.template)
+
+    def prompt(item: Any, place: str) -> Prompt:  # noqa: ANN401  # any JSON
+        body = _prompt_body(item, place) if template is None else _filled(template, item, place)
+        return _prompt(body, call, place, limits)
+
+    return prompts_of(name, items, prompt, limits)
+
+
+def prompts_of(
+    name: str, items: Sequence[Any], make: Callable[[Any, str], Prompt], limits: Limits
+) -> tuple[Prompt, ...]:
+    """Make a prompt of each item of the field `name`; `make` is handed the item and its JSON pointer.
+
+    Raises:
+        CallerError: the first fault of each item, up to MAX_ERRORS of them.
+
+    """
+    prompts: list[Prompt] = []
     faults: list[CallerError] = []
     places: dict[str, str] = {}
     room = MOST_CALL_BYTES
     for index, item in enumerate(items):
         place = f"/{name}/{index}"
         try:
-            body = _prompt_body(item, place) if template is None else _filled(template, item, place)
-            prompt = _prompt(body, call, place, limits)
+            prompt = make(item, place)
             room -= _measured(prompt, place, limits)
             if prompt.custom_id is not None and places.setdefault(prompt.custom_id, place) != place:
                 raise InvalidRequest(
@@ -141,19 +167,20 @@ def _prompts(call: CallBody, limits: Limits) -> Iterator[Prompt]:
             if len(faults) == MAX_ERRORS:
                 break
         else:
-            yield prompt
+            prompts.append(prompt)
         if room < 0:
             taken = f"the prompts before it take up the {MOST_CALL_BYTES} bytes that a call has in the queue"
             faults.append(RequestTooLarge(f"is too much: {taken}", pointer=place))
             break
     refuse_all(faults)
+    return tuple(prompts)
 
 
 def _prompt_body(item: object, place: str) -> PromptBody:
     if isinstance(item, str):
         return PromptBody(prompt=item)
     if isinstance(item, dict):
-        return _shaped(item, PromptBody, place)
+        return shaped(item, PromptBody, place)
     raise InvalidRequest("must be a string or an object", pointer=place, code="invalid_value")
 
 
@@ -161,7 +188,7 @@ def _filled(template: Template, values: dict[str, Any], place: str) -> PromptBod
     text = template.fill(values, place)
     if not text.strip():
         raise InvalidRequest("must not make a blank prompt", pointer=place, code="blank_text")
-    return _converted({"prompt": text, CUSTOM_ID: values.get(CUSTOM_ID)}, PromptBody, place)
+    return converted({"prompt": text, CUSTOM_ID: values.get(CUSTOM_ID)}, PromptBody, place)
 
 
 def _prompt(body: PromptBody, call: CallBody, place: str, limits: Limits) -> Prompt:
@@ -177,7 +204,7 @@ def _prompt(body: PromptBody, call: CallBody, place: str, limits: Limits) -> Pro
 
 def _measured(prompt: Prompt, place: str, limits: Limits) -> int:
     """Return the bytes that a prompt takes in the queue, if it may."""
-    size = len(json.dumps([prompt.messages, prompt.params], separators=(",", ":")))
+    size = len(json.dumps(prompt.input or [prompt.messages, prompt.params], separators=(",", ":")))
     if size > limits.most_prompt_bytes:
         raise RequestTooLarge(
             f"takes {size} bytes in the queue, with its params; a prompt may take {limits.most_prompt_bytes}",
@@ -198,7 +225,7 @@ def _check_common(body: CallBody | PromptBody, place: str, limits: Limits) -> No
         for name, reason in RESERVED_PARAMS.items():
             if name in body.params:
                 raise InvalidRequest(reason, pointer=f"{place}/params/{name}", code="reserved_param")
-        _converted(body.params, KnownParams, f"{place}/params")
+        converted(body.params, KnownParams, f"{place}/params")
 
 
 def _messages(body: PromptBody, system_of_call: str | None, place: str) -> list[dict[str, Any]]:
@@ -251,7 +278,8 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _shaped[Body: (CallBody, PromptBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object, and refuse fields that it does not have."""
     for name in value:
         if name not in kind.__struct_fields__:
             raise InvalidRequest(
@@ -259,10 +287,11 @@ def _shaped[Body: (CallBody, PromptBody)](value: dict[str, Any], kind: type[Body
                 pointer=pointer_to(place, name),
                 code="unknown_field",
             )
-    return _converted(value, kind, place)
+    return converted(value, kind, place)
 
 
-def _converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+def converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object; `place` is its JSON pointer. Raise InvalidRequest with the rule and the place."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -33,7 +33,7 @@ REQUIRED = {
     "DeadLetterFunction": STORE,
     "ReceiptFunction": REDIS,
     "StatusFunction": STORE,
-    "SubmitFunction": [*STORE, "QUEUE_URL", "ALLOWED_MODELS"],
+    "SubmitFunction": [*STORE, "QUEUE_URL", "WORKFLOW_QUEUE_URL", "ALLOWED_MODELS"],
     "WebhookFunction": ["WEBHOOK_QUEUE_URL", "RECEIPT_QUEUE_URL", "WEBHOOK_SECRET"],
     "WorkerFunction": [
         *STORE,

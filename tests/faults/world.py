@@ -115,6 +115,7 @@ class World:
             "REDIS_USERNAME": "",
             "REDIS_CLUSTER": "false",
             "QUEUE_URL": self.queue_url,
+            "WORKFLOW_QUEUE_URL": f"{self.queue_url}-workflows",
             "WEBHOOK_QUEUE_URL": f"{self.queue_url}-webhooks",
             "ALLOWED_MODELS": ",".join(["small", *(f"model-{number}" for number in range(100))]),
             "WORKER_TIMEOUT_SECONDS": str(timing.worker),

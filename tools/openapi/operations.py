@@ -137,26 +137,33 @@ _CALL: Final = {
 _KEY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
 _FIELDS_OF_TASK: Final = _listed("fields", TASK_FIELDS, "Only these fields, with the ids and the status.")
 
+_IDEMPOTENCY_KEY: Final = _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer.")
+
+
+def _accepting(  # noqa: PLR0913  # as _operation
+    name: str, summary: str, body: str, example: Schema, *, parameters: tuple[Operation, ...], problems: tuple[int, ...]
+) -> Operation:
+    return _operation(
+        name,
+        summary,
+        status=202,
+        schema="AcceptedBody",
+        parameters=[*parameters, _IDEMPOTENCY_KEY, _PREFER, _UNTIL],
+        problems=problems,
+        held=(200, "Accepted, and all have ended during the wait.", "HeldBody"),
+        headers={
+            "Location": {"schema": {"type": "string"}},
+            "Idempotent-Replayed": {"schema": {"const": "true"}},
+            **_HELD,
+        },
+        requestBody={"required": True, "content": {JSON: {"schema": reference(body), "example": example}}},
+    )
+
+
 PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/tasks": {
-        "post": _operation(
-            "submit",
-            "Send prompts, get an id for each",
-            status=202,
-            schema="AcceptedBody",
-            parameters=[
-                _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer."),
-                _PREFER,
-                _UNTIL,
-            ],
-            problems=(400, 409, 413),
-            held=(200, "Accepted, and all have ended during the wait.", "HeldBody"),
-            headers={
-                "Location": {"schema": {"type": "string"}},
-                "Idempotent-Replayed": {"schema": {"const": "true"}},
-                **_HELD,
-            },
-            requestBody={"required": True, "content": {JSON: {"schema": reference("CallBody"), "example": _CALL}}},
+        "post": _accepting(
+            "submit", "Send prompts, get an id for each", "CallBody", _CALL, parameters=(), problems=(400, 409, 413)
         ),
         "get": _get(
             "showTasks",
@@ -230,6 +237,26 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
             (400, 404, 410),
         ),
     },
+    "/workflows": {
+        "get": _operation(
+            "listWorkflows",
+            "List the workflows that you may start",
+            status=200,
+            schema="Workflows",
+            parameters=[],
+            problems=(),
+        ),
+    },
+    "/workflows/{name}": {
+        "post": _accepting(
+            "startWorkflow",
+            "Start a workflow for each input, get an id for each",
+            "WorkflowBody",
+            {"inputs": [{"topic": "a magical forest"}]},
+            parameters=(_in_path("name"),),
+            problems=(400, 404, 409, 413),
+        ),
+    },
     "/usage": {
         "get": _operation(
             "showUsage",
@@ -248,7 +275,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
             schema="RetriedBody",
             parameters=[
                 _in_path("batch_id"),
-                _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer."),
+                _IDEMPOTENCY_KEY,
             ],
             problems=(400, 404, 409, 410),
             headers={

@@ -19,6 +19,7 @@ from functions.submit.schema import (
     PromptBody,
     RetriedBody,
     WebhookBody,
+    WorkflowBody,
 )
 
 type Schema = dict[str, Any]
@@ -86,7 +87,7 @@ _OF_TASKS: Final[dict[str, Schema]] = {
     "usage": USAGE,
     "cost": COST,
     "partial_result": {"type": "string", "description": "The text so far."},
-    "error": closed({"code": CODE, "detail": TEXT, "last_code": CODE}, ["code", "detail"]),
+    "error": closed({"code": CODE, "detail": TEXT, "last_code": CODE, "type": TEXT}, ["code", "detail"]),
     "retried_as": {"type": "string", "description": "The task that a retry has made of it."},
     "created_at": TIME,
     "started_at": TIME,
@@ -124,12 +125,12 @@ def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Sc
 def _requests() -> dict[str, Schema]:
     # The structs say types and ranges; what is below them, the validation checks by itself.
     _, made = msgspec.json.schema_components(
-        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody],
+        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody, WorkflowBody],
         ref_template="#/components/schemas/{name}",
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
     made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(Left)}, "retried_as": TEXT}
-    answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody"))
+    answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody", "WorkflowBody"))
     for body in (call, prompt, accepted, *answered):
         body["additionalProperties"] = False
     call["properties"]["prompts"] = {
@@ -142,6 +143,7 @@ def _requests() -> dict[str, Schema]:
         "minItems": 1,
         "items": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
     }
+    made["WorkflowBody"]["properties"]["inputs"] |= {"minItems": 1}
     for body in (call, prompt):
         body["properties"]["params"] = {"anyOf": [reference("KnownParams"), {"type": "null"}]}
     params["propertyNames"] = {"not": {"enum": list(RESERVED_PARAMS)}}
@@ -167,6 +169,22 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "budgets": closed({"requests": COUNT, "tokens": COUNT, "usd": COST["properties"]["usd"]}, []),
         },
         ["day", "resets_at", "requests", "answers", "usage", "cost", "unpriced", "budgets"],
+    ),
+    "Workflows": closed(
+        {
+            "workflows": {
+                "type": "array",
+                "items": closed(
+                    {
+                        "name": TEXT,
+                        "description": TEXT,
+                        "input_schema": {"type": "object", "description": "JSON Schema of an input."},
+                    },
+                    ["name", "description", "input_schema"],
+                ),
+            }
+        },
+        ["workflows"],
     ),
     "HeldBody": closed(
         {

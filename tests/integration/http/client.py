@@ -77,6 +77,17 @@ class Api:
         }
         return _answer(BASE + "tasks", self.submit.lambda_handler(event, Context()))
 
+    def start(self, workflow: str, body: object, headers: dict[str, str] | None = None) -> Answer:
+        """Start a workflow."""
+        url = urljoin(BASE, f"workflows/{workflow}")
+        event = self._event("POST", url, None) | {"body": json.dumps(body), "headers": headers or {}}
+        return _answer(url, self.submit.lambda_handler(event, Context()))
+
+    def workflows(self) -> Answer:
+        """List the workflows."""
+        url = urljoin(BASE, "workflows")
+        return _answer(url, self.submit.lambda_handler(self._event("GET", url, None), Context()))
+
     def get(self, reference: str, headers: dict[str, str] | None = None, *, tenant: str | None = None) -> Answer:
         """Ask a URL, absolute or relative to the API."""
         url = urljoin(BASE, reference)

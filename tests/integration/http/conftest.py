@@ -69,6 +69,17 @@ def webhooks(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
     client.close()
 
 
+@pytest.fixture
+def workflow_queue(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """Make a queue for the tasks of workflows."""
+    del environment
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+    yield Queue(client, url)
+    client.delete_queue(QueueUrl=url)
+    client.close()
+
+
 @pytest.fixture(params=["valkey", "valkey_cluster"])
 def redis(request: pytest.FixtureRequest) -> RedisSettings:
     """Run the test on a single server and on a cluster."""
@@ -77,7 +88,9 @@ def redis(request: pytest.FixtureRequest) -> RedisSettings:
 
 
 @pytest.fixture
-def api(environment: pytest.MonkeyPatch, queue: Queue, webhooks: Queue, redis: RedisSettings) -> Iterator[Api]:
+def api(
+    environment: pytest.MonkeyPatch, queue: Queue, workflow_queue: Queue, webhooks: Queue, redis: RedisSettings
+) -> Iterator[Api]:
     """Start the functions behind the API as Lambda does: their handlers are imported afresh, in this environment."""
     for name, value in {
         "REDIS_HOST": redis.host,
@@ -85,6 +98,7 @@ def api(environment: pytest.MonkeyPatch, queue: Queue, webhooks: Queue, redis: R
         "REDIS_TLS": "false",
         "REDIS_CLUSTER": json.dumps(redis.cluster),
         "QUEUE_URL": queue.url,
+        "WORKFLOW_QUEUE_URL": workflow_queue.url,
         "WEBHOOK_QUEUE_URL": webhooks.url,
         "ALLOWED_MODELS": "small,large",
         "MAX_PROMPTS": "50",

@@ -30,7 +30,8 @@ class Gateway:
         if path.endswith("/cancel"):
             function = self._api.cancel
         else:
-            function = self._api.submit if method == "POST" else self._api.status
+            is_submits = method == "POST" or path == "/workflows"
+            function = self._api.submit if is_submits else self._api.status
         answer = function.lambda_handler(event, Context())
         status = HTTPStatus(answer["statusCode"])
         start_response(

@@ -8,6 +8,7 @@ from functions.submit.settings import SubmitSettings
 ENVIRONMENT = {
     "REDIS_HOST": "localhost",
     "QUEUE_URL": "https://queue",
+    "WORKFLOW_QUEUE_URL": "https://workflows",
     "WEBHOOK_QUEUE_URL": "https://webhooks",
     "ALLOWED_MODELS": "small, large",
 }

@@ -1,0 +1,125 @@
+"""Know the workflows there are, and check their inputs; `make workflows` writes both down from the chains.
+
+LangChain is not needed for that, and is not here. fastjsonschema is imported for the first workflow that is called: a
+prompt waits for neither.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from common.errors import InvalidRequest, NotFound
+from common.tasks import WORKFLOW_PREFIX
+from functions.submit.body import pointer_to
+from functions.submit.schema import CustomId, WorkflowBody
+from functions.submit.service import Call, Prompt
+from functions.submit.template import CUSTOM_ID
+from functions.submit.validation import Limits, call_of, check_count, converted, prompts_of, shaped
+
+LIST: Final = Path(__file__).with_name("workflows.json")
+"""What `make workflows` has written."""
+
+
+class _Named(Struct, frozen=True):
+    custom_id: CustomId | None
+
+
+class UnknownWorkflow(NotFound):
+    """There is no workflow of this name."""
+
+    code = "unknown_workflow"
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Hold what callers are told of a workflow. The schema is JSON Schema, as pydantic writes it."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def model(self) -> str:
+        """Return what stands in a task where a prompt has its model."""
+        return WORKFLOW_PREFIX + self.name
+
+    def prompt(self, given: dict[str, Any], place: str) -> Prompt:
+        """Make the task of an input; `place` is its JSON pointer.
+
+        Raises:
+            InvalidRequest: the schema does not take it; it names the field and the rule, and nothing of its value.
+
+        """
+        custom_id = None
+        if CUSTOM_ID not in self.input_schema.get("properties", {}):
+            custom_id = converted({CUSTOM_ID: given.get(CUSTOM_ID)}, _Named, place).custom_id
+            given = {name: value for name, value in given.items() if name != CUSTOM_ID}
+        self._check(given, place)
+        return Prompt(self.model, [], custom_id=custom_id, input=given)
+
+    def _check(self, given: Mapping[str, Any], place: str) -> None:
+        from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415  # as said above
+
+        try:
+            self._validate(given)
+        except JsonSchemaValueException as error:
+            pointer = place
+            for step in error.path[1:]:
+                pointer = pointer_to(pointer, str(step))
+            rule = str(error.message).removeprefix(str(error.name)).strip()
+            raise InvalidRequest(rule, pointer=pointer, code="invalid_value") from None
+
+    @cached_property
+    def _validate(self) -> Callable[[Any], Any]:
+        import fastjsonschema  # noqa: PLC0415  # as said above
+
+        validate: Callable[[Any], Any] = fastjsonschema.compile(dict(self.input_schema), use_default=False)
+        return validate
+
+
+class Workflows:
+    """List the workflows of this service, and read calls of them."""
+
+    def __init__(self, workflows: Sequence[Workflow]) -> None:
+        """Take the workflows, in the order that they are shown."""
+        self._by_name = {workflow.name: workflow for workflow in workflows}
+
+    @classmethod
+    def from_file(cls, path: Path = LIST) -> "Workflows":
+        """Read the list that `make workflows` has written."""
+        return cls([Workflow(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["workflows"]])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return what stands in their tasks where prompts have their models."""
+        return tuple(workflow.model for workflow in self._by_name.values())
+
+    def shown(self, models: Sequence[str] | None) -> list[dict[str, Any]]:
+        """Show those that a caller may start; None where it may all."""
+        return [
+            {"name": each.name, "description": each.description, "input_schema": each.input_schema}
+            for each in self._by_name.values()
+            if models is None or each.model in models
+        ]
+
+    def read(self, name: str, document: object, limits: Limits, models: Sequence[str] | None) -> Call:
+        """Check a call of a workflow.
+
+        Raises:
+            UnknownWorkflow: there is none of this name, or the caller may not start it.
+            CallerError: the first fault of the call, or the first fault of each input, up to MAX_ERRORS of them.
+
+        """
+        workflow = self._by_name.get(name)
+        if workflow is None or (models is not None and workflow.model not in models):
+            raise UnknownWorkflow("there is no workflow of this name; GET /workflows lists them")
+        if not isinstance(document, dict):
+            raise InvalidRequest("the body must be a JSON object with `inputs`", code="invalid_value")
+        body = shaped(document, WorkflowBody, "")
+        check_count("inputs", body.inputs, limits)
+        return call_of(body, prompts_of("inputs", body.inputs, workflow.prompt, limits), limits)
