@@ -6,28 +6,14 @@ from typing import Any
 import pytest
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
 
 from common.tasks import FailureCode, TaskStatus
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.integration.workflow.conftest import Start
+from tests.integration.workflow.doomed import Given, two_steps
 from tests.integration.workflow.environment import WorkflowEnvironment
-
-
-class Given(BaseModel):
-    word: str
-
-
-def two_steps(first: str, second: str) -> Workflow[Given]:
-    """Make a workflow of two model calls, each with a text that may hold a fault for the stand-in model."""
-
-    def build(chat: Chat) -> Chain:
-        one = ChatPromptTemplate.from_template(first + " {word}") | chat() | StrOutputParser()
-        two = ChatPromptTemplate.from_template(second + " {word}") | chat() | StrOutputParser()
-        return RunnablePassthrough.assign(one=one) | two
-
-    return Workflow("two", Given, build, steps=lambda _: 2)
 
 
 def made_by(build: Callable[[Chat], Chain]) -> Workflow[Given]:
