@@ -15,7 +15,7 @@ def main() -> None:
     """Send all tasks, then work on them until the clock has stopped."""
     load = Load.from_arguments()
     app = Celery("bench", broker=load.redis_url, backend=load.redis_url)
-    app.conf.update(worker_prefetch_multiplier=1, worker_hijack_root_logger=False, worker_max_tasks_per_child=None)
+    app.conf.update(worker_hijack_root_logger=False)
     client = OpenAI(api_key="sk-made-up", base_url=load.url, max_retries=0)
     clock = Clock(load)
 
