@@ -1,6 +1,6 @@
 """Run the workflow worker's handler on one event, in a process that a test may kill.
 
-Usage: python -m tests.integration.workflow.doomed FIRST SECOND, which are the prompts of the two steps. It reads the event
+Usage: python -m tests.integration.workflow.doomed FIRST SECOND, the prompts of the two steps. It reads the event
 from its input, says `between` between the steps, and goes on when its input has another line.
 """
 
