@@ -1,7 +1,10 @@
 """Workflows through the gateway, from the queue to the result, and docs/workflows.md as it is written."""
 
 import json
+import os
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +12,7 @@ import pytest
 
 from functions.workflow.workflow import Workflow
 from local.settings import ROOT
+from sluice import Sluice
 from tests.local import pages
 from tests.local.calls import ENDED, look_up, problem
 from tests.local.conftest import Up, eventually
@@ -61,6 +65,27 @@ def test_a_bad_input_is_named_and_an_unknown_workflow_is_not_found(api: httpx.Cl
     assert problem(bad) == (400, "invalid_value")
     assert [error["pointer"] for error in bad.json()["errors"]] == ["/inputs/1/topic"]
     assert problem(api.post("/workflows/novel", json={"inputs": [{}]})) == (404, "unknown_workflow")
+
+
+def test_the_client_lists_and_starts_them(stack: Up) -> None:
+    with Sluice(stack.url, "local") as sluice:
+        assert {workflow.name for workflow in sluice.workflows()} == set(INPUTS)
+        outcomes = list(sluice.map([{"topic": "trees"}, {"topic": "dogs"}], workflow="story"))
+
+    assert [outcome.task.status for outcome in outcomes] == ["completed", "completed"]
+
+
+def test_the_command_runs_a_file_of_inputs(stack: Up, tmp_path: Path) -> None:
+    inputs, output = tmp_path / "inputs.jsonl", tmp_path / "out.jsonl"
+    inputs.write_text('{"topic": "trees", "custom_id": "a"}\n{"topic": "dogs", "custom_id": "b"}\n', encoding="utf-8")
+    environment = os.environ | {"SLUICE_URL": stack.url, "SLUICE_API_KEY": "local"}
+    command = [str(Path(sys.executable).with_name("sluice")), "run", str(inputs), "-o", str(output), "-w", "story"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [(line["custom_id"], line["status"]) for line in lines] == [("a", "completed"), ("b", "completed")]
 
 
 def test_the_page_s_calls_are_answered_as_it_says(stack: Up) -> None:

@@ -7,7 +7,7 @@ with Sluice("https://…/prod", api_key) as sluice:
         print(outcome.task.text)
 """
 
-from sluice.answers import Attempt, Batch, Failure, Submission, Task, TaskStatus, Usage
+from sluice.answers import Attempt, Batch, Failure, Submission, Task, TaskStatus, Usage, Workflow
 from sluice.client import AsyncSluice, Sluice
 from sluice.errors import (
     AccessError,
@@ -81,4 +81,5 @@ __all__ = [
     "UnreadableAnswerError",
     "Usage",
     "WaitTimeoutError",
+    "Workflow",
 ]

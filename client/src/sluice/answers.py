@@ -171,6 +171,20 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow of the service; `input_schema` is the JSON schema of what it takes."""
+
+    name: str
+    description: str
+    input_schema: Json = field(repr=False)
+
+    @classmethod
+    def of(cls, body: Json) -> Self:
+        """Read it."""
+        return cls(str(_needed(body, "name")), str(body.get("description", "")), dict(body.get("input_schema") or {}))
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One call of `submit`, and how its tasks stand; `tasks` is a page of them, without results."""
 

@@ -105,6 +105,7 @@ class Sluice:
             self._own.close()
 
     submit = _call(Flows.submit)
+    workflows = _call(Flows.workflows)
     get = _call(Flows.get)
     get_many = _call(Flows.get_many)
     get_batch = _call(Flows.get_batch)
@@ -158,6 +159,7 @@ class AsyncSluice:
             await self._own.aclose()
 
     submit = _async_call(Flows.submit)
+    workflows = _async_call(Flows.workflows)
     get = _async_call(Flows.get)
     get_many = _async_call(Flows.get_many)
     get_batch = _async_call(Flows.get_batch)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 from uuid import uuid4
 
-from sluice.answers import Batch, Submission, Task
+from sluice.answers import Batch, Submission, Task, Workflow
 from sluice.effects import Answer, Flow, Item, Operation, Request, Sleep, TransportError
 from sluice.errors import ProblemError, ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
 from sluice.retries import IN_USE, TRANSIENT, OnRetry, Retry, pause
@@ -65,6 +65,7 @@ class Core:
         self,
         prompts: Iterable[Prompt] | None = None,
         *,
+        workflow: str | None = None,
         template: str | None = None,
         inputs: Iterable[Mapping[str, Any]] | None = None,
         model: str | None = None,
@@ -79,6 +80,8 @@ class Core:
     ) -> Operation[Submission]:
         """Send up to 1,000 prompts in one call, or a template with inputs, and return their ids.
 
+        With the name of a `workflow` the inputs are that workflow's; they may be given as `prompts` too.
+
         `extra_body` adds fields that this version does not know, such as `{"webhook": …}`. Without an
         `idempotency_key` one is made; either way a call that has to be repeated is accepted once.
         With `wait_seconds`, at most 25, the answer is held until all have ended, and `tasks` has them in full.
@@ -89,10 +92,12 @@ class Core:
             KeyReusedError: another body had this key.
 
         """
+        given = None if prompts is None else list(prompts)
+        filled_in = given if inputs is None and workflow is not None else inputs
         said = {
-            "prompts": None if prompts is None else list(prompts),
+            "prompts": given if workflow is None else None,
             "template": template,
-            "inputs": None if inputs is None else list(inputs),
+            "inputs": None if filled_in is None else list(filled_in),
             "model": model,
             "system": system,
             "params": params,
@@ -102,7 +107,13 @@ class Core:
             **(extra_body or {}),
         }
         body = {name: value for name, value in said.items() if value is not None}
-        return self._post("/tasks", body, idempotency_key, wait_seconds)
+        path = "/tasks" if workflow is None else f"/workflows/{segment(workflow)}"
+        return self._post(path, body, idempotency_key, wait_seconds)
+
+    def workflows(self) -> Operation[list[Workflow]]:
+        """List the workflows that you may start."""
+        body = read_json((yield from self.call(Request("GET", "/workflows"))))
+        return [Workflow.of(each) for each in body.get("workflows") or ()]
 
     def get(self, task_id: str, *, wait_seconds: float = 0) -> Operation[Task]:
         """Look at a task; with `wait_seconds`, at most 25, when it has ended or the time is over.

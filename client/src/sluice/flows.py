@@ -93,6 +93,7 @@ class Flows(Core):
         ordered: bool = True,
         idempotency_key: str | None = None,
         on_submit: OnSubmit | None = None,
+        workflow: str | None = None,
         model: str | None = None,
         system: str | None = None,
         params: Mapping[str, Any] | None = None,
@@ -102,6 +103,8 @@ class Flows(Core):
         extra_body: Mapping[str, Any] | None = None,
     ) -> Flow[Outcome]:
         """Send any number of prompts and yield each outcome, in their order or with `ordered=False` as they come.
+
+        With the name of a `workflow` they are its inputs.
 
         Prompts are taken as they are needed, `chunk_size` to a call. No more than `in_flight` are under way, that is
         sent and not yet yielded, so an endless iterable will do. `on_submit` is told of each accepted call; its ids
@@ -119,6 +122,7 @@ class Flows(Core):
             return Chunk(first, taken, f"{key}-{first}") if taken else None
 
         options: dict[str, Any] = {
+            "workflow": workflow,
             "model": model,
             "system": system,
             "params": params,

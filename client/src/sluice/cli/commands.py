@@ -63,6 +63,7 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
     "--as-completed", is_flag=True, help="Write each result when it comes, instead of in the order of SOURCE."
 )
 @click.option("-t", "--template", help="Makes prompts of columns or fields: 'Describe {name}.'; @FILE reads it.")
+@click.option("-w", "--workflow", help="The workflow whose inputs the objects or rows are.")
 @click.option("-m", "--model", help="The model for prompts that name none.")
 @click.option("-s", "--system", help="The system prompt for prompts that have none; @FILE reads it.")
 @click.option(
@@ -251,7 +252,10 @@ def _text(said: str | None) -> str | None:
 
 
 def _options(said: dict[str, Any], params: tuple[str, ...], metadata: tuple[str, ...]) -> dict[str, Any]:
+    if said["workflow"] and (said["model"] or said["system"] or params):
+        raise click.UsageError("--workflow takes no --model, --system or --param: they are the workflow's own")
     options = {
+        "workflow": said["workflow"],
         "model": said["model"],
         "system": _text(said["system"]),
         "params": {name: _value(value) for name, value in map(_pair, params)},

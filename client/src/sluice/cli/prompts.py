@@ -45,6 +45,18 @@ def prompt_of(value: object) -> dict[str, Any]:
     return checked({name: field for name, field in value.items() if field is not None})
 
 
+def input_of(value: object) -> dict[str, Any]:
+    """Take an input of a workflow as it is: what it may hold, the service knows.
+
+    Raises:
+        BadPromptError: it is no object.
+
+    """
+    if not isinstance(value, dict):
+        raise BadPromptError("must be an object with the fields of the workflow's input")
+    return value
+
+
 def checked(prompt: dict[str, Any]) -> dict[str, Any]:
     """Return a prompt that keeps the rules; raises BadPromptError."""
     text, messages = prompt.get("prompt"), prompt.get("messages")

@@ -114,7 +114,7 @@ class Progress:
         """Say of which lines the service speaks."""
         lines = []
         for fault in error.faults:
-            _, _, rest = fault.pointer.partition("/prompts/")
+            _, _, rest = fault.pointer.removeprefix("/").partition("/")  # behind `prompts` or `inputs`
             place, _, where = rest.partition("/")
             if place.isdecimal() and int(place) < len(self._last):
                 where = f"{where}: " if where else ""

@@ -62,7 +62,8 @@ def run_file(service: Service, wish: Wish, console: Console) -> Exit:
 
     """
     with opened(wish.source) as file:
-        source = source_of(file, wish.source, wish.form, wish.template)
+        is_workflow = "workflow" in wish.options
+        source = source_of(file, wish.source, wish.form, wish.template, holds_inputs=is_workflow)
         checked = checked_source(source, wish.name, wish.options, console)
         if wish.check_only:
             console.print(f"{wish.name} is right: {checked.total:,} prompts", highlight=False)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from sluice.cli.prompts import BadPromptError, checked, prompt_of
+from sluice.cli.prompts import BadPromptError, checked, input_of, prompt_of
 from sluice.cli.template import BadTemplateError, Template
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
@@ -61,10 +61,12 @@ def format_of(path: str, start: bytes) -> Format:
 class Source:
     """A file of prompts, read from its start each time; `digest` is of what was read, once that came to its end."""
 
-    def __init__(self, file: BinaryIO, form: Format, template: Template | None) -> None:
+    def __init__(self, file: BinaryIO, form: Format, template: Template | None, *, holds_inputs: bool = False) -> None:
+        """Take the file and how to read it; with `holds_inputs` it is of the inputs of a workflow."""
         self._file = file
         self.form = form
         self._template = template
+        self._holds_inputs = holds_inputs
         self._hash = hashlib.sha256()
         self.columns: list[str] = []
 
@@ -91,6 +93,8 @@ class Source:
 
     def _prompt(self, line: str) -> dict[str, Any]:
         value: Any = line if self.form is Format.LINES else _strict_json(line)
+        if self._holds_inputs:
+            return input_of(value)
         if self._template is None:
             return prompt_of(value)
         return _filled(self._template, {"prompt": value} if isinstance(value, str) else value)
@@ -157,6 +161,8 @@ class Source:
         names = ", ".join(self.columns)
         if twice := sorted({name for name in self.columns if self.columns.count(name) > 1}):
             return f"names a column twice: {', '.join(twice)}"
+        if self._holds_inputs:
+            return ""
         if self._template is None:
             return (
                 ""
@@ -170,6 +176,8 @@ class Source:
         if len(cells) != len(self.columns):
             return BadLine(start, f"has {len(cells)} cells; the first line names {len(self.columns)} columns")
         row = dict(zip(self.columns, cells, strict=True))
+        if self._holds_inputs:
+            return Record(start, row, row)
         given = {name: row[name] for name in ("prompt", CUSTOM_ID, "model", "system") if row.get(name)}
         try:
             prompt = _filled(self._template, row) if self._template else prompt_of(given)

@@ -46,14 +46,19 @@ def opened(path: str) -> Iterator[BinaryIO]:
             yield spool
 
 
-def source_of(file: BinaryIO, path: str, form: str | None, template: str | None) -> Source:
-    """Say how a file is to be read; raises Stop for a template that is none."""
+def source_of(
+    file: BinaryIO, path: str, form: str | None, template: str | None, *, holds_inputs: bool = False
+) -> Source:
+    """Say how a file is to be read; raises Stop for a template that is none, or for lines that are to be inputs."""
     start = file.read(_START_BYTES)
     try:
         filled = Template.of(template) if template is not None else None
     except BadTemplateError as error:
         raise Stop(f"The template {error}", Exit.USAGE) from None
-    return Source(file, Format(form) if form else format_of(path, start), filled)
+    kind = Format(form) if form else format_of(path, start)
+    if holds_inputs and (filled is not None or kind is Format.LINES):
+        raise Stop("The inputs of a workflow are JSON Lines or CSV, and take no template", Exit.USAGE)
+    return Source(file, kind, filled, holds_inputs=holds_inputs)
 
 
 def checked_source(source: Source, name: str, options: dict[str, Any], console: Console) -> Checked:
