@@ -100,6 +100,12 @@ FAULTS = [
     Fault(rules.concurrency_is_bounded_at_the_event_source, "WorkerFunctionTasks", "Parameters MaxWorkers Default", 1),
     Fault(
         rules.concurrency_is_bounded_at_the_event_source,
+        "WorkflowFunctionWorkflows",
+        "Parameters MaxWorkflowWorkers Default",
+        1,
+    ),
+    Fault(
+        rules.concurrency_is_bounded_at_the_event_source,
         "WorkerFunction",
         _of("WorkerFunction", "ReservedConcurrentExecutions"),
         10,
@@ -131,6 +137,18 @@ FAULTS = [
         "the longest deadline",
         _of("TaskQueue", "MessageRetentionPeriod"),
         777_600,
+    ),
+    Fault(
+        rules.each_time_is_shorter_than_the_next,
+        "WorkflowQueue: the longest deadline",
+        _of("WorkflowQueue", "MessageRetentionPeriod"),
+        777_600,
+    ),
+    Fault(
+        rules.each_time_is_shorter_than_the_next,
+        "WorkflowFunction: WORKER_TIMEOUT_SECONDS",
+        _of("WorkflowFunction", "Environment Variables WORKER_TIMEOUT_SECONDS"),
+        "299",
     ),
     Fault(
         rules.each_time_is_shorter_than_the_next,
@@ -234,6 +252,18 @@ FAULTS = [
     ),
     Fault(
         rules.a_queues_address_is_given_to_its_functions,
+        "SubmitFunction: WORKFLOW_QUEUE_URL",
+        _of("SubmitFunction", "Environment Variables WORKFLOW_QUEUE_URL Ref"),
+        "TaskQueue",
+    ),
+    Fault(
+        rules.a_queues_address_is_given_to_its_functions,
+        "WorkflowFunction: QUEUE_URL",
+        _of("WorkflowFunction", "Environment Variables QUEUE_URL Ref"),
+        "TaskQueue",
+    ),
+    Fault(
+        rules.a_queues_address_is_given_to_its_functions,
         "CancelFunction",
         _of("CancelFunction", "Environment Variables WEBHOOK_QUEUE_URL Ref"),
         "TaskQueue",
@@ -296,6 +326,12 @@ FAULTS = [
         ["DeadLetterQueue", "Arn"],
     ),
     Fault(
+        rules_of_access.a_function_may_read_the_queue_that_feeds_it,
+        "on WorkflowDeadLetterQueue",
+        "Resources DeadLetterRole Properties Policies 0 PolicyDocument Statement 2 Resource Fn::GetAtt",
+        ["DeadLetterQueue", "Arn"],
+    ),
+    Fault(
         rules_of_access.a_function_may_write_its_own_log,
         "StatusFunction",
         "Resources StatusRole Properties Policies 0 PolicyDocument Statement 0 Resource Fn::GetAtt",
@@ -329,6 +365,11 @@ FAULTS = [
         rules_of_access.a_functions_environment_is_what_its_settings_read,
         "reads REDIS_HOST",
         _of("StatusFunction", "Environment Variables REDIS_HOST"),
+    ),
+    Fault(
+        rules_of_access.a_functions_environment_is_what_its_settings_read,
+        "WorkflowFunction: DEFAULT_MODEL",
+        _of("WorkflowFunction", "Environment Variables DEFAULT_MODEL"),
     ),
     Fault(
         rules_of_access.a_functions_environment_is_what_its_settings_read,

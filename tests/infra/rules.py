@@ -89,26 +89,30 @@ def large_batches_have_a_window(stack: Stack) -> Complaints:
         yield "LargeBatchesNeedAWindow: the parameters are not checked"
 
 
+WORKERS = (("WorkerFunction", "TaskQueue"), ("WorkflowFunction", "WorkflowQueue"))
+"""The functions that call the model, each with the queue that feeds it."""
+
+
 def each_time_is_shorter_than_the_next(stack: Stack) -> Complaints:
-    worker = stack.variables("WorkerFunction")
     submit = stack.variables("SubmitFunction")
-    timeout = int(stack.properties("WorkerFunction")["Timeout"])
-    queue = stack.properties("TaskQueue")
-    times = [
-        ("the model's timeout", int(worker["MODEL_TIMEOUT_SECONDS"])),
-        ("the worker's timeout", timeout),
-        ("the lease", timeout + math.ceil(LEASE_GRACE_SECONDS)),
-        ("the visibility timeout", int(queue["VisibilityTimeout"])),
-        ("the deadline", int(submit["DEADLINE_SECONDS"])),
-        ("the record's retention", int(submit["RETENTION_SECONDS"])),
-    ]
-    for (shorter, seconds), (longer, more) in itertools.pairwise(times):
-        if seconds >= more:
-            yield f"{shorter} ({seconds} s) is not shorter than {longer} ({more} s)"
-    if queue.get("MessageRetentionPeriod", 0) <= MOST_DEADLINE_SECONDS:
-        yield f"the longest deadline ({MOST_DEADLINE_SECONDS} s) is not shorter than the queue's retention"
-    if int(worker["WORKER_TIMEOUT_SECONDS"]) != timeout:
-        yield "WORKER_TIMEOUT_SECONDS is not the worker's timeout"
+    for function, source in WORKERS:
+        worker, queue = stack.variables(function), stack.properties(source)
+        timeout = int(stack.properties(function)["Timeout"])
+        times = [
+            ("the model's timeout", int(worker["MODEL_TIMEOUT_SECONDS"])),
+            ("the worker's timeout", timeout),
+            ("the lease", timeout + math.ceil(LEASE_GRACE_SECONDS)),
+            ("the visibility timeout", int(queue["VisibilityTimeout"])),
+            ("the deadline", int(submit["DEADLINE_SECONDS"])),
+            ("the record's retention", int(submit["RETENTION_SECONDS"])),
+        ]
+        for (shorter, seconds), (longer, more) in itertools.pairwise(times):
+            if seconds >= more:
+                yield f"{function}: {shorter} ({seconds} s) is not shorter than {longer} ({more} s)"
+        if queue.get("MessageRetentionPeriod", 0) <= MOST_DEADLINE_SECONDS:
+            yield f"{source}: the longest deadline ({MOST_DEADLINE_SECONDS} s) is not shorter than its retention"
+        if int(worker["WORKER_TIMEOUT_SECONDS"]) != timeout:
+            yield f"{function}: WORKER_TIMEOUT_SECONDS is not the worker's timeout"
 
 
 def every_function_has_a_log_group_that_ends(stack: Stack) -> Complaints:
@@ -194,7 +198,7 @@ def every_function_is_traced(stack: Stack) -> Complaints:
             yield f"{name}: not traced"
 
 
-WHO_ENDS_TASKS = ("Submit", "Worker", "Status", "Cancel", "DeadLetter")
+WHO_ENDS_TASKS = ("Submit", "Worker", "Workflow", "Status", "Cancel", "DeadLetter")
 """The functions whose transitions may end the last task of a batch."""
 
 
@@ -215,7 +219,9 @@ def webhooks_are_delivered_from_nowhere_near_redis(stack: Stack) -> Complaints:
 def a_queues_address_is_given_to_its_functions(stack: Stack) -> Complaints:
     expected = [
         ("SubmitFunction", "QUEUE_URL", "TaskQueue"),
+        ("SubmitFunction", "WORKFLOW_QUEUE_URL", "WorkflowQueue"),
         ("WorkerFunction", "QUEUE_URL", "TaskQueue"),
+        ("WorkflowFunction", "QUEUE_URL", "WorkflowQueue"),
         *((f"{name}Function", "WEBHOOK_QUEUE_URL", "WebhookQueue") for name in (*WHO_ENDS_TASKS, "Webhook")),
         ("WebhookFunction", "RECEIPT_QUEUE_URL", "ReceiptQueue"),
     ]

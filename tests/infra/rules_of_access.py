@@ -10,6 +10,7 @@ from functions.authorizer.settings import AuthorizerSettings
 from functions.status.settings import StatusSettings
 from functions.submit.settings import SubmitSettings
 from functions.webhook.settings import WebhookSettings
+from functions.workflow.settings import WorkflowSettings
 from tests.infra.rules import Complaints, sources
 from tests.infra.stack import Stack, listed, target
 
@@ -31,7 +32,7 @@ SECRET_VALUE = re.compile(r"sk-|AKIA|-----BEGIN|resolve:(?:secretsmanager|ssm)|[
 
 SECRET_NAME = re.compile(r"KEY|TOKEN(?!S_PER_MINUTE)|PASSWORD|CREDENTIAL|SECRET")
 
-NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL|AWS_REGION|SLUICE_BUILD")
+NOT_SETTINGS = re.compile(r"POWERTOOLS_\w+|AWS_ENDPOINT_URL|AWS_REGION|SLUICE_BUILD|LANGSMITH_TRACING")
 """Variables that libraries read and no settings module of ours, or that Lambda sets."""
 
 
@@ -121,6 +122,7 @@ SETTINGS: dict[str, Callable[[Environment], object]] = {
     "SubmitFunction": SubmitSettings.from_env,
     "WebhookFunction": WebhookSettings.from_env,
     "WorkerFunction": WorkerSettings.from_env,
+    "WorkflowFunction": WorkflowSettings.from_env,
 }
 """What each function reads its environment with."""
 

@@ -132,6 +132,8 @@ class _Scope:
                 return self.values[name]
             case {"Fn::If": [str(name), one, other]}:
                 return self.resolve(one if self.holds(name) else other)
+            case {"Fn::Select": [int(place), {"Fn::Split": [str(separator), joined]}]}:
+                return str(self.resolve(joined)).split(separator)[place]
             case dict():
                 resolved = {key: self.resolve(item) for key, item in value.items()}
                 return {key: item for key, item in resolved.items() if item != _NOTHING}

@@ -15,7 +15,7 @@ type Complaints = Iterator[str]
 OUTSIDE = {"AuthorizerFunction", "DocsFunction", "WebhookFunction"}
 """Functions that need no Redis, and so no network: those that need AWS or the internet have both without one."""
 
-IN_NAT = {"WorkerFunction"}
+IN_NAT = {"WorkerFunction", "WorkflowFunction"}
 """Functions in the network that call somebody outside."""
 
 DANGEROUS = (

@@ -53,6 +53,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "SubmitFunction",
         "WebhookFunction",
         "WorkerFunction",
+        "WorkflowFunction",
     }
     assert routes == {
         ("POST", "/tasks"),
@@ -60,6 +61,8 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("GET", "/tasks/{task_id}"),
         ("GET", "/tasks/{task_id}/stream"),
         ("POST", "/batches/{batch_id}/retry"),
+        ("POST", "/workflows/{name}"),
+        ("GET", "/workflows"),
         ("GET", "/usage"),
         ("GET", "/batches/{batch_id}"),
         ("POST", "/tasks/{task_id}/cancel"),
@@ -71,7 +74,9 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
     }
     assert {(queue, function) for _, _, queue, function in rules.sources(stack)} == {
         ("TaskQueue", "WorkerFunction"),
+        ("WorkflowQueue", "WorkflowFunction"),
         ("DeadLetterQueue", "DeadLetterFunction"),
+        ("WorkflowDeadLetterQueue", "DeadLetterFunction"),
         ("WebhookQueue", "WebhookFunction"),
         ("ReceiptQueue", "ReceiptFunction"),
     }
