@@ -110,7 +110,7 @@ FAULTS = [
         _of("WorkerFunction", "ReservedConcurrentExecutions"),
         10,
     ),
-    Fault(rules.large_batches_have_a_window, "WorkerFunctionTasks", "Parameters BatchSize Default", 11),
+    Fault(rules.large_batches_have_a_window, "WorkerFunctionTasks", "Parameters BatchingWindow Default", 0),
     Fault(rules.large_batches_have_a_window, "LargeBatchesNeedAWindow", "Rules LargeBatchesNeedAWindow Assertions", []),
     Fault(
         rules.large_batches_have_a_window,
