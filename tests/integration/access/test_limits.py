@@ -8,7 +8,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from tests.integration.access.users import Restricted, access_strings, restricted_valkey, user_of
 
-FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter", "receipt")
+FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter", "receipt", "workflow")
+WORKERS = ("worker", "workflow")
 TASK, BATCH = "task:{acme/b}:0", "batch:{acme/b}"
 
 NOBODY = [
@@ -33,18 +34,21 @@ NOBODY = [
 ]
 
 OF_ANOTHER = [
-    # The worker's: adding up, the flow that workers share, the tenants' sums.
-    *[(user, ("HINCRBY", BATCH, "cost", "1")) for user in FUNCTIONS if user not in {"worker", "submit"}],
-    *[(user, ("HGET", "pause:{model/x}", "until")) for user in FUNCTIONS if user != "worker"],
-    *[(user, ("HSET", "rate:{model/x}", "next_request", "0")) for user in FUNCTIONS if user != "worker"],
-    *[(user, ("HDEL", "flights:{tenant/acme}", "one")) for user in FUNCTIONS if user != "worker"],
+    # The two workers': adding up, the flow that workers share, the tenants' sums.
+    *[(user, ("HINCRBY", BATCH, "cost", "1")) for user in FUNCTIONS if user not in {*WORKERS, "submit"}],
+    *[(user, ("HGET", "pause:{model/x}", "until")) for user in FUNCTIONS if user not in WORKERS],
+    *[(user, ("HSET", "rate:{model/x}", "next_request", "0")) for user in FUNCTIONS if user not in WORKERS],
+    *[(user, ("HDEL", "flights:{tenant/acme}", "one")) for user in FUNCTIONS if user not in WORKERS],
     *[(user, ("HSET", "spend:{acme}:2026-11-21", "cost", "0")) for user in ("cancel", "dead_letter", "receipt")],
+    # The workflow worker's: the finished steps.
+    *[(user, ("HSET", "steps:{acme/b}:0", "one", "{}")) for user in FUNCTIONS if user != "workflow"],
+    *[(user, ("HGETALL", "steps:{acme/b}:0")) for user in FUNCTIONS if user != "workflow"],
     # Everybody's but who only files receipts: the tasks, and the ends of batches.
     ("receipt", ("HGET", TASK, "status")),
     ("receipt", ("HSET", TASK, "status", "completed")),
     ("receipt", ("HDEL", BATCH, "due")),
     # Those who answer a caller: listening.
-    *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in ("worker", "cancel", "dead_letter", "receipt")],
+    *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
 ]
 
 
@@ -85,9 +89,11 @@ def test_a_script_has_no_more_rights_than_who_runs_it(restricted: Restricted, fu
         client.eval("return redis.call('UNLINK', KEYS[1])", 1, BATCH)
 
 
-def test_the_worker_has_what_the_others_lack(restricted: Restricted) -> None:
-    own = [command for user, command in OF_ANOTHER if user == "submit"]
-    with as_user(restricted, "worker") as client:
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_worker_has_what_the_others_lack(restricted: Restricted, worker: str) -> None:
+    denied = [command for user, command in OF_ANOTHER if user == worker]
+    own = [command for user, command in OF_ANOTHER if user == "submit" and command not in denied]
+    with as_user(restricted, worker) as client:
         for command in own:
             client.execute_command(*command)
     assert own
