@@ -11,7 +11,7 @@ MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000#            port of the local API, on loopback
 CONCURRENCY ?= 3#        model calls at a time, for each worker
-WORKERS ?= 2#            workers at a time (MaximumConcurrency), at least 2
+WORKERS ?= 2#            workers at a time of each kind (MaximumConcurrency), at least 2
 WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
 ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
 STAGE ?= dev#            which stack `make deploy` means: dev or prod

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ WEBHOOK_SIGNING = "local-webhook-signing-secret-of-no-worth"
 FUNCTIONS = (
     "SubmitFunction",
     "WorkerFunction",
+    "WorkflowFunction",
     "StatusFunction",
     "CancelFunction",
     "DocsFunction",
@@ -35,6 +36,7 @@ FUNCTIONS = (
     "WebhookFunction",
     "ReceiptFunction",
 )
+WORKERS = ("WorkerFunction", "WorkflowFunction")
 _GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
 _POLL_SECONDS = 0.05
 _DEPLOY_SECONDS = 60
@@ -134,18 +136,20 @@ class Aws:
         # They hold from the next deployment on.
         self._api_gateway.create_deployment(restApiId=api, stageName=stage)
 
-    def set_task_source(self, workers: int, batch_size: int) -> None:
-        """Say the numbers of the event source mapping as numbers.
+    def set_task_sources(self, workers: int, batch_size: int) -> None:
+        """Say the numbers of the workers' event source mappings as numbers.
 
         MiniStack 1.5.33 keeps what a parameter gives as text, and its poller then fails on the comparison.
         """
-        self._lambda.update_event_source_mapping(
-            UUID=self._task_mapping(), BatchSize=batch_size, ScalingConfig={"MaximumConcurrency": workers}
-        )
+        for uuid in self._task_mappings():
+            self._lambda.update_event_source_mapping(
+                UUID=uuid, BatchSize=batch_size, ScalingConfig={"MaximumConcurrency": workers}
+            )
 
     def set_deliveries(self, *, enabled: bool) -> None:
-        """Let the queue deliver to the workers, or keep what comes."""
-        self._lambda.update_event_source_mapping(UUID=self._task_mapping(), Enabled=enabled)
+        """Let the queues deliver to the workers, or keep what comes."""
+        for uuid in self._task_mappings():
+            self._lambda.update_event_source_mapping(UUID=uuid, Enabled=enabled)
 
     def warm_worker(self) -> None:
         """Start one environment of the worker, with a batch of nothing."""
@@ -162,11 +166,10 @@ class Aws:
         variables: dict[str, str] = configuration["Environment"]["Variables"]
         return variables
 
-    def _task_mapping(self) -> str:
-        worker = self._physical_id("WorkerFunction")
-        mappings = self._lambda.list_event_source_mappings(FunctionName=worker)["EventSourceMappings"]
-        uuid: str = mappings[0]["UUID"]
-        return uuid
+    def _task_mappings(self) -> Iterator[str]:
+        for worker in map(self._physical_id, WORKERS):
+            [mapping] = self._lambda.list_event_source_mappings(FunctionName=worker)["EventSourceMappings"]
+            yield mapping["UUID"]
 
     def _physical_id(self, logical_id: str) -> str:
         if not self._physical_ids:

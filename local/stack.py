@@ -80,11 +80,11 @@ class Stack:
             await asyncio.gather(asyncio.to_thread(self.aws.warm_worker), ask_for_nothing())
 
     async def hold_deliveries(self) -> None:
-        """Keep what is accepted in the queue."""
+        """Keep what is accepted in the queues."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=False)
 
     async def deliver(self) -> None:
-        """Let the workers have what is in the queue."""
+        """Let the workers have what is in the queues."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=True)
 
 
@@ -160,6 +160,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "BatchSize": str(settings.batch_size),
         "BatchingWindow": str(settings.batching_window),
         "MaxWorkers": str(settings.workers),
+        "MaxWorkflowWorkers": str(settings.workers),
         "WorkerTimeout": str(settings.worker_timeout),
         "VisibilityTimeout": str(settings.visibility_timeout),
         "ModelTimeout": str(settings.model_timeout),
@@ -176,7 +177,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "CacheCluster": "false",
     }
     await asyncio.to_thread(aws.create_stack, template, parameters)
-    await asyncio.to_thread(aws.set_task_source, settings.workers, settings.batch_size)
+    await asyncio.to_thread(aws.set_task_sources, settings.workers, settings.batch_size)
     await asyncio.to_thread(aws.apply_gateway_responses, STAGE)
     await asyncio.to_thread(aws.map_root, LOOPBACK, STAGE)
     say("template.yaml is deployed")
