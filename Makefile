@@ -96,8 +96,9 @@ NO_SECRETS = --exclude-secrets '^batches/' --exclude-secrets '^AKIDEXAMPLE/' --e
 # Hashes and ids that others have made: locks, events as AWS sends them.
 NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!tests/events'
 
-# What may be in what ships. All of these ask for no more than to be named; none asks for anybody's source.
-LICENCES = MIT;Apache;BSD;PSF-2.0;Python Software Foundation License
+# What may be in what ships. These ask for no more than to be named; the Mozilla licence (certifi's certificates) asks for the
+# source of its own files where they are changed, and they are not.
+LICENCES = MIT;Apache;BSD;PSF-2.0;Python Software Foundation License;Mozilla Public License 2.0
 SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt functions/*/requirements.txt | sort -u)
 
 # A key's own options; the shell sees each word quoted.
