@@ -33,6 +33,7 @@ class Backends:
 
     endpoint: str
     queue_url: str
+    workflow_queue_url: str
     sqs: Any
     variables: dict[str, dict[str, str]]
 
@@ -52,6 +53,7 @@ def backends() -> Iterator[Backends]:
             session = boto3.Session("test", "test", region_name="us-east-1")
             sqs = session.client("sqs", endpoint_url=endpoint)
             queue_url = sqs.create_queue(QueueName="sluice-tasks")["QueueUrl"]
+            workflow_queue_url = sqs.create_queue(QueueName="sluice-workflows")["QueueUrl"]
             secrets = session.client("secretsmanager", endpoint_url=endpoint)
             keys = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
             secrets.create_secret(Name="sluice/api-keys", SecretString=json.dumps(keys))
@@ -66,14 +68,17 @@ def backends() -> Iterator[Backends]:
                 "REDIS_USERNAME": "",
                 "REDIS_CLUSTER": "false",
                 "QUEUE_URL": queue_url,
+                "WORKFLOW_QUEUE_URL": workflow_queue_url,
                 "WEBHOOK_QUEUE_URL": sqs.create_queue(QueueName="sluice-webhooks")["QueueUrl"],
                 "RECEIPT_QUEUE_URL": sqs.create_queue(QueueName="sluice-receipts")["QueueUrl"],
-                "AWS_ENDPOINT_URL": endpoint,
             }
+            # Absent on AWS, and so from the variables of the template.
+            local = {"AWS_ENDPOINT_URL": endpoint}
             variables = {
-                name: {key: made.get(key, str(value)) for key, value in stack.variables(name).items()}
+                name: {key: made.get(key, str(value)) for key, value in stack.variables(name).items()} | local
                 for name, _ in stack.of_type("Lambda::Function")
             }
-            yield Backends(endpoint, queue_url, sqs, variables)
+            variables["WorkflowFunction"]["QUEUE_URL"] = workflow_queue_url
+            yield Backends(endpoint, queue_url, workflow_queue_url, sqs, variables)
     finally:
         moto.stop()

@@ -24,9 +24,14 @@ FOLDERS = {
     "SubmitFunction": "submit",
     "WebhookFunction": "webhook",
     "WorkerFunction": "worker",
+    "WorkflowFunction": "workflow",
 }
 REDIS = ["REDIS_HOST"]
 STORE = [*REDIS, "WEBHOOK_QUEUE_URL"]
+CALLING = [
+    *STORE,
+    *("QUEUE_URL", "CONCURRENCY", "WORKER_TIMEOUT_SECONDS", "MODEL_TIMEOUT_SECONDS", "OPENAI_API_KEY_SECRET"),
+]
 REQUIRED = {
     "AuthorizerFunction": ["API_KEYS_SECRET"],
     "CancelFunction": STORE,
@@ -35,10 +40,8 @@ REQUIRED = {
     "StatusFunction": STORE,
     "SubmitFunction": [*STORE, "QUEUE_URL", "WORKFLOW_QUEUE_URL", "ALLOWED_MODELS"],
     "WebhookFunction": ["WEBHOOK_QUEUE_URL", "RECEIPT_QUEUE_URL", "WEBHOOK_SECRET"],
-    "WorkerFunction": [
-        *STORE,
-        *("QUEUE_URL", "CONCURRENCY", "WORKER_TIMEOUT_SECONDS", "MODEL_TIMEOUT_SECONDS", "OPENAI_API_KEY_SECRET"),
-    ],
+    "WorkerFunction": CALLING,
+    "WorkflowFunction": [*CALLING, "DEFAULT_MODEL"],
 }
 
 # The first use may have to build.
@@ -68,10 +71,11 @@ async def look_up(function: Emulator, task_id: str) -> dict[str, Any]:
     return task
 
 
-def receive(backends: Backends, event: str) -> dict[str, Any]:
-    """Take a message from the queue, as the poller hands it to a function."""
-    message = backends.sqs.receive_message(QueueUrl=backends.queue_url, MaxNumberOfMessages=1)["Messages"][0]
-    backends.sqs.delete_message(QueueUrl=backends.queue_url, ReceiptHandle=message["ReceiptHandle"])
+def receive(backends: Backends, event: str, queue_url: str = "") -> dict[str, Any]:
+    """Take a message from a queue, as the poller hands it to a function; from that of prompts where none is named."""
+    queue_url = queue_url or backends.queue_url
+    message = backends.sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=1)["Messages"][0]
+    backends.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
     captured: dict[str, Any] = read_event(event)
     made = {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
     return {"Records": [{**captured["Records"][0], **made}]}
@@ -102,6 +106,49 @@ async def test_a_prompt_goes_through_the_built_functions(
             assert task["progress"] == 100
             assert task["result"]
     assert model.calls.total == 2
+
+
+async def test_each_workflow_goes_through_the_built_functions(
+    artefacts: Artefacts, backends: Backends, tmp_path: Path
+) -> None:
+    model = StandIn(("gpt-5-mini",))
+    given = {
+        "story": {"topic": "a magical forest"},
+        "summarize_articles": {"articles": ["About trees.", "About the sea."]},
+        "translate_and_review": {"text": "Good morning.", "language": "German"},
+    }
+    async with (
+        model.serve() as model_url,
+        start(artefacts, "SubmitFunction", backends.of("SubmitFunction"), tmp_path) as submitting,
+        start(
+            artefacts, "WorkflowFunction", backends.of("WorkflowFunction", OPENAI_BASE_URL=model_url), tmp_path
+        ) as worker,
+        start(artefacts, "StatusFunction", backends.of("StatusFunction"), tmp_path) as status,
+    ):
+        for name, fields in given.items():
+            called = {"resource": "/workflows/{name}", "path": f"/workflows/{name}", "pathParameters": {"name": name}}
+            # WHEN a workflow is called, THEN it waits in the queue of workflows
+            body = json.dumps({"inputs": [fields]})
+            answer = await submitting.invoke({**read_event("submit"), **called, "body": body})
+            assert answer["statusCode"] == 202, answer
+            [task_id] = json.loads(answer["body"])["task_ids"]
+
+            # WHEN its message reaches the worker, THEN its answer can be read
+            event = receive(backends, "workflow", backends.workflow_queue_url)
+            assert await worker.invoke(event) == {"batchItemFailures": []}
+            task = await look_up(status, task_id)
+            assert (task["status"], task["model"]) == ("completed", f"workflow/{name}")
+            assert task["result"]
+    assert model.calls.total == 1 + 3 + 2
+
+
+async def test_the_captured_workflow_is_run(artefacts: Artefacts, backends: Backends, tmp_path: Path) -> None:
+    model = StandIn(("gpt-5-mini",))
+    async with model.serve() as model_url:
+        variables = backends.of("WorkflowFunction", OPENAI_BASE_URL=model_url)
+        async with start(artefacts, "WorkflowFunction", variables, tmp_path) as worker:
+            assert await worker.invoke(read_event("workflow")) == {"batchItemFailures": []}
+    assert model.calls.total == 1
 
 
 async def test_the_built_dead_letter_function_ends_a_task(
@@ -200,12 +247,20 @@ def modules_after_import(artefacts: Artefacts, function: str, variables: dict[st
     return set(done.stdout.split())
 
 
+RUNTIMES_OWN = {"simplejson", "snapshot_restore_py"}
+"""What Lambda's runtime brings; it has it loaded before a function is."""
+
 POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath", "typing_extensions"}
 BOTO3 = {"boto3", "dateutil", "six", "urllib3"}
 OPENAI = {
     *("aiohappyeyeballs", "aiohttp", "aiosignal", "annotated_types", "anyio", "attr", "frozenlist", "h11", "httpcore2"),
     *("httpx2", "idna", "multidict", "openai", "propcache", "pydantic", "pydantic_core", "sniffio", "truststore"),
     *("typing_inspection", "yarl"),
+}
+LANGCHAIN = {
+    *("certifi", "charset_normalizer", "distro", "jiter", "jsonpatch", "jsonpointer", "langchain_core"),
+    *("langchain_openai", "langchain_protocol", "langsmith", "orjson", "packaging", "requests", "requests_toolbelt"),
+    *("tenacity", "tiktoken", "tiktoken_ext", "urllib3", "uuid_utils", "xxhash", "yaml", "zstandard"),
 }
 BUDGETS = {
     "AuthorizerFunction": POWERTOOLS | BOTO3,
@@ -218,6 +273,7 @@ BUDGETS = {
     "WebhookFunction": POWERTOOLS | BOTO3 | {"standardwebhooks"},
     # aioboto3, and boto3 for the key, are imported where they are used.
     "WorkerFunction": POWERTOOLS | OPENAI | {"redis"},
+    "WorkflowFunction": POWERTOOLS | OPENAI | LANGCHAIN | {"redis"},
 }
 """What each may import at its start, beside the standard library and our own: a cold start pays for all of it."""
 
@@ -226,22 +282,37 @@ BUDGETS = {
 def test_a_built_function_imports_nothing_beyond_its_budget(
     artefacts: Artefacts, backends: Backends, function: str
 ) -> None:
-    loaded = modules_after_import(artefacts, function, backends.of(function)) - sys.stdlib_module_names
+    loaded = modules_after_import(artefacts, function, backends.of(function)) - sys.stdlib_module_names - RUNTIMES_OWN
     # What begins with an underscore is a part of another module, or the build's own.
     foreign = {name for name in loaded if not name.startswith("_")} - {"common", "functions", "cython_runtime"}
     assert foreign <= BUDGETS[function]
 
 
-@pytest.mark.parametrize("function", [function for function in FOLDERS if function != "WorkerFunction"])
-def test_only_the_worker_ships_the_models_client(artefacts: Artefacts, function: str) -> None:
-    shipped = {path.name for place in artefacts.path_of(function)[:2] for path in place.iterdir()}
-    assert not shipped & {"openai", "aiohttp", "aioboto3", "aiobotocore", "pydantic", "pydantic_core"}
+CALLERS = {"WorkerFunction", "WorkflowFunction"}
+"""The functions that call the model."""
+
+
+def shipped_with(artefacts: Artefacts, function: str) -> set[str]:
+    """Return the names at the top of a function's folder and of the layer."""
+    return {path.name for place in artefacts.path_of(function)[:2] for path in place.iterdir()}
+
+
+@pytest.mark.parametrize("function", sorted(FOLDERS.keys() - CALLERS))
+def test_only_the_workers_ship_the_models_client(artefacts: Artefacts, function: str) -> None:
+    models_client = {"openai", "aiohttp", "aioboto3", "aiobotocore", "pydantic", "pydantic_core"}
+    assert not shipped_with(artefacts, function) & models_client
+
+
+@pytest.mark.parametrize("function", FOLDERS)
+def test_only_the_workflow_worker_ships_langchain(artefacts: Artefacts, function: str) -> None:
+    shipped = {name for name in shipped_with(artefacts, function) if name.startswith(("langchain", "langsmith"))}
+    assert bool(shipped) == (function == "WorkflowFunction"), shipped
 
 
 def test_the_sdk_that_ships_describes_only_what_is_called(artefacts: Artefacts) -> None:
     places = list(artefacts.build.glob("**/botocore/data"))
 
-    assert len(places) == 2  # the layer's, and the worker's own
+    assert len(places) == 3  # the layer's, and each worker's own
     assert all({path.name for path in place.iterdir() if path.is_dir()} == set(SERVICES) for place in places)
 
 
@@ -278,7 +349,8 @@ def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Ar
         ("SubmitFunction", 500),
         ("WebhookFunction", 50),
         ("WorkerFunction", 22_000),
-        ("CommonLayer", 8_000),
+        ("WorkflowFunction", 42_000),
+        ("CommonLayer", 8_400),
     ],
 )
 def test_an_artefact_stays_within_its_size(
