@@ -114,13 +114,13 @@ def versions(aws: Callable[[str], Any]) -> dict[str, str]:
     }
 
 
-def test_the_queues_are_as_the_template_says(aws: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("kind", [("TaskQueue", "DeadLetterQueue"), ("WorkflowQueue", "WorkflowDeadLetterQueue")])
+def test_the_queues_are_as_the_template_says(aws: Callable[[str], Any], kind: tuple[str, str]) -> None:
     resources = physical(aws)
     sqs = aws("sqs")
 
     tasks, dead = (
-        sqs.get_queue_attributes(QueueUrl=resources[name], AttributeNames=["All"])["Attributes"]
-        for name in ("TaskQueue", "DeadLetterQueue")
+        sqs.get_queue_attributes(QueueUrl=resources[name], AttributeNames=["All"])["Attributes"] for name in kind
     )
     assert int(tasks["VisibilityTimeout"]) == 1800
     assert int(tasks["MessageRetentionPeriod"]) == 864_000 < int(dead["MessageRetentionPeriod"]) == 1_209_600
@@ -128,8 +128,9 @@ def test_the_queues_are_as_the_template_says(aws: Callable[[str], Any]) -> None:
     assert (redrive["deadLetterTargetArn"], int(redrive["maxReceiveCount"])) == (dead["QueueArn"], 20)
 
 
-def test_the_queue_feeds_the_workers_alias_and_reports_part_of_a_batch(aws: Callable[[str], Any]) -> None:
-    worker = physical(aws)["WorkerFunction"]
+@pytest.mark.parametrize("function", ["WorkerFunction", "WorkflowFunction"])
+def test_a_queue_feeds_its_workers_alias_and_reports_part_of_a_batch(aws: Callable[[str], Any], function: str) -> None:
+    worker = physical(aws)[function]
 
     mappings = aws("lambda").list_event_source_mappings()["EventSourceMappings"]
     [mapping] = [each for each in mappings if f":{worker}" in each["FunctionArn"]]
