@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -20,6 +20,9 @@ from functions.submit.schema import CustomId, WorkflowBody
 from functions.submit.service import Call, Prompt
 from functions.submit.template import CUSTOM_ID
 from functions.submit.validation import Limits, call_of, check_count, converted, prompts_of, shaped
+
+if TYPE_CHECKING:
+    from fastjsonschema import JsonSchemaValueException
 
 LIST: Final = Path(__file__).with_name("workflows.json")
 """What `make workflows` has written."""
@@ -68,11 +71,7 @@ class Workflow:
         try:
             self._validate(given)
         except JsonSchemaValueException as error:
-            pointer = place
-            for step in error.path[1:]:
-                pointer = pointer_to(pointer, str(step))
-            rule = str(error.message).removeprefix(str(error.name)).strip()
-            raise InvalidRequest(rule, pointer=pointer, code="invalid_value") from None
+            raise _refused(error, place) from None
 
     @cached_property
     def _validate(self) -> Callable[[Any], Any]:
@@ -123,3 +122,23 @@ class Workflows:
         body = shaped(document, WorkflowBody, "")
         check_count("inputs", body.inputs, limits)
         return call_of(body, prompts_of("inputs", body.inputs, workflow.prompt, limits), limits)
+
+
+def _refused(error: "JsonSchemaValueException", place: str) -> InvalidRequest:
+    """Name the field and the rule. A missing or unknown field is named itself, and not what it is missing from."""
+    pointer = place
+    for step in error.path[1:]:
+        pointer = pointer_to(pointer, str(step))
+    match error.rule:
+        case "required":
+            missing = next(name for name in error.definition["required"] if name not in error.value)
+            return InvalidRequest("is missing", pointer=pointer_to(pointer, missing), code="invalid_value")
+        case "additionalProperties":
+            known = error.definition.get("properties", {})
+            unknown = next(name for name in error.value if name not in known)
+            names = ", ".join(known)
+            rule = f"is not a field here; there are {names}"
+            return InvalidRequest(rule, pointer=pointer_to(pointer, unknown), code="unknown_field")
+        case _:
+            rule = str(error.message).removeprefix(str(error.name)).strip()
+            return InvalidRequest(rule, pointer=pointer, code="invalid_value")

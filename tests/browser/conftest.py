@@ -29,7 +29,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# A module's own: Playwright keeps a loop running in this thread, and tests that come after could start none of theirs.
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
@@ -38,7 +39,7 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """Run one stack; its model is quick where a prompt asks for nothing else."""
     assert browser.is_connected()

@@ -37,10 +37,10 @@ def test_its_links_lead_to_its_batch_and_its_tasks(api: Api) -> None:
 @pytest.mark.parametrize(
     ("workflow", "given", "pointer", "rule"),
     [
-        ("story", {}, "/inputs/1", "must contain ['topic'] properties"),
+        ("story", {}, "/inputs/1/topic", "is missing"),
         ("story", {"topic": 7}, "/inputs/1/topic", "must be string"),
         ("story", {"topic": ""}, "/inputs/1/topic", "must be longer than or equal to 1 characters"),
-        ("story", {"topic": "x", "length": 3}, "/inputs/1", "must not contain {'length'} properties"),
+        ("story", {"topic": "x", "length": 3}, "/inputs/1/length", "is not a field here; there are topic"),
         ("story", {"topic": "x", "custom_id": ""}, "/inputs/1/custom_id", "Expected `str` of length >= 1"),
         ("summarize_articles", {"articles": []}, "/inputs/1/articles", "must contain at least 1 items"),
         ("summarize_articles", {"articles": ["a", 7]}, "/inputs/1/articles/1", "must be string"),
@@ -55,7 +55,8 @@ def test_an_input_that_the_workflow_does_not_take_is_named(
 
     assert answer.status == 400
     [error] = answer.body["errors"]
-    assert (error["pointer"], error["detail"], error["code"]) == (pointer, rule, "invalid_value")
+    assert (error["pointer"], error["detail"]) == (pointer, rule)
+    assert error["code"] == ("unknown_field" if pointer.endswith("length") else "invalid_value")
 
 
 def test_a_call_with_a_bad_input_is_refused_whole(api: Api, workflow_queue: Queue) -> None:
