@@ -257,6 +257,7 @@ def test_the_keyboard_alone_sends_opens_closes_and_begins_anew(console: Console)
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
     page.keyboard.press("n")
     expect(page.get_by_label("Prompts")).to_be_focused()
 

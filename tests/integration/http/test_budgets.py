@@ -80,7 +80,7 @@ def test_a_retry_is_held_to_the_budgets_and_can_be_repeated(api: Api, queue: Que
 
 def test_what_cannot_be_sent_is_not_counted(api: Api, monkeypatch: pytest.MonkeyPatch, queue: Queue) -> None:
     given(api, requests=2)
-    monkeypatch.setattr(api.submit.submission._queue, "_url", queue.url + "-gone")
+    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
     assert api.post({"prompts": ["a", "b"]}).body["code"] == "queue_unavailable"
     monkeypatch.undo()
 
@@ -117,5 +117,5 @@ def test_a_full_queue_refuses_calls_until_it_has_room(api: Api, queue: Queue, ca
     assert api.post({"prompts": ["a", "b"]}, key="k").headers["Idempotent-Replayed"] == "true"
     assert api.post({"prompts": ["c"]}).status == 202
     assert len(queue.drain()) == 3
-    capped.depth._seen = None  # the look at SQS is over
+    capped.submissions._prompts._gate._depth._seen = None  # the look at SQS is over
     assert api.post({"prompts": ["a", "b", "c"]}).status == 202

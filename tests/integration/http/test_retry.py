@@ -148,7 +148,7 @@ def test_a_retry_that_could_not_be_sent_is_sent_by_its_repeat_and_by_nothing_els
     # GIVEN a retry whose messages the queue has not taken
     old, work, _ = started(api, queue)
     work.fail(0, 1)
-    monkeypatch.setattr(api.submit.submission._queue, "_url", queue.url + "-gone")
+    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
     refused = api.retry(old["batch_id"])
     assert (refused.status, refused.body["code"]) == (503, "queue_unavailable")
     monkeypatch.undo()

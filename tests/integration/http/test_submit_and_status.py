@@ -320,7 +320,7 @@ def test_one_bad_prompt_refuses_the_whole_call_before_anything_is_written(api: A
 def test_a_queue_that_is_gone_is_a_503_and_what_was_recorded_is_taken_back(
     api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = api.submit.submission._queue
+    sender = api.submit.submissions._prompts._queue
     monkeypatch.setattr(sender, "_url", queue.url + "-gone")
 
     without_key = api.post({"prompts": ["a"]})

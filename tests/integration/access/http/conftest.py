@@ -8,9 +8,9 @@ import pytest
 from common.settings import RedisSettings
 from tests.integration.access.users import Restricted, restricted_valkey, user_of
 from tests.integration.http import conftest as http
-from tests.integration.http.conftest import api, aws, environment, queue, webhooks
+from tests.integration.http.conftest import api, aws, environment, queue, webhooks, workflow_queue
 
-__all__ = ["api", "aws", "environment", "queue", "webhooks"]
+__all__ = ["api", "aws", "environment", "queue", "webhooks", "workflow_queue"]
 
 
 @pytest.fixture(scope="session", params=[True, False], ids=["cluster", "single"])
