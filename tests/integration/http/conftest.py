@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -47,37 +48,38 @@ def environment(monkeypatch: pytest.MonkeyPatch, aws: str) -> pytest.MonkeyPatch
     return monkeypatch
 
 
+@contextmanager
+def made_queue() -> Iterator[Queue]:
+    """Make a queue of the test's own: moto gets slow with a queue's depth."""
+    client = boto3.client("sqs")
+    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+    yield Queue(client, url)
+    client.delete_queue(QueueUrl=url)
+    client.close()
+
+
 @pytest.fixture
 def queue(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """Make a queue of the test's own: moto gets slow with a queue's depth."""
+    """Make the queue of prompts."""
     del environment
-    client = boto3.client("sqs")
-    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
-    yield Queue(client, url)
-    client.delete_queue(QueueUrl=url)
-    client.close()
-
-
-@pytest.fixture
-def webhooks(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """Make a queue for events."""
-    del environment
-    client = boto3.client("sqs")
-    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
-    yield Queue(client, url)
-    client.delete_queue(QueueUrl=url)
-    client.close()
+    with made_queue() as made:
+        yield made
 
 
 @pytest.fixture
 def workflow_queue(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
-    """Make a queue for the tasks of workflows."""
+    """Make the queue of workflows."""
     del environment
-    client = boto3.client("sqs")
-    url = client.create_queue(QueueName=uuid4().hex)["QueueUrl"]
-    yield Queue(client, url)
-    client.delete_queue(QueueUrl=url)
-    client.close()
+    with made_queue() as made:
+        yield made
+
+
+@pytest.fixture
+def webhooks(environment: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """Make the queue of events."""
+    del environment
+    with made_queue() as made:
+        yield made
 
 
 @pytest.fixture(params=["valkey", "valkey_cluster"])
