@@ -1,5 +1,7 @@
 """Tasks of a tenant whose budget is used up wait for the next day, unpaid."""
 
+from collections.abc import Callable
+
 import pytest
 
 from common.budgets import Budgets
@@ -16,8 +18,8 @@ def seconds_to_midnight() -> float:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage(chance=0.0)
+def stage(make_stage: Callable[..., Stage]) -> Stage:
+    return make_stage(chance=0.0)
 
 
 def test_over_the_budget_no_call_starts_and_the_task_waits(stage: Stage) -> None:
@@ -67,8 +69,8 @@ def test_many_calls_ask_once_a_second_and_others_never(stage: Stage) -> None:
     assert stage.budgets.asked == 2
 
 
-def test_a_budget_that_is_used_up_meanwhile_holds_what_has_not_started() -> None:
-    stage = Stage(concurrency=1, chance=0.0)
+def test_a_budget_that_is_used_up_meanwhile_holds_what_has_not_started(make_stage: Callable[..., Stage]) -> None:
+    stage = make_stage(concurrency=1, chance=0.0)
     stage.model.scripts["first"] = answers(seconds=5)
 
     stage.loop.call_later(2, lambda: setattr(stage.budgets, "used", 100))
