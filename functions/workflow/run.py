@@ -9,7 +9,7 @@ from typing import Any, Final
 from common.messages import TaskMessage
 from common.tasks import Usage
 from common.work.attempt import Listener
-from functions.workflow.step import Step, name_of
+from functions.workflow.step import Step, digest_of
 
 CUT: Final = "length"
 """The finish reason of an answer that was cut at its token limit."""
@@ -34,16 +34,20 @@ class Run:
         return self._hear.owner
 
     def name(self, request: Mapping[str, Any]) -> str:
-        """Name the next call."""
-        kind = name_of(request, 0)
-        self._asked[kind] += 1
-        return name_of(request, self._asked[kind] - 1)
+        """Name the next call by what it asks, and by how many like it the chain has made before.
+
+        A chain that is run again makes the same calls; those that run side by side may come in another order.
+        """
+        digest = digest_of(request)
+        occurrence = self._asked[digest]
+        self._asked[digest] += 1
+        return f"{digest}:{occurrence}"
 
     def kept(self, name: str) -> Step | None:
         """Return the answer that a former attempt has had to this call."""
         step = self._kept.get(name)
         if step is not None:
-            self._end(step)
+            self.done(step)
         return step
 
     @contextmanager
@@ -64,10 +68,7 @@ class Run:
             self._hear(text)
 
     def done(self, step: Step) -> None:
-        """Note a step that this attempt has made."""
-        self._end(step)
-
-    def _end(self, step: Step) -> None:
+        """Note a step that has its answer, made by this attempt or kept."""
         self._done.append(step)
         self._show()
 

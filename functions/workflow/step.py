@@ -45,13 +45,9 @@ class Step:
         return cls(message, raw["finish_reason"], Usage(*usage) if usage else None, raw["cost_nanos"])
 
 
-def name_of(request: Mapping[str, Any], occurrence: int) -> str:
-    """Name a call by what it asks, and by how many like it the chain has made before.
-
-    A chain that is run again makes the same calls; those that run side by side may come in another order.
-    """
-    text = json.dumps(request, sort_keys=True, default=_plain)
-    return f"{hashlib.sha256(text.encode()).hexdigest()}:{occurrence}"
+def digest_of(request: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a call asks."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 def _plain(value: object) -> object:
