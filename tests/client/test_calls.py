@@ -190,7 +190,7 @@ def test_what_is_no_part_of_a_path_is_no_id(caller: Caller, task_id: str) -> Non
         ("", KEY),
         ("ftp://example.org", KEY),
         ("example.org", KEY),
-        ("https://user:secret@example.org", KEY),
+        ("https://user:password@example.org", KEY),
         ("https://example.org?x=1", KEY),
         ("https://example.org:x", KEY),
         ("https://example.org", ""),
