@@ -60,7 +60,9 @@ class Telemetry:
     metrics: Metrics
     tracer: "Tracer | None"
     split: dict[tuple[str, str], EphemeralMetrics] = field(default_factory=dict)
-    """What this invocation has counted by one thing more than the service, by that thing's name and value."""
+    """What this invocation has measured by one thing more than the service, by that thing's name and value."""
+    sums: dict[tuple[Metric, str | None, str | None], float] = field(default_factory=dict)
+    """What it has counted, by metric, code and model: a sum is one value to write, however many tasks are in it."""
 
     @classmethod
     def from_env(cls, env: Environment) -> "Telemetry":
@@ -74,7 +76,14 @@ class Telemetry:
 
     def observe(self, handler: Handler) -> Handler:
         """Wrap a Lambda handler: request id in each log line, metrics written at the end, one trace segment."""
-        wrapped: Handler = self.metrics.log_metrics(handler, capture_cold_start_metric=True)
+
+        def summed(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401  # Lambda's own
+            try:
+                return handler(event, context)
+            finally:
+                self._write_sums()
+
+        wrapped: Handler = self.metrics.log_metrics(summed, capture_cold_start_metric=True)
         wrapped = self.logger.inject_lambda_context(wrapped, log_event=False)
         if self.tracer is not None:
             wrapped = self.tracer.capture_lambda_handler(wrapped, capture_response=False, capture_error=False)
@@ -92,7 +101,8 @@ class Telemetry:
 
     def count(self, metric: Metric, times: float = 1, *, code: str | None = None, model: str | None = None) -> None:
         """Add to a metric that counts, split by code or by model or not at all."""
-        self._metrics_by(code=code, model=model).add_metric(metric.value, MetricUnit.Count, times)
+        what = metric, code, model
+        self.sums[what] = self.sums.get(what, 0) + times
 
     def duration(self, metric: Metric, seconds: float, *, model: str | None = None) -> None:
         """Add one measured time to a metric."""
@@ -109,6 +119,11 @@ class Telemetry:
                 self.split[name, value] = metrics
             return self.split[name, value]
         return self.metrics
+
+    def _write_sums(self) -> None:
+        for (metric, code, model), total in self.sums.items():
+            self._metrics_by(code=code, model=model).add_metric(metric.value, MetricUnit.Count, total)
+        self.sums.clear()
 
     def _flush(self) -> None:
         for metrics in self.split.values():

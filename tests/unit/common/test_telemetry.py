@@ -53,7 +53,7 @@ def test_a_handler_logs_its_request_and_writes_its_metrics(
     log = next(line for line in lines if "message" in line)
     metrics = next(line for line in lines if "Calls" in line)
     assert (log["task_id"], log["function_request_id"]) == ("task-1", "request-1")
-    assert (metrics["Calls"], metrics["CallSeconds"]) == ([1, 2], [1.5])
+    assert (metrics["Calls"], metrics["CallSeconds"]) == ([3], [1.5])
     assert metrics["service"] == env["POWERTOOLS_SERVICE_NAME"]
     assert SECRET not in printed, "the event is not logged"
 
@@ -76,7 +76,7 @@ def test_what_is_split_is_written_once_for_each_value_and_summed_by_the_service_
     for _ in range(2):
         handler({}, CONTEXT)
         written = lines()
-        assert [(line["model"], line["Calls"]) for line in written] == [("small", [1, 1]), ("large", [1])]
+        assert [(line["model"], line["Calls"]) for line in written] == [("small", [2]), ("large", [1])]
         for line in written:
             assert line["service"] == env["POWERTOOLS_SERVICE_NAME"]
             assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"], ["service", "model"]]
@@ -99,7 +99,7 @@ def test_metrics_are_written_also_when_the_handler_raises(
     printed = capsys.readouterr().out
     assert '"Calls":[1.0]' in printed
     assert SECRET not in printed
-    assert telemetry.split == {}
+    assert (telemetry.sums, telemetry.split) == ({}, {})
 
 
 def test_an_exception_is_logged_by_type_and_place_without_its_text(

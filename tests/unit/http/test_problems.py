@@ -22,6 +22,7 @@ from common.errors import (
     Unavailable,
 )
 from common.http import PROBLEM_JSON, NoTenant, resolver, tenant_of
+from common.metrics import Metric
 from common.telemetry import Telemetry, WordlessFormatter
 
 REQUEST_ID = "1f9d6c1e"
@@ -81,8 +82,8 @@ async def test_an_error_is_a_problem_with_its_code_and_is_counted_by_it(
 
     answer, problem = await site.ask()
 
-    counted = "ClientErrors" if status < 500 else "ServerErrors"
-    assert site.telemetry.split["code", code].metric_set[counted]["Value"] == [1]
+    counted = Metric.CLIENT_ERRORS if status < 500 else Metric.SERVER_ERRORS
+    assert site.telemetry.sums == {(counted, code, None): 1}
 
     assert answer["statusCode"] == problem["status"] == status
     assert answer["multiValueHeaders"]["Content-Type"] == [PROBLEM_JSON]
