@@ -21,15 +21,16 @@ from common.telemetry import Telemetry
 from common.views import ENDED
 from common.waiting import Waiting, Wish, wish_of
 from functions.submit.body import read_body
+from functions.submit.call import read_call
 from functions.submit.depth import QueueDepth
 from functions.submit.gate import Gate
+from functions.submit.idempotency import read_key, read_repeatable
 from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.retry import Asked, Retries
 from functions.submit.schema import AcceptedBody, RetriedBody
 from functions.submit.service import Accepted, Call, Submission, Submissions
 from functions.submit.settings import SubmitSettings
-from functions.submit.validation import read_call, read_key, read_repeatable
 from functions.submit.workflows import Workflows
 
 RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense

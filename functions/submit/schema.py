@@ -1,6 +1,6 @@
 """The bodies of POST /tasks: what may be sent, field by field, and what is answered.
 
-msgspec checks types and ranges; the rules that need more than one field are in validation.py.
+msgspec checks types and ranges; the rules that need more than one field are in call.py and conversation.py.
 """
 
 from collections.abc import Mapping, Sequence

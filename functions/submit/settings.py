@@ -6,8 +6,8 @@ from typing import Final
 from common.errors import SettingError
 from common.settings import Environment, RedisSettings, flag, number, text
 from common.tasks import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
+from functions.submit.limits import Limits
 from functions.submit.schema import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
-from functions.submit.validation import Limits
 
 MOST_PROMPT_BYTES: Final = 1_000_000
 """SQS takes messages of 1 MiB; what is left is for the envelope: ids, times, model and `custom_id`."""

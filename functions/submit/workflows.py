@@ -16,10 +16,13 @@ from msgspec import Struct
 from common.errors import InvalidRequest, NotFound
 from common.tasks import WORKFLOW_PREFIX
 from functions.submit.body import pointer_to
+from functions.submit.call import call_of
+from functions.submit.items import check_count, prompts_of
+from functions.submit.limits import Limits
 from functions.submit.schema import CustomId, WorkflowBody
 from functions.submit.service import Call, Prompt
+from functions.submit.shape import converted, shaped
 from functions.submit.template import CUSTOM_ID
-from functions.submit.validation import Limits, call_of, check_count, converted, prompts_of, shaped
 
 if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException

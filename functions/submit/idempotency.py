@@ -1,0 +1,30 @@
+"""Read what makes a request safe to repeat: its Idempotency-Key, and a digest of its body."""
+
+import hashlib
+import json
+import re
+from typing import Final
+
+from common.errors import InvalidRequest
+from functions.submit.service import Repeatable
+
+_KEY: Final = re.compile(r"[ -~]{1,255}")
+
+
+def read_repeatable(key: str | None, document: object) -> Repeatable | None:
+    """Return what makes the request safe to repeat; None without an Idempotency-Key.
+
+    Two bodies are the same request if they are the same JSON, however it is spaced and its fields are ordered.
+    """
+    if (key := read_key(key)) is None:
+        return None
+    return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+
+
+def read_key(key: str | None) -> str | None:
+    """Return an Idempotency-Key that is one; None stays None."""
+    if key is not None and _KEY.fullmatch(key) is None:
+        raise InvalidRequest(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters", code="invalid_idempotency_key"
+        )
+    return key

@@ -1,0 +1,36 @@
+"""What one call may ask for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from common.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued.
+
+    Deadline and retention are those of a call that says nothing of them. With `allow_loopback` a webhook may be on this
+    machine.
+    """
+
+    models: tuple[str, ...]
+    most_prompts: int
+    most_prompt_bytes: int
+    deadline_seconds: int
+    retention_seconds: int
+    allow_loopback: bool = False
+
+    def narrowed(self, models: Sequence[str] | None) -> "Limits":
+        """Leave only those models that a caller may ask, in the caller's order; None leaves all.
+
+        Raises:
+            InvalidRequest: none is left.
+
+        """
+        if models is None:
+            return self
+        left = tuple(model for model in models if model in self.models)
+        if not left:
+            raise InvalidRequest("your key may ask no model that this service has", code="model_not_allowed")
+        return replace(self, models=left)

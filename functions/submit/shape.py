@@ -1,0 +1,35 @@
+"""Give JSON the types of a body, or name the field and the rule; nothing of a value is ever quoted."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from common.errors import InvalidRequest
+from functions.submit.body import pointer_to
+from functions.submit.schema import CallBody, PromptBody, WorkflowBody
+
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object, and refuse fields that it does not have."""
+    for name in value:
+        if name not in kind.__struct_fields__:
+            raise InvalidRequest(
+                f"is not a field here; there are {', '.join(kind.__struct_fields__)}",
+                pointer=pointer_to(place, name),
+                code="unknown_field",
+            )
+    return converted(value, kind, place)
+
+
+def converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object; `place` is its JSON pointer. Raise InvalidRequest with the rule and the place."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        # "Expected `int` >= 1 - at `$.params.seed`": the rule and the place, and nothing of the value.
+        rule, _, path = str(error).partition(" - at `$")
+        steps = "".join(f"/{name or index}" for name, index in _STEP.findall(path))
+        raise InvalidRequest(rule, pointer=place + steps, code="invalid_value") from None

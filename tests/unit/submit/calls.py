@@ -1,0 +1,41 @@
+"""Make calls, and read them within the limits of these tests."""
+
+from typing import Any
+
+import pytest
+
+from common.errors import CallerError
+from functions.submit.call import read_call
+from functions.submit.limits import Limits
+from functions.submit.service import Prompt
+
+LIMITS = Limits(
+    models=("small", "large"),
+    most_prompts=5,
+    most_prompt_bytes=300,
+    deadline_seconds=60,
+    retention_seconds=100,
+)
+
+
+def refusal(document: object) -> CallerError:
+    with pytest.raises(CallerError) as caught:
+        read_call(document, LIMITS)
+    return caught.value
+
+
+def only(document: dict[str, Any]) -> Prompt:
+    [prompt] = read_call(document, LIMITS).prompts
+    return prompt
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def system(text: str) -> dict[str, Any]:
+    return {"role": "system", "content": text}
+
+
+def prompts(*items: object) -> dict[str, Any]:
+    return {"prompts": list(items)}
