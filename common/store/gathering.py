@@ -19,8 +19,8 @@ MOST_CALLS: Final = 100
 class GatheringScripts(Scripts):
     """Run scripts as `Scripts` does, those of many tasks in one pipeline: a worker's tasks begin and end in crowds.
 
-    Each call gets its own answer or error; when a trip fails, so do all its calls, and whether they were applied is not
-    known of any.
+    Each call gets its own answer or error, joint calls that became one get that one's; when a trip fails, so do all its
+    calls, and whether they were applied is not known of any.
     """
 
     def __init__(self, sources: Mapping[str, str], linger_seconds: float = LINGER_SECONDS) -> None:
@@ -36,7 +36,7 @@ class GatheringScripts(Scripts):
             trip = self._open = _Trip(client)
             trip.task = asyncio.create_task(self._go(trip))
         answer = trip.add(call)
-        if len(trip.calls) == MOST_CALLS:
+        if trip.is_full:
             self._open = None
         try:
             return await answer
@@ -73,16 +73,30 @@ class _Trip:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.calls: list[Call] = []
-        self._waiting: list[asyncio.Future[Any]] = []
+        self._joint: dict[object, int] = {}
+        self._waiting: list[tuple[asyncio.Future[Any], int]] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) == MOST_CALLS
 
     def add(self, call: Call) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.calls.append(call)
-        self._waiting.append(answer)
+        self._waiting.append((answer, self._place_of(call)))
         return answer
 
+    def _place_of(self, call: Call) -> int:
+        """Put a call into the trip and return where its answer will be."""
+        place = len(self.calls)
+        if call.is_joint and (known := self._joint.setdefault(call.shared, place)) < place:
+            self.calls[known] = self.calls[known].joined_by(call)
+            return known
+        self.calls.append(call)
+        return place
+
     def arrive(self, answers: Sequence[Any]) -> None:
-        for future, answer in zip(self._waiting, answers, strict=True):
+        for future, place in self._waiting:
+            answer = answers[place]
             if future.done():  # who asked has left
                 continue
             if isinstance(answer, Exception):
@@ -93,6 +107,6 @@ class _Trip:
     async def leave(self, answer: asyncio.Future[Any]) -> None:
         """Give up one answer; with the last one the trip ends, and nothing of it runs on."""
         answer.cancel()
-        if all(future.done() for future in self._waiting) and not self.task.done():
+        if all(future.done() for future, _ in self._waiting) and not self.task.done():
             self.task.cancel()
             await asyncio.wait([self.task])

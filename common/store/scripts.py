@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,18 @@ class Call:
     script: str
     keys: Sequence[str]
     args: Sequence[Argument]
+    is_joint: bool = False
+    """The last key and the last argument are one task's, and the script takes them of many: calls that are else alike
+    may be made as one."""
+
+    @property
+    def shared(self) -> tuple[str, tuple[str, ...], tuple[Argument, ...]]:
+        """Return what calls that may be made as one have in common."""
+        return self.script, tuple(self.keys[:-1]), tuple(self.args[:-1])
+
+    def joined_by(self, other: "Call") -> "Call":
+        """Make one call of two."""
+        return replace(self, keys=[*self.keys, other.keys[-1]], args=[*self.args, other.args[-1]])
 
 
 def read_sources() -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Final
 from common.spending import Spend
 from common.store import keys
 from common.store.connection import Client, redis_errors
-from common.store.scripts import Argument, Call, Scripts
-from common.tasks import Answer, TaskRef
+from common.store.scripts import Call, Scripts
+from common.tasks import Answer, TaskRef, Usage
 
 _FIELDS: Final = (
     *("tasks", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost", "unpriced", "requests"),
@@ -24,20 +24,17 @@ class Spending:
 
     async def book(self, ref: TaskRef, answer: Answer, now_ms: int) -> None:
         """Add a task's answer to its tenant's day; a repeat within the hour adds nothing."""
-        usage = answer.usage
-        amounts = {
-            "tasks": 1,
-            "prompt_tokens": usage.prompt_tokens if usage else 0,
-            "completion_tokens": usage.completion_tokens if usage else 0,
-            "total_tokens": usage.total_tokens if usage else 0,
-            "cached_tokens": usage.cached_tokens if usage else 0,
-            "cost": answer.cost_nanos or 0,
-            "unpriced": int(answer.cost_nanos is None),
-        }
-        args: list[Argument] = [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS]
-        for name, amount in amounts.items():
-            args += [name, amount]
-        call = Call("spend", [keys.spend_key(ref.tenant, day_of(now_ms)), keys.booked_key(ref)], args)
+        usage = answer.usage or Usage(0, 0, 0)
+        amounts = (
+            *(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens),
+            *(answer.cost_nanos or 0, int(answer.cost_nanos is None)),
+        )
+        call = Call(
+            "spend",
+            [keys.spend_key(ref.tenant, day_of(now_ms)), keys.booked_key(ref)],
+            [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, " ".join(map(str, amounts))],
+            is_joint=True,
+        )
         with redis_errors():
             await self._scripts.run(self._client, call)
 

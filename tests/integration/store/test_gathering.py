@@ -15,7 +15,12 @@ from common.settings import RedisSettings
 from common.store.gathering import MOST_CALLS, GatheringScripts
 from common.store.scripts import Call
 
-SOURCES = {"clock": "", "prelude": "", "grow": "return redis.call('INCRBY', KEYS[1], ARGV[1])"}
+SOURCES = {
+    "clock": "",
+    "prelude": "",
+    "grow": "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+    "list": "redis.call('RPUSH', KEYS[1], table.concat(KEYS, ' ', 2) .. ' ' .. table.concat(ARGV, ' ')) return #ARGV-1",
+}
 
 
 class Watched(Redis):
@@ -48,6 +53,31 @@ async def test_calls_of_one_moment_travel_in_one_trip_and_get_their_own_answers(
 
     assert answers == list(range(1, 21))
     assert client.trips == 1
+
+
+def entry(book: str, task: str, unit: str = "eur") -> Call:
+    return Call("list", [f"{{x}}{book}", f"{{x}}{task}"], [unit, f"of-{task}"], is_joint=True)
+
+
+async def test_joint_calls_that_are_else_alike_become_one(client: Watched) -> None:
+    scripts = GatheringScripts(SOURCES)
+
+    answers = await asyncio.gather(
+        *(scripts.run(client, call) for call in (entry("a", "1"), entry("b", "2"), entry("a", "3"), grow("c"))),
+        scripts.run(client, entry("a", "4", unit="usd")),
+    )
+
+    assert answers == [2, 1, 2, 1, 1]
+    assert await client.lrange("{x}a", 0, -1) == [b"{x}1 {x}3 eur of-1 of-3", b"{x}4 usd of-4"]
+    assert await client.lrange("{x}b", 0, -1) == [b"{x}2 eur of-2"]
+
+
+async def test_a_trip_is_full_by_who_waits_for_it_however_few_calls_it_makes(client: Watched) -> None:
+    scripts = GatheringScripts(SOURCES)
+
+    answers = await asyncio.gather(*(scripts.run(client, entry("a", str(task))) for task in range(MOST_CALLS + 1)))
+
+    assert sorted(answers) == [1, *[MOST_CALLS] * MOST_CALLS]
 
 
 async def test_a_call_after_a_trip_has_left_takes_the_next(client: Watched) -> None:

@@ -61,6 +61,20 @@ async def test_an_answer_is_booked_once_however_often_it_is_brought(harness: Har
     assert await harness.store.spend(TENANT, TODAY) == Spend(1, 11, 7, 18, 4, cost_nanos=123)
 
 
+async def test_answers_of_one_moment_are_booked_as_one_after_the_other_would_be(harness: Harness) -> None:
+    tasks = await submitted(harness, 5)
+    await harness.store.complete(lease_of(tasks[0], "a"), PRICED)
+
+    # One comes again with the others, as a worker's does whose first reply was lost
+    answers = (PRICED, PRICED, UNPRICED, SILENT, PRICED)
+    ends = await asyncio.gather(
+        *(harness.store.complete(lease_of(task, "a"), answer) for task, answer in zip(tasks, answers, strict=True))
+    )
+
+    assert ends == [EndOutcome.ENDED] * 5
+    assert await harness.store.spend(TENANT, TODAY) == Spend(5, 34, 23, 57, 12, cost_nanos=369, unpriced=2)
+
+
 async def test_what_ends_without_an_answer_is_not_booked(harness: Harness) -> None:
     failed, cancelled = await submitted(harness, 2)
     await harness.store.claim(lease_of(failed))
