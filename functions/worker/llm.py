@@ -1,10 +1,10 @@
 """Ask an OpenAI-compatible model; every way in which that can fail becomes a ModelError."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httpx2
 from openai import (
@@ -20,7 +20,7 @@ from common.messages import TaskMessage
 from common.prices import NO_PRICES, Prices
 from common.tasks import Answer, FailureCode
 from common.work.provider import CONNECT_SECONDS, OPENAI_URL, KeySource, model_errors
-from functions.worker.stream import AnswerParts, events_of, whole_of
+from functions.worker.stream import AnswerParts, EventReader, whole_of
 
 _OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """Parameters of the request that a caller's params never override."""
@@ -72,14 +72,11 @@ class ChatModel:
             async with self._response(_body_of(message)) as response:
                 self._on_headers(message.task.model, response.headers)
                 kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                async with aclosing(_bytes_of(response)) as chunks:
+                async with aclosing(response.aiter_bytes()) as chunks:
                     if kind == "application/json":  # a server that does not stream
                         on_text(parts.add(await whole_of(chunks), message_key="message") or "")
                     elif kind == "text/event-stream":
-                        async with aclosing(events_of(chunks)) as events:
-                            async for event in events:
-                                if (text := parts.add(event)) is not None:
-                                    on_text(text)
+                        await _read_events(chunks, parts, on_text)
                     else:
                         raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
         answer = parts.finish()
@@ -132,6 +129,15 @@ def _body_of(message: TaskMessage) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-async def _bytes_of(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    async for chunk in response.aiter_bytes():
-        yield chunk
+async def _read_events(chunks: AsyncIterator[bytes], parts: AnswerParts, on_text: Callable[[str], None]) -> None:
+    def take(events: Iterator[dict[str, Any]]) -> None:
+        for event in events:
+            if (text := parts.add(event)) is not None:
+                on_text(text)
+
+    reader = EventReader()
+    async for chunk in chunks:
+        take(reader.feed(chunk))
+        if reader.is_done:
+            return
+    take(reader.finish())
