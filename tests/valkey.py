@@ -4,6 +4,7 @@ The fixtures give the settings of a server that lives as long as the pytest work
 loopback at ports that the system picked, and ends with its parent, however that ends.
 """
 
+import json
 import socket
 import subprocess
 import time
@@ -44,6 +45,16 @@ def running_valkey(*, cluster: bool = False) -> Iterator[RedisSettings]:
             finally:
                 keeper.communicate()
     pytest.fail("Valkey does not start")
+
+
+def redis_variables(settings: RedisSettings) -> dict[str, str]:
+    """Return what a function has in its environment so that its client speaks to this server."""
+    return {
+        "REDIS_HOST": settings.host,
+        "REDIS_PORT": str(settings.port),
+        "REDIS_TLS": json.dumps(settings.tls),
+        "REDIS_CLUSTER": json.dumps(settings.cluster),
+    }
 
 
 @pytest.fixture(scope="session")

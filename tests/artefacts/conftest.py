@@ -10,12 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from local.settings import ROOT, build_folder
 from tests.artefacts.emulator import ARCHITECTURE, Artefacts, link_runtime
+from tests.aws import running_aws
 from tests.infra.stack import Stack, read_template
-from tests.valkey import running_valkey
+from tests.valkey import redis_variables, running_valkey
 
 
 @pytest.fixture(scope="session")
@@ -44,41 +44,31 @@ class Backends:
 
 @pytest.fixture(scope="session")
 def backends() -> Iterator[Backends]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    try:
-        with running_valkey() as redis:
-            host, port = moto.get_host_and_port()
-            endpoint = f"http://{host}:{port}"
-            session = boto3.Session("test", "test", region_name="us-east-1")
-            sqs = session.client("sqs", endpoint_url=endpoint)
-            queue_url = sqs.create_queue(QueueName="sluice-tasks")["QueueUrl"]
-            workflow_queue_url = sqs.create_queue(QueueName="sluice-workflows")["QueueUrl"]
-            secrets = session.client("secretsmanager", endpoint_url=endpoint)
-            keys = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
-            secrets.create_secret(Name="sluice/api-keys", SecretString=json.dumps(keys))
-            secrets.create_secret(Name="sluice/openai-api-key", SecretString="made-up")
-            secrets.create_secret(Name="sluice/webhook-signing", SecretString="made-up" * 6)
-            stack = Stack.of(read_template())
-            made = {
-                "REDIS_HOST": redis.host,
-                "REDIS_PORT": str(redis.port),
-                "REDIS_TLS": "false",
-                "REDIS_IAM": "false",
-                "REDIS_USERNAME": "",
-                "REDIS_CLUSTER": "false",
-                "QUEUE_URL": queue_url,
-                "WORKFLOW_QUEUE_URL": workflow_queue_url,
-                "WEBHOOK_QUEUE_URL": sqs.create_queue(QueueName="sluice-webhooks")["QueueUrl"],
-                "RECEIPT_QUEUE_URL": sqs.create_queue(QueueName="sluice-receipts")["QueueUrl"],
-            }
-            # Absent on AWS, and so from the variables of the template.
-            local = {"AWS_ENDPOINT_URL": endpoint}
-            variables = {
-                name: {key: made.get(key, str(value)) for key, value in stack.variables(name).items()} | local
-                for name, _ in stack.of_type("Lambda::Function")
-            }
-            variables["WorkflowFunction"]["QUEUE_URL"] = workflow_queue_url
-            yield Backends(endpoint, queue_url, workflow_queue_url, sqs, variables)
-    finally:
-        moto.stop()
+    with running_aws() as endpoint, running_valkey() as redis:
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        sqs = session.client("sqs", endpoint_url=endpoint)
+        queue_url = sqs.create_queue(QueueName="sluice-tasks")["QueueUrl"]
+        workflow_queue_url = sqs.create_queue(QueueName="sluice-workflows")["QueueUrl"]
+        secrets = session.client("secretsmanager", endpoint_url=endpoint)
+        keys = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
+        secrets.create_secret(Name="sluice/api-keys", SecretString=json.dumps(keys))
+        secrets.create_secret(Name="sluice/openai-api-key", SecretString="made-up")
+        secrets.create_secret(Name="sluice/webhook-signing", SecretString="made-up" * 6)
+        stack = Stack.of(read_template())
+        made = {
+            **redis_variables(redis),
+            "REDIS_IAM": "false",
+            "REDIS_USERNAME": "",
+            "QUEUE_URL": queue_url,
+            "WORKFLOW_QUEUE_URL": workflow_queue_url,
+            "WEBHOOK_QUEUE_URL": sqs.create_queue(QueueName="sluice-webhooks")["QueueUrl"],
+            "RECEIPT_QUEUE_URL": sqs.create_queue(QueueName="sluice-receipts")["QueueUrl"],
+        }
+        # Absent on AWS, and so from the variables of the template.
+        local = {"AWS_ENDPOINT_URL": endpoint}
+        variables = {
+            name: {key: made.get(key, str(value)) for key, value in stack.variables(name).items()} | local
+            for name, _ in stack.of_type("Lambda::Function")
+        }
+        variables["WorkflowFunction"]["QUEUE_URL"] = workflow_queue_url
+        yield Backends(endpoint, queue_url, workflow_queue_url, sqs, variables)

@@ -1,12 +1,12 @@
 """What each user of the cache may not do: the work of another function, and what nobody does."""
 
-from collections.abc import Iterator
-
 import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from tests.integration.access.users import Restricted, access_strings, restricted_valkey, user_of
+from tests.integration.access.users import Restricted, access_strings, restricted, user_of
+
+__all__ = ["restricted"]
 
 FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter", "receipt", "workflow")
 WORKERS = ("worker", "workflow")
@@ -50,12 +50,6 @@ OF_ANOTHER = [
     # Those who answer a caller: listening.
     *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
 ]
-
-
-@pytest.fixture(scope="module")
-def restricted() -> Iterator[Restricted]:
-    with restricted_valkey(cluster=False) as running:
-        yield running
 
 
 def as_user(restricted: Restricted, function: str) -> Redis:

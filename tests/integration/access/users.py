@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 from redis import Redis
 from samtranslator.yaml_helper import yaml_parse
 
@@ -33,13 +34,12 @@ class Restricted:
     settings: RedisSettings
     admin: Redis
 
-    def forget(self) -> None:
-        """Forget what was denied."""
+    @contextmanager
+    def denying_nothing(self) -> Iterator[None]:
+        """Fail at the end of the block if anything was denied in it, be it something that a client has swallowed."""
         self.admin.acl_log_reset()
-
-    def denied(self) -> set[str]:
-        """Tell what was denied, as user and thing; what a client swallows is here too."""
-        return {f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in self.admin.acl_log()}
+        yield
+        assert {f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in self.admin.acl_log()} == set()
 
 
 @contextmanager
@@ -51,3 +51,23 @@ def restricted_valkey(*, cluster: bool) -> Iterator[Restricted]:
         for function, rights in access_strings().items():
             admin.execute_command("ACL", "SETUSER", user_of(function), "reset", "nopass", *rights.split())
         yield Restricted(settings, admin)
+
+
+@pytest.fixture(scope="session")
+def restricted() -> Iterator[Restricted]:
+    with restricted_valkey(cluster=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def valkey(restricted: Restricted) -> RedisSettings:
+    """Stand for the Valkey of the tests that are run once more."""
+    return restricted.settings
+
+
+@pytest.fixture(autouse=True)
+def as_its_user(restricted: Restricted, user: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the function be this user, and allow no denial."""
+    monkeypatch.setenv("REDIS_USERNAME", user)
+    with restricted.denying_nothing():
+        yield

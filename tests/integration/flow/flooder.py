@@ -12,11 +12,11 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from common.messages import TaskMessage
 from common.tasks import Task, TaskRef, new_batch_id
+from tests.invocation import Context, started
 
 BATCH = 10
 DAY_MS = 86_400_000
@@ -49,17 +49,10 @@ def new_event() -> dict[str, Any]:
 
 def run_environment(until: float) -> None:
     """Invoke one environment until then, as long as somebody waits for it."""
-    handler = importlib.import_module("functions.worker.handler")
-    context = SimpleNamespace(
-        function_name="worker",
-        memory_limit_in_mb=1769,
-        invoked_function_arn="arn:aws:lambda:worker",
-        aws_request_id="flood",
-        get_remaining_time_in_millis=lambda: 300_000,
-    )
+    handler = started("worker")
     parent = os.getppid()
     while time.time() < until and os.getppid() == parent:
-        if handler.lambda_handler(new_event(), context)["batchItemFailures"]:
+        if handler.lambda_handler(new_event(), Context("worker"))["batchItemFailures"]:
             time.sleep(BACK_OFF_SECONDS)
 
 

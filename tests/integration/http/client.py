@@ -1,24 +1,15 @@
 """Speak to the handlers as API Gateway does."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 from uuid import uuid4
 
 from common.store import TaskStore
+from tests.invocation import Context
 
 BASE = "https://api.example/v1/"
-
-
-@dataclass
-class Context:
-    """What Lambda tells of an invocation."""
-
-    aws_request_id: str = field(default_factory=lambda: str(uuid4()))
-    function_name: str = "function"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:eu-west-1:123456789012:function:function"
 
 
 @dataclass(frozen=True)

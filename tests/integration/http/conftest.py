@@ -1,46 +1,28 @@
 """Run the real handlers: AWS is moto's server, Redis a Valkey, alone or as a cluster."""
 
-import importlib
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from common.settings import RedisSettings
 from common.store import TaskStore, connect
+from tests.aws import aws, aws_variables
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
-from tests.valkey import valkey, valkey_cluster
+from tests.invocation import started
+from tests.valkey import redis_variables, valkey, valkey_cluster
 
-__all__ = ["valkey", "valkey_cluster"]
-
-REGION = "eu-west-1"
-
-
-@pytest.fixture(scope="session")
-def aws() -> Iterator[str]:
-    """Give the address of a server that answers for AWS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+__all__ = ["aws", "valkey", "valkey_cluster"]
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, aws: str) -> pytest.MonkeyPatch:
     """Set what every function has in its environment."""
     for name, value in {
-        "AWS_ENDPOINT_URL": aws,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **aws_variables(aws),
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
         "POWERTOOLS_SERVICE_NAME": "test",
     }.items():
@@ -95,10 +77,7 @@ def api(
 ) -> Iterator[Api]:
     """Start the functions behind the API as Lambda does: their handlers are imported afresh, in this environment."""
     for name, value in {
-        "REDIS_HOST": redis.host,
-        "REDIS_PORT": str(redis.port),
-        "REDIS_TLS": "false",
-        "REDIS_CLUSTER": json.dumps(redis.cluster),
+        **redis_variables(redis),
         "QUEUE_URL": queue.url,
         "WORKFLOW_QUEUE_URL": workflow_queue.url,
         "WEBHOOK_QUEUE_URL": webhooks.url,
@@ -116,10 +95,3 @@ def api(
         function.runner.run(function.redis.aclose())
         function.runner.close()
     submit.sqs.close()
-
-
-def started(function: str) -> Any:  # noqa: ANN401  # a module, whose names are its own
-    """Import a function's handler as if for the first time, as a cold start does."""
-    name = f"functions.{function}.handler"
-    sys.modules.pop(name, None)
-    return importlib.import_module(name)

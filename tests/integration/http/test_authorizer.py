@@ -12,8 +12,7 @@ import pytest
 from functions.authorizer.service import KeysUnavailable
 from tests import signing
 from tests.emf import sums_in
-from tests.integration.http.client import Context
-from tests.integration.http.conftest import started
+from tests.invocation import Context, started
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -10,8 +10,8 @@ from common.tasks import Answer as ModelAnswer
 from common.tasks import Usage
 from common.transitions import Lease
 from tests.integration.http.client import Answer, Api
-from tests.integration.http.conftest import started
 from tests.integration.http.queue import Queue
+from tests.invocation import started
 
 
 def refused(answer: Answer) -> tuple[int, str, str | None]:

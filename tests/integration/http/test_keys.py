@@ -10,8 +10,8 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from tests.integration.http.conftest import started
 from tests.integration.http.test_authorizer import ask
+from tests.invocation import started
 from tools.keys import main
 
 KEY = re.compile(r"sluice_[\w-]{43}")

@@ -12,7 +12,8 @@ from common.settings import RedisSettings
 from common.store import TaskStore, connect
 from common.tasks import Answer, Task, TaskRef
 from common.transitions import Lease, ProgressNote
-from tests.integration.http.client import Api, Context, event_of
+from tests.integration.http.client import Api, event_of
+from tests.invocation import Context
 
 SOON = 4.0
 """Seconds within which a woken answer must be there on a slow machine; the next look would be 5 s later."""

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.integration.http.client import Api, Context, event_of
+from tests.integration.http.client import Api, event_of
+from tests.invocation import Context
 
 type StartResponse = Callable[[str, list[tuple[str, str]]], object]
 

@@ -3,18 +3,15 @@
 import os
 import sys
 from contextlib import suppress
-from types import SimpleNamespace
 
 from common.messages import TaskMessage
 from common.tasks import FailureCode, Task, TaskRef
 from common.telemetry import Telemetry
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.journal import WorkerJournal
+from tests.invocation import Context
 
 PROMPT = "attack at dawn"
-CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
-)
 TELEMETRY = Telemetry.from_env(os.environ)
 
 
@@ -45,4 +42,4 @@ def submit(event: dict[str, str], context: object) -> None:
         raise ValueError(PROMPT)
 
 
-{"worker": worker, "submit": submit}[sys.argv[1]]({"header": sys.argv[2]}, CONTEXT)
+{"worker": worker, "submit": submit}[sys.argv[1]]({"header": sys.argv[2]}, Context())

@@ -1,18 +1,15 @@
 """Both handlers, the queue between them, a receiver and a Valkey: from an event to the state that the batch shows."""
 
-import importlib
 import io
 import json
 import secrets
-import sys
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from standardwebhooks import Webhook as Standard
 
 from common.announcements import Announcement, Receipt
@@ -23,43 +20,27 @@ from common.store import TaskStore
 from common.tasks import NewBatch, new_batch_id
 from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
 from functions.webhook.keys import key_of
+from tests.aws import aws, aws_variables, received
+from tests.invocation import Context, started
 from tests.receiver import HOST, Receiver, receiving
-from tests.valkey import valkey
+from tests.valkey import redis_variables, valkey
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-__all__ = ["valkey"]
+__all__ = ["aws", "valkey"]
 
-REGION = "eu-west-1"
 TEXT = "signed-with-" * 4
-CONTEXT = SimpleNamespace(
-    function_name="webhook", memory_limit_in_mb=128, invoked_function_arn="arn", aws_request_id="request"
-)
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+CONTEXT = Context("webhook")
 
 
 @pytest.fixture
 def settings(aws: str, valkey: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name, value in {
-        "AWS_ENDPOINT_URL": aws,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **aws_variables(aws),
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
         "POWERTOOLS_SERVICE_NAME": f"webhook-{secrets.token_hex(4)}",
-        "REDIS_HOST": valkey.host,
-        "REDIS_PORT": str(valkey.port),
-        "REDIS_TLS": "false",
-        "REDIS_CLUSTER": "false",
+        **redis_variables(valkey),
         "WEBHOOK_SECRET": uuid4().hex,
         "WEBHOOK_LOOPBACK": "true",
     }.items():
@@ -76,12 +57,6 @@ def sqs(settings: pytest.MonkeyPatch) -> "Iterator[SQSClient]":
     client.close()
 
 
-def imported(function: str) -> ModuleType:
-    name = f"functions.{function}.handler"
-    sys.modules.pop(name, None)
-    return importlib.import_module(name)
-
-
 @pytest.fixture
 def webhook(sqs: "SQSClient", settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sqs, settings
@@ -90,7 +65,7 @@ def webhook(sqs: "SQSClient", settings: pytest.MonkeyPatch) -> Iterator[ModuleTy
     manager = boto3.client("secretsmanager")
     manager.create_secret(Name=os.environ["WEBHOOK_SECRET"], SecretString=TEXT)
     manager.close()
-    module = imported("webhook")
+    module = started("webhook")
     yield module
     module.RUNNER.close()
 
@@ -98,7 +73,7 @@ def webhook(sqs: "SQSClient", settings: pytest.MonkeyPatch) -> Iterator[ModuleTy
 @pytest.fixture
 def receipt(settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del settings
-    module = imported("receipt")
+    module = started("receipt")
     yield module
     module.RUNNER.run(module.REDIS.aclose())
     module.RUNNER.close()
@@ -108,24 +83,6 @@ def receipt(settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def receiver() -> Iterator[Receiver]:
     with receiving() as running:
         yield running
-
-
-def received(sqs: "SQSClient", url: str) -> dict[str, Any]:
-    """Take what is there from a queue, as the poller hands it over."""
-    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]).get(
-        "Messages", []
-    )
-    return {
-        "Records": [
-            {
-                "messageId": each["MessageId"],
-                "receiptHandle": each["ReceiptHandle"],
-                "body": each["Body"],
-                "attributes": each["Attributes"],
-            }
-            for each in messages
-        ]
-    }
 
 
 def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
@@ -228,7 +185,7 @@ def test_a_setting_that_is_missing_or_wrong_stops_the_start_with_its_name(
     settings.setenv(name, "perhaps" if name == "WEBHOOK_LOOPBACK" else "")
 
     with pytest.raises(SettingError) as caught:
-        imported("webhook")
+        started("webhook")
 
     assert caught.value.name == name
 

@@ -1,33 +1,28 @@
 from collections.abc import Iterator
+from dataclasses import dataclass
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from redis import Redis
 
 from common.settings import RedisSettings
 from local.model import StandIn
+from tests.aws import aws, aws_variables
 from tests.integration.worker.environment import (
-    REGION,
     SECRET_NAME,
     WorkerEnvironment,
-    imported_handler,
     new_queue,
+    running_handler,
     stand_in_model,
 )
-from tests.valkey import valkey
+from tests.valkey import redis_variables, valkey
 
-__all__ = ["valkey"]
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
-
-@pytest.fixture(scope="session")
-def aws() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+__all__ = ["aws", "valkey"]
 
 
 @pytest.fixture(scope="session")
@@ -42,17 +37,11 @@ def worker_settings(
 ) -> pytest.MonkeyPatch:
     """Set the environment that template.yaml sets, with this machine's servers; QUEUE_URL is each environment's own."""
     for name, value in {
-        "AWS_ENDPOINT_URL": aws,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        **aws_variables(aws),
         # One of its own for each test: Powertools keeps one logger a service, and with it the stream it writes to.
         "POWERTOOLS_SERVICE_NAME": f"worker-{token_hex(4)}",
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
-        "REDIS_HOST": valkey.host,
-        "REDIS_PORT": str(valkey.port),
-        "REDIS_TLS": "false",
-        "REDIS_CLUSTER": "false",
+        **redis_variables(valkey),
         "WEBHOOK_QUEUE_URL": "https://sqs.test/webhooks",
         "CONCURRENCY": "10",
         "WORKER_TIMEOUT_SECONDS": "300",
@@ -64,22 +53,33 @@ def worker_settings(
     return monkeypatch
 
 
+@dataclass(frozen=True)
+class Line:
+    """A queue of prompts or workflows, and the client to speak to it."""
+
+    sqs: "SQSClient"
+    url: str
+
+
 @pytest.fixture
-def environment(
-    worker_settings: pytest.MonkeyPatch, model: tuple[str, StandIn], valkey: RedisSettings
-) -> Iterator[WorkerEnvironment]:
+def line(worker_settings: pytest.MonkeyPatch, valkey: RedisSettings) -> Iterator[Line]:
+    """Make what a worker finds: an empty cache, the key of the model, and a queue of the test's own."""
     with Redis(host=valkey.host, port=valkey.port) as redis:
         redis.flushall()  # a model that one test has paused is the next one's too
-    secrets_manager = boto3.client("secretsmanager")
+    secrets_manager, sqs = boto3.client("secretsmanager"), boto3.client("sqs")
     secrets_manager.create_secret(Name=SECRET_NAME, SecretString="sk-test")
-    sqs = boto3.client("sqs")
-    queue_url = new_queue(sqs)
-    worker_settings.setenv("QUEUE_URL", queue_url)
+    made = Line(sqs, new_queue(sqs))
+    worker_settings.setenv("QUEUE_URL", made.url)
     try:
-        with imported_handler() as handler:
-            yield WorkerEnvironment(handler, sqs, queue_url, model[1], valkey)
+        yield made
     finally:
         secrets_manager.delete_secret(SecretId=SECRET_NAME, ForceDeleteWithoutRecovery=True)
-        sqs.delete_queue(QueueUrl=queue_url)
+        sqs.delete_queue(QueueUrl=made.url)
         secrets_manager.close()
         sqs.close()
+
+
+@pytest.fixture
+def environment(line: Line, model: tuple[str, StandIn], valkey: RedisSettings) -> Iterator[WorkerEnvironment]:
+    with running_handler("worker") as handler:
+        yield WorkerEnvironment(handler, line.sqs, line.url, model[1], valkey)

@@ -1,30 +1,28 @@
 """One Lambda environment of the worker: its real handler on moto, Valkey and the stand-in model."""
 
 import asyncio
-import importlib
 import secrets
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from moto.sqs.models import Message, sqs_backends
 
 from common.messages import TaskMessage
 from common.settings import RedisSettings
-from common.store.connection import connect
-from common.store.task_store import TaskStore
 from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
 from local.model import StandIn
+from tests.aws import REGION, received
+from tests.invocation import Context, started
+from tests.store import on_store, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 SECRET_NAME = "sluice/openai"
 VISIBILITY_SECONDS = 1800
@@ -69,37 +67,28 @@ class WorkerEnvironment:
 
     def send(self, *prompts: str, **params: object) -> None:
         """Do as submit does: record a batch, then send a message a prompt."""
-        now_ms = time.time_ns() // 1_000_000
-        batch_id = new_batch_id(now_ms, secrets.token_bytes(16))
-        models = ("gpt-test",) * len(prompts)
-        batch = NewBatch("acme", batch_id, models, (None,) * len(prompts), 3_600_000, 86_400_000)
-        created = self.on_store(lambda store: store.create(batch))
-        for index, prompt in enumerate(prompts):
-            ref = TaskRef("acme", batch_id, index)
-            task = Task(ref, len(prompts), created.created_ms, created.deadline_ms, batch.retention_ms, "gpt-test")
+        for prompt, task in zip(prompts, self.record_batch(*["gpt-test"] * len(prompts)), strict=True):
             self._tasks[prompt] = task
-            message = TaskMessage(task, [{"role": "user", "content": prompt}], params)
-            self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=message.encode())
+            self.put(TaskMessage(task, [{"role": "user", "content": prompt}], params))
+
+    def record_batch(self, *models: str) -> list[Task]:
+        """Record a batch of a task a model."""
+        batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
+        batch = NewBatch("acme", batch_id, models, (None,) * len(models), 3_600_000, 86_400_000)
+        created = on_store(self.redis, lambda store: store.create(batch))
+        times = created.created_ms, created.deadline_ms, batch.retention_ms
+        return [
+            Task(TaskRef(batch.tenant, batch_id, index), len(models), *times, model)
+            for index, model in enumerate(models)
+        ]
+
+    def put(self, message: TaskMessage) -> None:
+        """Put a message on the queue."""
+        self.sqs.send_message(QueueUrl=self.queue_url, MessageBody=message.encode())
 
     def receive(self) -> dict[str, Any]:
         """Take up to ten messages, as the poller does, and make the event of them."""
-        answer = self.sqs.receive_message(
-            QueueUrl=self.queue_url,
-            MaxNumberOfMessages=10,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
-        )
-        return {
-            "Records": [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": dict(message["Attributes"]),
-                    "eventSource": "aws:sqs",
-                }
-                for message in answer.get("Messages", [])
-            ]
-        }
+        return received(self.sqs, self.queue_url)
 
     def invoke(self, event: dict[str, Any], *, remaining: float = 300.0) -> set[str]:
         """Invoke the handler, delete what it does not report, and return the prompts of what it does."""
@@ -107,14 +96,7 @@ class WorkerEnvironment:
 
     def invoke_raw(self, event: dict[str, Any], *, remaining: float = 300.0) -> list[dict[str, Any]]:
         """Do the same, and return the event's records that come back."""
-        context = SimpleNamespace(
-            function_name="worker",
-            memory_limit_in_mb=1769,
-            invoked_function_arn="arn:aws:lambda:worker",
-            aws_request_id=secrets.token_hex(8),
-            get_remaining_time_in_millis=lambda: round(remaining * 1000),
-        )
-        answer = self.handler.lambda_handler(event, context)
+        answer = self.handler.lambda_handler(event, Context("worker", remaining_ms=round(remaining * 1000)))
         assert set(answer) == {"batchItemFailures"}
         failed = {entry["itemIdentifier"] for entry in answer["batchItemFailures"]}
         for record in event["Records"]:
@@ -133,23 +115,11 @@ class WorkerEnvironment:
 
     def record(self, prompt: str) -> TaskRecord:
         """Read a prompt's record."""
-        [record] = self.on_store(lambda store: store.read([self._tasks[prompt].ref]))
-        assert record is not None
-        return record
+        return record_of(self.redis, self._tasks[prompt].ref)
 
     def cancel(self, prompt: str) -> None:
         """Take a prompt's task back."""
-        self.on_store(lambda store: store.cancel([self._tasks[prompt].ref]))
-
-    def on_store[Answer](self, use: Callable[[TaskStore], Awaitable[Answer]]) -> Answer:
-        async def run() -> Answer:
-            client = connect(self.redis)
-            try:
-                return await use(TaskStore(client))
-            finally:
-                await client.aclose()
-
-        return asyncio.run(run())
+        on_store(self.redis, lambda store: store.cancel([self._tasks[prompt].ref]))
 
 
 def prompt_in(body: str) -> str:
@@ -157,16 +127,14 @@ def prompt_in(body: str) -> str:
 
 
 @contextmanager
-def imported_handler(name: str = "functions.worker.handler") -> Iterator[ModuleType]:
-    """Import the handler as a cold start does, and close afterwards what Lambda would leave to the end of its days."""
-    sys.modules.pop(name, None)
-    handler = importlib.import_module(name)
+def running_handler(function: str) -> Iterator[ModuleType]:
+    """Start a worker's handler cold, and close afterwards what Lambda would leave to the end of its days."""
+    handler = started(function)
     try:
         yield handler
     finally:
         handler.RUNNER.run(_close(handler))
         handler.RUNNER.close()
-        del sys.modules[name]
 
 
 async def _close(handler: ModuleType) -> None:

@@ -1,9 +1,7 @@
 """The worker's handler, end to end within one process."""
 
 import asyncio
-import importlib
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from common.errors import SettingError
 from common.tasks import FailureCode, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
+from tests.invocation import started
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
@@ -291,9 +290,8 @@ def test_no_word_of_prompt_or_answer_is_printed(
 def test_a_missing_setting_stops_the_cold_start_with_its_name(worker_settings: pytest.MonkeyPatch, name: str) -> None:
     worker_settings.setenv("QUEUE_URL", "https://sqs.test/queue")
     worker_settings.delenv(name)
-    sys.modules.pop("functions.worker.handler", None)
 
     with pytest.raises(SettingError) as caught:
-        importlib.import_module("functions.worker.handler")
+        started("worker")
 
     assert caught.value.name == name

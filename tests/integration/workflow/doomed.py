@@ -6,8 +6,6 @@ from its input, says `between` between the steps, and goes on when its input has
 
 import json
 import sys
-from importlib import import_module
-from types import SimpleNamespace
 
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
@@ -16,8 +14,7 @@ from pydantic import BaseModel
 
 from functions.workflow import chains
 from functions.workflow.workflow import Chain, Chat, Workflow
-
-REMAINING_MS = 300_000
+from tests.invocation import Context, started
 
 
 class Given(BaseModel):
@@ -48,15 +45,7 @@ def main() -> None:
     """Handle the event."""
     first, second = sys.argv[1:]
     chains.WORKFLOWS = (two_steps(first, second, stops_between=True),)  # type: ignore[assignment,misc]  # the test's own
-    handler = import_module("functions.workflow.handler")
-    context = SimpleNamespace(
-        function_name="workflow",
-        memory_limit_in_mb=1769,
-        invoked_function_arn="arn:aws:lambda:workflow",
-        aws_request_id="1",
-        get_remaining_time_in_millis=lambda: REMAINING_MS,
-    )
-    handler.lambda_handler(json.loads(sys.stdin.readline()), context)
+    started("workflow").lambda_handler(json.loads(sys.stdin.readline()), Context("workflow"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The log, the metrics and the trace that every function gets."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,11 +8,10 @@ import pytest
 from common.errors import SettingError
 from common.metrics import Metric
 from common.telemetry import Telemetry
+from tests.invocation import Context
 
 SECRET = "Attack at dawn"
-CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
-)
+CONTEXT = Context(aws_request_id="request-1")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +13,11 @@ from common.telemetry import Telemetry
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.journal import WorkerJournal
 from common.work.measures import WorkerMeasures, metric_of
+from tests.invocation import Context
 
 SECRET = "Attack at dawn"
 ENV = {"POWERTOOLS_SERVICE_NAME": "worker", "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}
-CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=128, invoked_function_arn="arn:f", aws_request_id="request-1"
-)
+CONTEXT = Context()
 DELIVERY = Delivery("message-1", "receipt", 2, SECRET)
 
 

@@ -1,7 +1,7 @@
 """The functions behind the API, each as its own user of the cache."""
 
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
 
 import pytest
 
@@ -9,6 +9,7 @@ from common.settings import RedisSettings
 from tests.integration.access.users import Restricted, restricted_valkey, user_of
 from tests.integration.http import conftest as http
 from tests.integration.http.conftest import api, aws, environment, queue, webhooks, workflow_queue
+from tests.invocation import started
 
 __all__ = ["api", "aws", "environment", "queue", "webhooks", "workflow_queue"]
 
@@ -22,13 +23,11 @@ def restricted(request: pytest.FixtureRequest) -> Iterator[Restricted]:
 @pytest.fixture
 def redis(restricted: Restricted, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisSettings]:
     """Start each function as its user, and allow no denial, be it one that the function takes for an outage."""
-    started = http.started
 
-    def started_as_its_user(function: str) -> Any:  # noqa: ANN401  # as in what it stands for
+    def started_as_its_user(function: str) -> ModuleType:
         monkeypatch.setenv("REDIS_USERNAME", user_of(function))
         return started(function)
 
     monkeypatch.setattr(http, "started", started_as_its_user)
-    restricted.forget()
-    yield restricted.settings
-    assert restricted.denied() == set()
+    with restricted.denying_nothing():
+        yield restricted.settings

@@ -1,30 +1,13 @@
 """The worker, as its own user of the cache."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from common.settings import RedisSettings
-from tests.integration.access.users import Restricted, restricted_valkey, user_of
-from tests.integration.worker.conftest import aws, environment, model, worker_settings
+from tests.integration.access.users import as_its_user, restricted, user_of, valkey
+from tests.integration.worker.conftest import aws, environment, line, model, worker_settings
 
-__all__ = ["aws", "environment", "model", "worker_settings"]
-
-
-@pytest.fixture(scope="session")
-def restricted() -> Iterator[Restricted]:
-    with restricted_valkey(cluster=False) as running:
-        yield running
+__all__ = ["as_its_user", "aws", "environment", "line", "model", "restricted", "valkey", "worker_settings"]
 
 
-@pytest.fixture(scope="session")
-def valkey(restricted: Restricted) -> RedisSettings:
-    return restricted.settings
-
-
-@pytest.fixture(autouse=True)
-def as_its_user(restricted: Restricted, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("REDIS_USERNAME", user_of("worker"))
-    restricted.forget()
-    yield
-    assert restricted.denied() == set()
+@pytest.fixture
+def user() -> str:
+    return user_of("worker")
