@@ -16,6 +16,7 @@ from common.settings import RedisSettings
 from common.store.connection import connect
 from common.store.task_store import TaskStore
 from common.tasks import NewBatch, Task, TaskRef, new_batch_id
+from local.settings import ROOT
 
 WORKER_SECONDS = 900
 
@@ -38,6 +39,9 @@ def environment(url: str, redis_port: int, concurrency: int) -> dict[str, str]:
     """Return what template.yaml sets, with this machine's servers."""
     parts = urlsplit(url)
     return {
+        # As in Lambda; its daemon for traces is not here.
+        "LAMBDA_TASK_ROOT": str(ROOT),
+        "POWERTOOLS_TRACE_DISABLED": "true",
         "AWS_ENDPOINT_URL": f"{parts.scheme}://{parts.netloc}",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",

@@ -1,5 +1,8 @@
 """Answer API Gateway who a request is from, for all its methods, or that nobody knows."""
 
+from common import cold_start
+
+# isort: split
 import os
 import time
 from datetime import UTC, datetime
@@ -56,3 +59,6 @@ def _answer(event: dict[str, Any], principal: str, effect: str, context: dict[st
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
         "context": context,
     }
+
+
+cold_start.over()

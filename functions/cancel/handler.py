@@ -1,5 +1,8 @@
 """POST /tasks/{task_id}/cancel, /batches/{batch_id}/cancel: take back what has not ended, show what is left."""
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import json
 import os
@@ -40,3 +43,6 @@ async def cancel_batch(batch_id: str) -> Response[str]:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  # Lambda's own
     """Answer API Gateway."""
     return runner.run(app.resolve_async(event, context))
+
+
+cold_start.over()

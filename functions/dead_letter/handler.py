@@ -1,5 +1,8 @@
 """Start the dead-letter function: messages that the queue has given up in, those that have to stay out."""
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import os
 from typing import Any
@@ -38,3 +41,6 @@ def note(letter: Letter) -> None:
     facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
     TELEMETRY.logger.warning("dead letter", extra=facts)
     TELEMETRY.count(Metric(f"DeadLetters{letter.kind.title()}"))
+
+
+cold_start.over()

@@ -1,5 +1,8 @@
 """GET /tasks, /tasks/{task_id}, /batches/{batch_id}, /usage: look up, show."""
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import json
 import os
@@ -100,3 +103,6 @@ def _answer(view: View, status: int, headers: dict[str, str]) -> Response[str]:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  # Lambda's own
     """Answer API Gateway."""
     return runner.run(app.resolve_async(event, context))
+
+
+cold_start.over()

@@ -1,5 +1,8 @@
 """POST /tasks, /workflows/{name}, /batches/{batch_id}/retry: validate, record as queued, put on a queue, answer 202."""
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import json
 import os
@@ -157,3 +160,6 @@ async def _held(
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  # Lambda's own
     """Answer API Gateway."""
     return runner.run(app.resolve_async(event, context))
+
+
+cold_start.over()

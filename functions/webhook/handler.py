@@ -1,5 +1,8 @@
 """Start the webhook function: events in, those that have to come back out. It has no Redis, and is far from it."""
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import os
 import time
@@ -70,3 +73,6 @@ def note(outcome: Outcome) -> None:
     made = {"attempt": delivery.attempts, "code": delivery.code, "status_code": delivery.status_code}
     TELEMETRY.logger.info("webhook tried", extra={**facts, **made, "status": delivery.status})
     TELEMETRY.count(Metric(f"Webhooks{delivery.status.title()}"), code=delivery.code)
+
+
+cold_start.over()

@@ -5,6 +5,9 @@ an invocation among its messages, attempt.py is one message's way, queue.py brin
 start as the shared limits and pauses allow, concurrency.py adapts how many run at a time.
 """
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import os
 import time
@@ -62,3 +65,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     deliveries = [Delivery.of(record) for record in event["Records"]]
     back = RUNNER.run(WORKER.work(deliveries, context.get_remaining_time_in_millis() / 1000))
     return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}
+
+
+cold_start.over()

@@ -4,6 +4,9 @@ It works as the worker does, by what stands in common/work; but what it asks is 
 makes its calls, run.py and step.py know which of them are done. chains.py is what a team writes.
 """
 
+from common import cold_start
+
+# isort: split
 import asyncio
 import os
 import time
@@ -76,3 +79,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     deliveries = [Delivery.of(record) for record in event["Records"]]
     back = RUNNER.run(WORKER.work(deliveries, context.get_remaining_time_in_millis() / 1000))
     return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}
+
+
+cold_start.over()

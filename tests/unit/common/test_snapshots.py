@@ -1,8 +1,6 @@
 """What SnapStart asks of the functions: nothing opened before the snapshot, and randomness seeded after it."""
 
-import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -10,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from common.snapshots import RUNTIME_HOOKS, prepare_for_snapshots
-from tests.infra.stack import ROOT, Stack, read_template
+from tests.init import FUNCTIONS, run_init
 
 INIT = """
 import importlib, sys
@@ -23,8 +21,6 @@ def watch(event, args):
 sys.addaudithook(watch)
 importlib.import_module(f"functions.{sys.argv[1]}.handler")
 """
-
-FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/handler.py"))
 
 
 class Hooks(ModuleType):
@@ -68,19 +64,4 @@ def test_outside_of_lambda_there_is_nothing_to_prepare() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_function_opens_a_connection_before_its_first_invocation(function: str) -> None:
-    name = "".join(part.capitalize() for part in function.split("_")) + "Function"
-    given = Stack.of(read_template(), CacheHost="redis.example").variables(name)
-    environment = {
-        key: value if isinstance(value, str | int | float) else "http://localhost/1" for key, value in given.items()
-    }
-    keys = {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    path = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    started = subprocess.run(
-        [sys.executable, "-c", INIT, function],
-        cwd=ROOT,
-        env={**path, **keys, **{key: str(value) for key, value in environment.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert started.returncode == 0, started.stderr
+    run_init(function, INIT)
