@@ -49,6 +49,10 @@ class Announcement:
         timestamp = ended_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return json.dumps({"type": self.event, "timestamp": timestamp, "data": data}, separators=(",", ":"))
 
+    def given_up(self) -> "Receipt":
+        """Make the receipt of an event that its queue has given up. How often it was tried, the batch has been told."""
+        return Receipt(self.tenant, self.batch_id, Delivery(DeliveryStatus.FAILED, code=DeliveryCode.UNDELIVERABLE))
+
     def encode(self) -> str:
         """Write the message as JSON."""
         return json.dumps(

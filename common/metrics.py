@@ -77,3 +77,5 @@ class Metric(StrEnum):
     """It was given up."""
     WEBHOOKS_UNTRIED = "WebhooksUntried"
     """Nothing could be signed, or the message can't be read."""
+    WEBHOOKS_UNDELIVERABLE = "WebhooksUndeliverable"
+    """Its queue gave it up, since no try was made for long; counted where that is written down."""

@@ -67,6 +67,8 @@ class DeliveryCode(StrEnum):
     """The answer was neither 2xx nor one of the others here; `status_code` has it."""
     GONE = "gone"
     """410: the receiver wants no more."""
+    UNDELIVERABLE = "undeliverable"
+    """The function that makes the tries could not run, or could not sign, for so long that its queue has given up."""
 
 
 @dataclass(frozen=True, slots=True)

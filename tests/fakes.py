@@ -463,7 +463,11 @@ class FakeStore:
         if batch is None or batch.webhook is None or batch.delivery.status is DeliveryStatus.DELIVERED:
             return
         told = receipt.delivery
-        is_news = told.attempts > batch.delivery.attempts and batch.delivery.status is DeliveryStatus.PENDING
+        if told.status is DeliveryStatus.FAILED and not told.attempts:
+            told = replace(told, attempts=batch.delivery.attempts)
+            is_news = batch.delivery.status is DeliveryStatus.PENDING
+        else:
+            is_news = told.attempts > batch.delivery.attempts and batch.delivery.status is DeliveryStatus.PENDING
         if is_news or told.status is DeliveryStatus.DELIVERED:
             batch.delivery = told
 

@@ -111,8 +111,7 @@ def write_webhook(webhook: Webhook | None) -> bytes:
 def write_delivery(delivery: Delivery) -> list[Argument]:
     """List what receipt.lua takes of a delivery."""
     rest = (delivery.status_code, delivery.code, delivery.next_attempt_ms, delivery.delivered_ms)
-    text = ":".join("" if value is None else str(value) for value in (delivery.status, delivery.attempts, *rest))
-    return [delivery.status, delivery.attempts, text]
+    return [delivery.status, delivery.attempts, ":".join("" if value is None else str(value) for value in rest)]
 
 
 def read_announcement(tenant: str, batch_id: str, due: Sequence[Value]) -> Announcement:

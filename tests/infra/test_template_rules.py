@@ -79,4 +79,5 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("WorkflowDeadLetterQueue", "DeadLetterFunction"),
         ("WebhookQueue", "WebhookFunction"),
         ("ReceiptQueue", "ReceiptFunction"),
+        ("WebhookDeadLetterQueue", "ReceiptFunction"),
     }

@@ -1,6 +1,7 @@
 """The end of a batch's last task is announced, once, however it ends and whoever dies on the way."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -237,6 +238,7 @@ FIRST: Final = Delivery(DeliveryStatus.PENDING, 1, 500, DeliveryCode.REFUSED, ST
 SECOND: Final = Delivery(DeliveryStatus.PENDING, 2, None, DeliveryCode.TIMEOUT, START_MS + 9_000)
 DELIVERED: Final = Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, START_MS + 9_500)
 GIVEN_UP: Final = Delivery(DeliveryStatus.FAILED, 4, 410, DeliveryCode.GONE)
+UNDELIVERABLE: Final = Delivery(DeliveryStatus.FAILED, 0, None, DeliveryCode.UNDELIVERABLE)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,12 @@ GIVEN_UP: Final = Delivery(DeliveryStatus.FAILED, 4, 410, DeliveryCode.GONE)
         ([DELIVERED, FIRST, GIVEN_UP], DELIVERED),
         ([GIVEN_UP, SECOND], GIVEN_UP),
         ([GIVEN_UP, DELIVERED], DELIVERED),
+        ([UNDELIVERABLE], UNDELIVERABLE),
+        ([SECOND, UNDELIVERABLE], replace(UNDELIVERABLE, attempts=2)),
+        ([UNDELIVERABLE, SECOND], UNDELIVERABLE),
+        ([GIVEN_UP, UNDELIVERABLE], GIVEN_UP),
+        ([DELIVERED, UNDELIVERABLE], DELIVERED),
+        ([SECOND, UNDELIVERABLE, DELIVERED], DELIVERED),
     ],
 )
 async def test_receipts_in_any_order_leave_what_is_known_last(

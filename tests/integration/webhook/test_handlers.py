@@ -138,6 +138,50 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
     assert not [word for word in ("token", "mine", TEXT, key_of(TEXT, "acme"), HOST) if word in said]
 
 
+def test_an_event_that_its_queue_gives_up_is_shown_as_failed_by_its_batch(
+    webhook: ModuleType,
+    receipt: ModuleType,
+    sqs: "SQSClient",
+    receiver: Receiver,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = io.StringIO()
+    receipt.TELEMETRY.logger.registered_handler.setStream(log)
+    # GIVEN a queue of events with a dead-letter queue, and an event that was tried once
+    dead_letters = sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    queue_url, receipt_url = webhook.SETTINGS.webhook_queue_url, webhook.SETTINGS.receipt_queue_url
+    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"VisibilityTimeout": "0", "RedrivePolicy": redrive})
+    store, run = TaskStore(receipt.REDIS), receipt.RUNNER.run
+    batch_id = new_batch_id(3, secrets.token_bytes(16))
+    url = f"http://{HOST}:{receiver.port}/?token=mine"
+    run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
+    run(Outbox(queue_url, sqs).announce(Announcement("acme", batch_id, url, 1, {"completed": 1})))
+    receiver.statuses = [503]
+    event = received(sqs, queue_url)
+    webhook.lambda_handler(event, CONTEXT)
+    receipt.lambda_handler(received(sqs, receipt_url), CONTEXT)
+    handle = event["Records"][0]["receiptHandle"]
+    sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=handle, VisibilityTimeout=0)
+
+    # WHEN nobody can try it any more, and its queue hands it over
+    while received(sqs, queue_url)["Records"]:
+        pass
+    letters = received(sqs, dead_letters)
+    assert len(letters["Records"]) == 1
+    assert receipt.lambda_handler(letters, CONTEXT) == {"batchItemFailures": []}
+
+    # THEN the batch says so, the try stays counted, and an alarm has something to see
+    record = run(store.read_batch("acme", batch_id))
+    assert record is not None
+    assert record.delivery == Delivery(DeliveryStatus.FAILED, 1, None, DeliveryCode.UNDELIVERABLE)
+    assert '"WebhooksUndeliverable"' in capsys.readouterr().out
+    said = log.getvalue()
+    assert f"{batch_id}.completed" in said
+    assert "token" not in said
+
+
 def test_what_is_no_event_and_no_receipt_stays_on_its_queue(webhook: ModuleType, receipt: ModuleType) -> None:
     odd = {
         "messageId": "odd",
