@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -162,10 +163,18 @@ def _stamp(template: Path, digest: str) -> None:
 
 
 def _prune(data: Path) -> None:
-    """Keep the descriptions of our services, and the files that stand for all."""
+    """Keep the descriptions of our services, and the files that stand for all, as far as they speak of ours."""
     for path in data.iterdir():
         if path.is_dir() and path.name not in SERVICES:
             shutil.rmtree(path)
+    # The addresses of all services everywhere: reading them is two thirds of making the first client.
+    endpoints = data / "endpoints.json"
+    content = json.loads(endpoints.read_text())
+    for partition in content["partitions"]:
+        services = partition["services"]
+        partition["services"] = {name: services[name] for name in services if name in SERVICES}
+    endpoints.unlink()  # it may be a link to a file of others
+    endpoints.write_text(json.dumps(content))
 
 
 def _link(source: str, target: str) -> None:

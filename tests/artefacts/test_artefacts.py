@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import boto3
 import pytest
 
 from local.build import SERVICES
@@ -314,6 +315,26 @@ def test_the_sdk_that_ships_describes_only_what_is_called(artefacts: Artefacts) 
 
     assert len(places) == 3  # the layer's, and each worker's own
     assert all({path.name for path in place.iterdir() if path.is_dir()} == set(SERVICES) for place in places)
+
+
+def test_the_sdk_that_ships_knows_the_same_addresses_as_the_whole_one(artefacts: Artefacts) -> None:
+    regions = ("us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1", "us-isof-south-1", "eusc-de-east-1")
+    program = (
+        "import boto3, sys\n"
+        f"for region in {regions}:\n"
+        f"    for name in {SERVICES}:\n"
+        "        print(name, region, boto3.client(name, region_name=region).meta.endpoint_url)\n"
+    )
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    layer = {"PYTHONPATH": str(artefacts.build / "CommonLayer" / "python")}
+
+    shipped, whole = (
+        subprocess.run([*PYTHON, "-c", program], env=keys | more, check=True, capture_output=True, text=True).stdout
+        for more in (layer, {"PYTHONPATH": str(Path(boto3.__file__).parent.parent)})
+    )
+
+    assert shipped == whole
+    assert len(shipped.splitlines()) == len(regions) * len(SERVICES)
 
 
 def test_a_function_is_traced_with_the_sdk_of_the_layer(artefacts: Artefacts, backends: Backends) -> None:
