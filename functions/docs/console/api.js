@@ -48,22 +48,23 @@ class Api extends EventTarget {
     throw new Refusal(answer.status, parsed(text), Number(answer.headers.get("Retry-After")) || null);
   }
 
-  /** Call until there is an answer that waiting would not change; only for what may be repeated. */
+  /** Call until there is an answer that waiting would not change; only for what may be repeated. With `quiet` no event tells of it. */
   async call(path, options = {}) {
     for (let tries = 0; ; tries += 1) {
       try {
         const answer = await this.once(path, options);
-        this.#clear();
+        if (!options.quiet) this.#clear();
         return { ...answer, body: answer.text ? JSON.parse(answer.text) : null };
       } catch (error) {
         if (options.signal?.aborted) throw error;
         if (error instanceof Refusal && !TRANSIENT.has(error.status)) {
+          if (options.quiet) throw error;
           this.#clear();
           if (error.status === 401 || error.status === 403) this.dispatchEvent(new CustomEvent("refused", { detail: error }));
           throw error;
         }
         const wait = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** tries) * (0.75 + Math.random() / 2);
-        this.#tell(error, Date.now() + wait);
+        if (!options.quiet) this.#tell(error, Date.now() + wait);
         await pause(wait, options.signal, !(error instanceof Refusal));
       }
     }

@@ -7,6 +7,7 @@ import { at, make, say, write } from "./dom.js";
 import { about } from "./format.js";
 import { Panel } from "./panel.js";
 import { startTheme, switchTheme } from "./theme.js";
+import { Workflows } from "./workflow.js";
 
 const RECENT = "sluice.recent"; // ids, sizes and times; never a prompt or an answer
 const SINGLE = "sluice.single-keys";
@@ -19,11 +20,13 @@ const KEYS = [
 
 const board = new Board({ root: at("run"), open: task => go(board.run, task), changed: run => run === board.run && keep(run) });
 const panel = new Panel({ close: () => go(board.run, null), take: told => board.run?.take(told) });
-const compose = new Compose({ root: at("compose"), needKey: askKey, sent: (run, ...rest) => {
+const forms = { root: at("compose"), needKey: askKey, sent: (run, ...rest) => {
   const to = board.sent(run, ...rest);
   if (!run) go(to, null);
   return to;
-} });
+} };
+const compose = new Compose(forms);
+const workflows = new Workflows({ ...forms, prompts: compose.form }); // asks for no key: without one it has nothing to choose
 
 // ---- Where we are: the ids are in the fragment, which is sent nowhere, so that a reload or a link comes back to it ----
 
@@ -61,7 +64,7 @@ function show() {
     panel.hide();
     compose.showRecent(JSON.parse(sessionStorage.getItem(RECENT) || "[]"));
     document.title = "Sluice console";
-    if (shown) at("prompts").focus();
+    if (shown) workflows.focus();
   } else {
     board.open(ids);
     const wanted = task && (board.run.find(task) || grown(task));
@@ -111,6 +114,7 @@ at("forget-key").addEventListener("click", () => {
   api.key = "";
   at("key").value = "";
   showKey();
+  workflows.load();
 });
 at("key-form").addEventListener("submit", async event => {
   event.preventDefault();
@@ -132,6 +136,7 @@ at("key-form").addEventListener("submit", async event => {
   at("notice").hidden = true;
   showKey();
   say("Key set");
+  workflows.load();
   board.run?.hurry();
   const next = then;
   then = null;
@@ -203,3 +208,4 @@ showKey();
 if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) at("key").placeholder = "local, on make local";
 addEventListener("hashchange", show);
 show();
+workflows.load();

@@ -1,32 +1,26 @@
-// The form: prompts typed, pasted or dropped, what they have in common, and the calls that send them.
+// The form for prompts, what they have in common, and the rest of the page that it stands on.
 
-import { api, freshKey, Refusal } from "./api.js";
+import { api } from "./api.js";
 import { make, write } from "./dom.js";
 import { bytes, many, whole } from "./format.js";
 import { calls, formatOf, read, shown, size } from "./inputs.js";
+import { Sender } from "./sender.js";
+import { Source } from "./source.js";
 
 const EXAMPLE = ["A joke about the economy", "A joke about plants", "A joke about a dog and a cat", "Why is the sky blue? Answer in two sentences."].join("\n");
-const MOST_TOLD = 5;
 const FORMATS = [["", "find out"], ["lines", "one prompt a line"], ["jsonl", "JSON Lines"], ["csv", "CSV"]];
 
 const field = (id, label, input, note) => make("div", { class: "field" }, make("label", { for: id }, label), input, note && make("small", { class: "soft", id: `${id}-note` }, note));
 const input = (id, attributes) => make("input", { id, autocomplete: "off", spellcheck: "false", ...attributes });
 
 export class Compose {
-  #file = null;
   #found = { items: [], problems: [], columns: [] };
-  #sending = null;
 
   constructor({ root, sent, needKey }) {
-    this.sent = sent;
+    this.sender = new Sender({ sent });
     this.needKey = needKey;
     const parts = (this.parts = {
-      prompts: make("textarea", { id: "prompts", rows: "9", spellcheck: "false", placeholder: "One prompt a line.\nOr paste JSON Lines, or drop a file.", "aria-describedby": "found" }),
       format: make("select", { id: "format" }, ...FORMATS.map(([value, text]) => make("option", { value }, text))),
-      file: make("input", { id: "file", type: "file", accept: ".txt,.md,.jsonl,.ndjson,.json,.csv,.tsv,text/*", class: "unseen" }),
-      chip: make("div", { class: "file", hidden: true }),
-      found: make("p", { class: "found soft", id: "found" }),
-      problems: make("div", { class: "error", role: "alert", hidden: true }),
       template: input("template", { placeholder: "A joke about {topic}" }),
       model: input("model", { placeholder: "the service's first" }),
       system: make("textarea", { id: "system", rows: "2", placeholder: "You are brief." }),
@@ -39,11 +33,15 @@ export class Compose {
     this.recent = make("div", { class: "recent", hidden: true });
     this.opener = make("form", { class: "opener" }, make("label", { for: "open-id" }, "Or watch what was sent elsewhere"),
       make("div", { class: "joined" }, input("open-id", { placeholder: "batch id", pattern: "[A-Za-z0-9, \\-]{8,}", required: true }), make("button", { class: "plain", type: "submit" }, "Open")));
-    this.form = make("form", { class: "card compose", id: "compose-form" },
-      make("div", { class: "field" },
-        make("div", { class: "label-row" }, make("label", { for: "prompts" }, "Prompts"), parts.example,
-          parts.file, make("label", { class: "plain button", for: "file" }, "Choose a file")),
-        parts.prompts, parts.chip, parts.found, parts.problems),
+    this.form = make("form", { class: "card compose", id: "compose-form" });
+    this.source = new Source({
+      id: "prompts", label: "Prompts", placeholder: "One prompt a line.\nOr paste JSON Lines, or drop a file.", root, form: this.form, beside: parts.example,
+      changed: isFile => {
+        this.#look();
+        if (isFile) parts.send.focus();
+      },
+    });
+    this.form.append(this.source.element,
       make("details", { id: "options" }, make("summary", {}, "Options"),
         make("div", { class: "grid" },
           field("model", "Model", parts.model), field("most", "Max tokens per answer", parts.most), field("warmth", "Temperature", parts.warmth),
@@ -55,31 +53,17 @@ export class Compose {
       make("div", { class: "hello" }, make("h1", { id: "compose-title" }, "New run"),
         make("p", { class: "soft" }, "Each prompt becomes a task, and each answer can be read the moment it exists.")),
       this.form, make("div", { class: "beside" }, this.opener, this.recent));
-    this.#listen(root);
+    this.#listen();
     this.#look();
   }
 
-  #listen(root) {
-    const { prompts, format, template, file, example } = this.parts;
-    for (const each of [prompts, template]) each.addEventListener("input", () => this.#look());
+  #listen() {
+    const { format, template, example } = this.parts;
+    template.addEventListener("input", () => this.#look());
     format.addEventListener("change", () => this.#look());
-    file.addEventListener("change", () => file.files[0] && this.#takeFile(file.files[0]));
     example.addEventListener("click", () => {
-      this.#drop();
-      prompts.value = EXAMPLE;
-      this.#look();
+      this.source.fill(EXAMPLE);
       this.parts.send.focus();
-    });
-    root.addEventListener("dragover", event => {
-      event.preventDefault();
-      this.form.classList.add("over");
-    });
-    root.addEventListener("dragleave", event => root.contains(event.relatedTarget) || this.form.classList.remove("over"));
-    root.addEventListener("drop", event => {
-      event.preventDefault();
-      this.form.classList.remove("over");
-      const [dropped] = event.dataTransfer.files;
-      if (dropped) this.#takeFile(dropped);
     });
     this.form.addEventListener("submit", event => {
       event.preventDefault();
@@ -93,31 +77,13 @@ export class Compose {
       const ids = this.opener.querySelector("input").value.split(/[\s,]+/).filter(Boolean);
       location.hash = `run=${ids.join(",")}`;
     });
-    addEventListener("beforeunload", event => this.#sending && event.preventDefault());
-  }
-
-  async #takeFile(file) {
-    this.#file = { name: file.name, bytes: file.size, text: await file.text() };
-    this.parts.chip.replaceChildren(make("span", {}, file.name), make("span", { class: "soft" }, bytes(file.size)),
-      make("button", { class: "icon", type: "button", "aria-label": `Leave ${file.name} out`, click: () => (this.#drop(), this.#look()) }, "✕"));
-    this.parts.chip.hidden = false;
-    this.parts.prompts.hidden = true;
-    this.#look();
-    this.parts.send.focus();
-  }
-
-  #drop() {
-    this.#file = null;
-    this.parts.file.value = "";
-    this.parts.chip.hidden = true;
-    this.parts.prompts.hidden = false;
   }
 
   /** Read what is there and say what it is. */
   #look() {
-    const { prompts, format, template, found, problems, send } = this.parts;
-    const text = this.#file ? this.#file.text : prompts.value;
-    const kind = format.value || formatOf(text, this.#file?.name);
+    const { format, template, send } = this.parts;
+    const { text, name } = this.source;
+    const kind = format.value || formatOf(text, name);
     this.#found = read(text, kind, template.value);
     const { items, problems: wrong, columns } = this.#found;
     const cut = calls(items);
@@ -126,14 +92,9 @@ export class Compose {
     if (items.length) parts.push(bytes(items.reduce((sum, { item }) => sum + size(item), 0)));
     if (kind === "jsonl") parts.push("JSON Lines");
     if (kind === "csv") parts.push(`CSV with ${columns.join(", ")}`);
-    write(found, text.trim() ? parts.join(" · ") : "");
-    problems.hidden = !wrong.length;
-    if (wrong.length) problems.replaceChildren(
-      make("strong", {}, `${many(wrong.length, "line")} cannot be sent`),
-      make("ul", {}, ...wrong.slice(0, MOST_TOLD).map(({ line, text: why }) => make("li", {}, `Line ${whole(line)}: ${why}`)),
-        wrong.length > MOST_TOLD ? make("li", {}, `and ${whole(wrong.length - MOST_TOLD)} more`) : ""));
+    this.source.show(parts, wrong);
     if (wrong.length && kind === "csv" && !items.length) this.form.querySelector("details").open = true;
-    send.disabled = !items.length || Boolean(this.#sending);
+    send.disabled = !items.length || Boolean(this.sender.sending);
     write(send, items.length ? (wrong.length ? `Send the other ${whole(items.length)}` : `Send ${many(items.length, "prompt")}`) : "Send");
   }
 
@@ -148,53 +109,21 @@ export class Compose {
     };
   }
 
-  /** Send it all, a call after another; each has a key of its own, so that a repeat after an interruption asks nothing twice. */
+  /** Send it all; what was refused stays, to be mended. */
   async send() {
-    if (!this.#found.items.length || this.#sending) return;
+    if (!this.#found.items.length || this.sender.sending) return;
     if (!api.key) return this.needKey(() => this.send());
     const template = this.#found.columns.length ? this.parts.template.value : "";
     const common = this.#common();
-    const cut = calls(this.#found.items);
-    const all = this.#found.items.length;
-    this.#sending = { done: 0, all };
     this.parts.send.disabled = true;
-    let run = null;
-    try {
-      for (const items of cut) {
-        write(this.parts.send, `Sending ${whole(this.#sending.done)} of ${whole(all)} …`);
-        const prompts = items.map(({ item }) => item);
-        const body = JSON.stringify({ ...(template ? { template, inputs: prompts } : { prompts }), ...common });
-        const { body: answer } = await api.call("tasks", { method: "POST", body, headers: { "Idempotency-Key": freshKey() } });
-        this.#sending.done += items.length;
-        run = this.sent(run, answer, prompts.map(item => shown(item, template)), this.#sending);
-      }
-      this.parts.prompts.value = "";
-      this.#drop();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      const rest = new Set(this.#found.items.slice(this.#sending.done));
-      this.#sending = null;
-      this.#refused(error, cut.find(items => rest.has(items[0])), all - rest.size);
-      return;
-    } finally {
-      this.#sending = null;
-      if (run) this.sent(run, null, [], null);
-    }
-    this.#look();
-  }
-
-  /** Say what was refused, by the lines of the file. */
-  #refused(error, items, done) {
-    this.#look();
-    const { problems } = this.parts;
-    const told = error.errors.slice(0, MOST_TOLD).map(({ pointer, detail }) => {
-      const place = /^\/(?:prompts|inputs)\/(\d+)/.exec(pointer || "")?.[1];
-      const line = place !== undefined && items?.[Number(place)]?.line;
-      return make("li", {}, line ? `Line ${whole(line)}: ${detail}` : detail);
+    const refused = await this.sender.send("tasks", this.#found.items, {
+      body: prompts => ({ ...(template ? { template, inputs: prompts } : { prompts }), ...common }),
+      shown: item => shown(item, template),
+      told: ({ done, all }) => write(this.parts.send, `Sending ${whole(done)} of ${whole(all)} …`),
     });
-    problems.replaceChildren(make("strong", {}, error.status === 401 || error.status === 403 ? "The key was not accepted" : "The call was refused"),
-      make("p", {}, done ? `The first ${whole(done)} were accepted; nothing of the rest was.` : error.message), make("ul", {}, ...told));
-    problems.hidden = false;
+    if (!refused) return this.source.fill("");
+    this.#look();
+    this.source.refuse(refused);
   }
 
   /** List what this tab has sent or opened. */

@@ -32,33 +32,28 @@ export function read(text, format, template = "") {
 }
 
 function readJson(text) {
-  const items = [];
+  const { values, problems } = jsonValues(text);
+  const items = values.map(({ line, value }) => ({ line, item: understood(value) }));
+  const wrong = items.filter(({ item }) => !item).map(({ line }) => ({ line, text: "there is neither prompt nor messages" }));
+  return { items: items.filter(({ item }) => item), problems: inOrder([...problems, ...wrong]), columns: [] };
+}
+
+export const inOrder = problems => problems.sort((one, other) => one.line - other.line);
+
+/** Read JSON Lines, or an array, of which each value counts as a line: {values: [{line, value}], problems}. */
+export function jsonValues(text) {
+  const values = [];
   const problems = [];
-  const take = (value, line) => {
-    const item = understood(value);
-    if (item) items.push({ line, item });
-    else problems.push({ line, text: "there is neither prompt nor messages" });
+  const parse = (part, line, take) => {
+    try {
+      take(JSON.parse(part));
+    } catch (error) {
+      problems.push({ line, text: error.message });
+    }
   };
-  if (/^\s*\[/.test(text)) {
-    try {
-      JSON.parse(text).forEach((value, index) => take(value, index + 1));
-    } catch (error) {
-      problems.push({ line: 1, text: error.message });
-    }
-    return { items, problems, columns: [] };
-  }
-  text.split(/\r?\n/).forEach((line, index) => {
-    if (!line.trim()) return;
-    let value;
-    try {
-      value = JSON.parse(line);
-    } catch (error) {
-      problems.push({ line: index + 1, text: error.message });
-      return;
-    }
-    take(value, index + 1);
-  });
-  return { items, problems, columns: [] };
+  if (/^\s*\[/.test(text)) parse(text, 1, all => all.forEach((value, index) => values.push({ line: index + 1, value })));
+  else text.split(/\r?\n/).forEach((part, index) => part.trim() && parse(part, index + 1, value => values.push({ line: index + 1, value })));
+  return { values, problems };
 }
 
 /** Take a text, an item of POST /tasks, or a line of an OpenAI batch file. */
@@ -79,28 +74,34 @@ function understood(value) {
 }
 
 function readTable(text, template) {
-  const [head, ...rows] = cells(text);
-  const columns = head ? head.cells.map(name => name.trim()) : [];
-  const items = [];
-  const problems = [];
-  if (!columns.includes("prompt") && !template.trim())
-    return { items, problems: [{ line: 1, text: "there is no column prompt; a template can use these columns" }], columns };
+  const { columns, rows, problems } = tableRows(text);
+  const none = why => ({ items: [], problems: [{ line: 1, text: why }], columns });
+  if (!columns.includes("prompt") && !template.trim()) return none("there is no column prompt; a template can use these columns");
   const used = template.trim() ? variables(template) : [];
   const missing = used.filter(name => !columns.includes(name));
-  if (missing.length) return { items, problems: [{ line: 1, text: `there is no column ${missing.join(", ")}` }], columns };
-  for (const { line, cells: values } of rows) {
-    if (values.length === 1 && !values[0].trim()) continue;
-    if (values.length !== columns.length) {
-      problems.push({ line, text: `${values.length} cells, and ${columns.length} columns` });
-      continue;
-    }
-    const row = Object.fromEntries(columns.map((name, index) => [name, values[index]]));
+  if (missing.length) return none(`there is no column ${missing.join(", ")}`);
+  const items = [];
+  for (const { line, row } of rows) {
     const custom = row.custom_id ? { custom_id: row.custom_id } : {};
     if (used.length) items.push({ line, item: { ...custom, ...Object.fromEntries(used.map(name => [name, row[name]])) } });
     else if (!row.prompt.trim()) problems.push({ line, text: "the prompt is empty" });
     else items.push({ line, item: { ...custom, prompt: row.prompt, ...(row.model ? { model: row.model } : {}), ...(row.system ? { system: row.system } : {}) } });
   }
-  return { items, problems, columns };
+  return { items, problems: inOrder(problems), columns };
+}
+
+/** Read a table: {columns, rows: [{line, row}], problems}; a row is an object by the columns. */
+export function tableRows(text) {
+  const [head, ...rest] = cells(text);
+  const columns = head ? head.cells.map(name => name.trim()) : [];
+  const rows = [];
+  const problems = [];
+  for (const { line, cells: values } of rest) {
+    if (values.length === 1 && !values[0].trim()) continue;
+    if (values.length !== columns.length) problems.push({ line, text: `${values.length} cells, and ${columns.length} columns` });
+    else rows.push({ line, row: Object.fromEntries(columns.map((name, index) => [name, values[index]])) });
+  }
+  return { columns, rows, problems };
 }
 
 const variables = template => [...new Set(Array.from(template.replaceAll("{{", "").replaceAll("}}", "").matchAll(/\{([^{}]+)\}/g), found => found[1]))];

@@ -83,7 +83,7 @@ export class Panel {
       chip: make("span", { class: "chip" }), fill: make("i"), state: make("span", { class: "soft" }),
       answer: make("div", { class: "answer", id: "answer" }), empty: make("p", { class: "soft" }),
       error: make("div", { class: "error", hidden: true }), facts: make("dl", { class: "facts" }),
-      tries: make("div"), calls: make("pre", { hidden: true, tabindex: "0" }), body: make("div", { class: "panel-body", tabindex: "0" }),
+      asked: make("h3", {}, askedOf(task)), tries: make("div"), calls: make("pre", { hidden: true, tabindex: "0" }), body: make("div", { class: "panel-body", tabindex: "0" }),
       cancel: make("button", { class: "plain", type: "button", id: "cancel-task" }, "Cancel"),
       copy: make("button", { class: "plain", type: "button", hidden: true }, "Copy the answer"),
     });
@@ -95,7 +95,7 @@ export class Panel {
     });
     parts.body.append(
       parts.error,
-      make("h3", {}, "Prompt"),
+      parts.asked,
       task.prompt ? make("div", { class: "prompt" }, task.prompt) : make("p", { class: "soft" }, "Not shown: a prompt is kept by the page that sent it, until it is left."),
       make("h3", {}, "Answer"), parts.empty, parts.answer, parts.calls,
       make("h3", {}, "Attempts"), parts.tries,
@@ -129,6 +129,7 @@ export class Panel {
     const { answer, error, calls, copy, facts } = this.parts;
     const task = this.task;
     this.take(told);
+    write(this.parts.asked, askedOf(task));
     const text = told.result ?? told.partial_result ?? "";
     if (answer.textContent !== text) answer.replaceChildren(text);
     this.#status(told);
@@ -172,6 +173,8 @@ export class Panel {
     }
   }
 }
+
+const askedOf = ({ model }) => (model?.startsWith("workflow/") ? "Input" : "Prompt");
 
 function attempts(told) {
   const row = (attempt, number) => {
