@@ -56,6 +56,9 @@ READ_CHUNK: Final = 20
 CANCEL_CHUNK: Final = 100
 """Records cancelled by one script call, for the same reason; they are small."""
 
+PROGRESS_CHUNK: Final = 20
+"""Answers under way that are noted by one script call: each may be long."""
+
 
 # Flow control. Model and tenant have keys on different slots; what one script touches shares a hash tag.
 

@@ -1,15 +1,22 @@
--- Note how far an answer is.  KEYS: task.  ARGV: owner, percent, partial text?.
--- Answers 0 where the task is no longer the owner's, else 1. A lost record takes it from nobody: its answer rebuilds it.
-local record = load(KEYS[1])
-if not record then return 1 end
-if record.owner ~= ARGV[1] then return 0 end
-local partial = optional(ARGV[3])
-if not partial then return 1 end
-
+-- Note how far answers are.  KEYS: tasks.  ARGV: owner, percent, partial text? of each.
+-- Answers for each 0 where the task is no longer the owner's, else 1. A lost record takes it from nobody: its answer
+-- rebuilds it.
 local highest_unfinished = 99
-set(KEYS[1], {
-  progress = math.max(record.progress, math.min(tonumber(ARGV[2]), highest_unfinished)),
-  partial = partial, updated = now,
-})
-tell_step(KEYS[1])
-return 1
+
+local function note(key, owner, percent, partial)
+  local record = load(key)
+  if not record then return 1 end
+  if record.owner ~= owner then return 0 end
+  if not partial then return 1 end
+  set(key, {
+    progress = math.max(record.progress, math.min(percent, highest_unfinished)), partial = partial, updated = now,
+  })
+  tell_step(key)
+  return 1
+end
+
+local answers = {}
+for place, key in ipairs(KEYS) do
+  answers[place] = note(key, ARGV[3 * place - 2], tonumber(ARGV[3 * place - 1]), optional(ARGV[3 * place]))
+end
+return answers

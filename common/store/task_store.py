@@ -175,14 +175,18 @@ class TaskStore:
 
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """
+        chunks = list(_by_batch([note.ref for note in notes], keys.PROGRESS_CHUNK))
         calls = [
             Call(
-                "progress", [keys.task_key(note.ref)], [note.owner, note.percent, records.write_optional(note.partial)]
+                "progress",
+                [keys.task_key(notes[place].ref) for place in places],
+                [argument for place in places for argument in _arguments_of(notes[place])],
             )
-            for note in notes
+            for places in chunks
         ]
         with redis_errors():
-            return [answer == 1 for answer in await self._scripts.run_many(self._client, calls)]
+            answers = await self._scripts.run_many(self._client, calls)
+        return [answer == 1 for answer in _in_order(chunks, answers)]
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """Cancel tasks that have not ended; the outcomes come in the order of the refs."""
@@ -257,6 +261,10 @@ def _names(batch: NewBatch) -> Iterator[bytes]:
     for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True):
         yield records.write_text(model)
         yield records.write_optional(custom_id)
+
+
+def _arguments_of(note: ProgressNote) -> tuple[Argument, ...]:
+    return note.owner, note.percent, records.write_optional(note.partial)
 
 
 def _keys_of(ref: TaskRef) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.store.keys import LATE_CLAIM_WAIT_MS
+from common.store.keys import LATE_CLAIM_WAIT_MS, PROGRESS_CHUNK
 from common.tasks import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from tests.integration.store.harness import (
@@ -13,8 +13,10 @@ from tests.integration.store.harness import (
     START_MS,
     Harness,
     lease_of,
+    new_batch,
     read_one,
     submitted,
+    tasks_of,
 )
 
 ANSWER = Answer("Why did the economy cross the road?", "stop")
@@ -293,16 +295,27 @@ async def test_progress_is_noted_never_lowered_and_below_100(harness: Harness) -
 
 
 async def test_progress_of_many_tasks_is_answered_in_order(harness: Harness) -> None:
-    tasks = await submitted(harness, 3)
-    await harness.store.claim(lease_of(tasks[0]))
-    await harness.store.claim(lease_of(tasks[2]))
+    # GIVEN the tasks of two batches, mixed, more than one script takes, every third of them nobody's
+    one = await submitted(harness, PROGRESS_CHUNK + 1)
+    batch = new_batch(4, tenant="rival")
+    other = tasks_of(batch, await harness.store.create(batch))
+    tasks = [*one[:3], *other, *one[3:]]
+    held = [place % 3 != 0 for place in range(len(tasks))]
+    for task, is_held in zip(tasks, held, strict=True):
+        if is_held:
+            await harness.store.claim(lease_of(task))
 
-    notes = [ProgressNote(task.ref, "owner-a", 50, f"text {place}") for place, task in enumerate(tasks)]
+    # WHEN half of the answers have grown
+    texts = [f"text {place}" if place % 2 else None for place in range(len(tasks))]
+    notes = [ProgressNote(task.ref, "owner-a", 50, text) for task, text in zip(tasks, texts, strict=True)]
 
-    assert await harness.store.progress(notes) == [True, False, True]
+    # THEN each answer is about its own task, and each text in its own record
+    assert await harness.store.progress(notes) == held
     assert await harness.store.progress([]) == []
     records = await harness.store.read([task.ref for task in tasks])
-    assert [record.partial for record in records] == ["text 0", None, "text 2"]
+    assert [record.partial for record in records] == [
+        text if is_held else None for text, is_held in zip(texts, held, strict=True)
+    ]
 
 
 async def test_progress_is_refused_where_the_task_is_no_longer_the_owners(harness: Harness) -> None:
