@@ -106,6 +106,8 @@ class Held:
     lease: Lease
     claim: Claim
     window: Window
+    leave: Callable[[], Awaitable[None]]
+    """Make room for the next call; what is left then is to record."""
 
     def ending(self, kind: EndingKind, visible_in: float | None, code: FailureCode | None = None) -> Ending:
         """Describe how it ends."""
@@ -126,10 +128,19 @@ class Attempts:
     max_attempts: int
     model_timeout_seconds: float
 
-    async def make(self, delivery: Delivery, message: TaskMessage, window: Window, start_by: float) -> Ending:
+    async def make(
+        self,
+        delivery: Delivery,
+        message: TaskMessage,
+        window: Window,
+        start_by: float,
+        leave: Callable[[], Awaitable[None]],
+    ) -> Ending:
         """Work on one delivery to its end; every wait in here ends within the window.
 
         `start_by` is when, by the loop's clock, the call must have started, or leave its place in the rate unused.
+        `leave` is called once the answer is there, so that the next call begins while this one's is recorded. It is not
+        called otherwise: what failed may have to slow the others down first.
         """
         # Random for each claim: the fence that keeps a worker which lost its lease from writing.
         lease = Lease(message.task, secrets.token_hex(16), window.lease_ms, self.max_attempts)
@@ -145,7 +156,7 @@ class Attempts:
         if claim.outcome is ClaimOutcome.ENDED:
             kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
             return await self._kept(delivery, message, window, Ending(kind, None, task_id, code=claim.code))
-        return await self._work(Held(delivery, message, lease, claim, window), start_by)
+        return await self._work(Held(delivery, message, lease, claim, window, leave), start_by)
 
     async def _unclaim(self, lease: Lease, window: Window) -> None:
         """Take back a claim whose reply was lost: the task would be nobody's until its lease is over."""
@@ -195,6 +206,7 @@ class Attempts:
         except ModelRefused as refused:
             return await self._fail(held, refused.code, error_type=refused.kind)
         call_seconds = _now() - started
+        await held.leave()
         self.flow.used(held.message, answer.usage)
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
         # Never LOST: an answer needs no lease, the first one wins.

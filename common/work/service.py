@@ -169,7 +169,7 @@ class Worker:
                 return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=start_by.waiting_on)
             if not self._attempts.pace.fits(window.seconds_to_stop):
                 return unstarted
-            return await self._attempts.make(delivery, message, window, start_by)
+            return await self._attempts.make(delivery, message, window, start_by, held.aclose)
 
     async def _note_waits(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> None:
         """Tell the records of tasks that were not claimed what they wait for: a comfort, tried once."""
