@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from common.errors import ModelBusy
 from common.tasks import FailureCode, TaskStatus, WaitingOn
 from common.work.delivery import EndingKind
-from tests.unit.worker.stage import STOP_AT, WORKER_TIMEOUT, Stage, answers, drips
+from tests.unit.worker.stage import STOP_AT, WORKER_TIMEOUT, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
 
@@ -29,6 +30,26 @@ def test_no_more_calls_run_at_once_than_there_are_slots_and_they_start_in_order(
 
     assert stage.model.calls == prompts
     assert list(stage.model.started_at.values()) == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_the_next_call_begins_while_the_last_answer_is_recorded(make_stage: MakeStage) -> None:
+    # GIVEN one slot, and a store that takes no answer for a while
+    stage = make_stage(concurrency=1)
+    stage.store.goes_down("complete", until=3.5)
+
+    assert stage.work(stage.delivery("first"), stage.delivery("second")) == []
+
+    assert stage.model.started_at == {"first": 0, "second": 1}
+    assert [stage.journal.endings[name].kind for name in ("first", "second")] == [EndingKind.COMPLETED] * 2
+
+
+def test_after_a_refusal_the_next_call_waits_for_the_pause(make_stage: MakeStage) -> None:
+    stage = make_stage(concurrency=1)
+    stage.model.scripts = {"first": raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=5.0))}
+
+    assert stage.work(stage.delivery("first"), stage.delivery("second")) == ["first"]
+
+    assert stage.model.started_at == {"first": 0, "second": 6}
 
 
 def test_suspects_run_after_the_rest_and_each_alone(stage: Stage) -> None:
