@@ -87,14 +87,13 @@ class Texts {
     this.spec = spec;
     this.attributes = attributes;
     this.rows = make("div", { class: "texts" });
-    this.more = make("button", { class: "plain", type: "button", click: () => this.#add("").focus() }, "Add another");
+    this.more = make("button", { class: "plain", type: "button", click: () => this.#add().focus() }, "Add another");
     this.element = make("div", { class: "texts", role: "group", "aria-labelledby": `${id}-label` }, this.rows, make("div", {}, this.more));
-    for (const text of spec.initial?.length ? spec.initial : [""]) this.#add(text);
+    this.#add();
   }
 
-  #add(text) {
+  #add() {
     const box = make("textarea", { rows: "3", ...this.attributes });
-    box.value = text;
     const leave = make("button", { class: "icon", type: "button", click: () => this.#remove(box) }, "✕");
     this.boxes.push(box);
     this.rows.append(make("div", { class: "joined" }, box, leave));
