@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import boto3
 import httpx
 import pytest
 
+from local.aws import REGION, STACK
+from local.servers import aws_endpoint
 from local.settings import ROOT
 
 KEY = {"Authorization": "Bearer local"}
@@ -37,6 +42,17 @@ class Up:
     def told(self) -> str:
         """Return what it said on standard error."""
         return self.errors.read_text()
+
+    def aws(self, service: str) -> Any:  # noqa: ANN401  # a boto3 client, of any service
+        """Return a client of the AWS that it runs on."""
+        session = boto3.Session("test", "test", region_name=REGION)
+        endpoint = aws_endpoint(urlsplit(self.url).port or 0)
+        return session.client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
+
+    def resources(self) -> dict[str, str]:
+        """Return what was deployed: the physical id of each resource of template.yaml."""
+        resources = self.aws("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources}
 
     def calls(self) -> dict[str, int | dict[str, int]]:
         """Return the counters of the stand-in model."""

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import boto3
 import httpx
 import pytest
 
-from local.aws import API_KEYS_SECRET, REGION
+from local.aws import API_KEYS_SECRET
 from tests.local.calls import ended, look_up, problem, submit
 from tests.local.conftest import Up
 from tools.keys import Ring
@@ -19,8 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def neighbour(stack: Up) -> Iterator[httpx.Client]:
     """Issue a key for another tenant, as `make key` does, and use it at once."""
-    endpoint = stack.url.replace("127.0.0.1", "localhost")
-    secrets = boto3.Session("test", "test", region_name=REGION).client("secretsmanager", endpoint_url=endpoint)
+    secrets = stack.aws("secretsmanager")
     key = Ring(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)).issue("neighbour")
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=60, trust_env=False) as client:

@@ -5,12 +5,10 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
 from local.answers import prompt_digest
-from local.aws import REGION
 from local.settings import ROOT
 from tests.local import pages
 from tests.local.calls import ANSWER_SECONDS, ENDED, ended, look_up, submit
@@ -200,9 +198,7 @@ def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Clie
 
 def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> None:
     # GIVEN the stack of the secrets beside the application, under other names than the laptop's own
-    endpoint = stack.url.replace("127.0.0.1", "localhost")
-    session = boto3.Session("test", "test", region_name=REGION)
-    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+    cloudformation = stack.aws("cloudformation")
     names = {"OpenAIApiKeySecret": "other/openai-api-key", "ApiKeysSecret": "other/api-keys"}
     cloudformation.create_stack(
         StackName="secrets",
@@ -212,7 +208,7 @@ def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> 
     cloudformation.get_waiter("stack_create_complete").wait(StackName="secrets")
 
     # WHEN a key is issued THEN it is the first
-    secrets = session.client("secretsmanager", endpoint_url=endpoint)
+    secrets = stack.aws("secretsmanager")
     assert set(names.values()) <= {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
     ring = Ring(secrets, names["ApiKeysSecret"], now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     assert not list(ring.lines())

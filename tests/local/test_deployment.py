@@ -4,12 +4,10 @@ What MiniStack 1.5.33 can't hold of a deployment is named in docs/decisions/0114
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 from samtranslator.yaml_helper import yaml_parse
@@ -30,17 +28,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def aws(up: Up) -> Callable[[str], Any]:
-    found = re.search(r"MiniStack is AWS on (http://\S+)", up.told())
-    assert found is not None
-    session = boto3.Session("test", "test", region_name=REGION)
-    return lambda service: session.client(service, endpoint_url=found[1])  # type: ignore[call-overload]
-
-
-@pytest.fixture(scope="module")
-def network(aws: Callable[[str], Any]) -> dict[str, str]:
+def network(up: Up) -> dict[str, str]:
     """Make a network, as an operator who has one, and name it as template.yaml's parameters do."""
-    ec2 = aws("ec2")
+    ec2 = up.aws("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnets = [
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24", AvailabilityZone=f"{REGION}{'ab'[number % 2]}")
@@ -59,14 +49,9 @@ def network(aws: Callable[[str], Any]) -> dict[str, str]:
     }
 
 
-def physical(aws: Callable[[str], Any]) -> dict[str, str]:
-    resources = aws("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources}
-
-
-def update(aws: Callable[[str], Any], change: Callable[[dict[str, Any]], None], **parameters: str) -> None:
+def update(up: Up, change: Callable[[dict[str, Any]], None], **parameters: str) -> None:
     """Deploy the stack's own template with a change, as the next release would."""
-    cloudformation = aws("cloudformation")
+    cloudformation = up.aws("cloudformation")
     body = cloudformation.get_template(StackName=STACK, TemplateStage="Original")["TemplateBody"]
     template = body if isinstance(body, dict) else yaml_parse(body)
     change(template)
@@ -74,7 +59,7 @@ def update(aws: Callable[[str], Any], change: Callable[[dict[str, Any]], None], 
         parameter["ParameterKey"]: parameter["ParameterValue"]
         for parameter in cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
     }
-    aws("s3").put_object(Bucket="sluice-artefacts", Key="next.yaml", Body=json.dumps(template).encode())
+    up.aws("s3").put_object(Bucket="sluice-artefacts", Key="next.yaml", Body=json.dumps(template).encode())
     cloudformation.update_stack(
         StackName=STACK,
         TemplateURL=f"https://s3.{REGION}.amazonaws.com/sluice-artefacts/next.yaml",
@@ -105,19 +90,19 @@ def of_a_next_build(template: dict[str, Any]) -> None:
     template["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] = "WARNING"
 
 
-def versions(aws: Callable[[str], Any]) -> dict[str, str]:
+def versions(up: Up) -> dict[str, str]:
     """Tell which version each function's alias points at."""
-    functions = {name: value for name, value in physical(aws).items() if name.endswith("Function")}
-    lambda_ = aws("lambda")
+    functions = {name: value for name, value in up.resources().items() if name.endswith("Function")}
+    lambda_ = up.aws("lambda")
     return {
         name: lambda_.get_alias(FunctionName=each, Name="live")["FunctionVersion"] for name, each in functions.items()
     }
 
 
 @pytest.mark.parametrize("kind", [("TaskQueue", "DeadLetterQueue"), ("WorkflowQueue", "WorkflowDeadLetterQueue")])
-def test_the_queues_are_as_the_template_says(aws: Callable[[str], Any], kind: tuple[str, str]) -> None:
-    resources = physical(aws)
-    sqs = aws("sqs")
+def test_the_queues_are_as_the_template_says(up: Up, kind: tuple[str, str]) -> None:
+    resources = up.resources()
+    sqs = up.aws("sqs")
 
     tasks, dead = (
         sqs.get_queue_attributes(QueueUrl=resources[name], AttributeNames=["All"])["Attributes"] for name in kind
@@ -129,10 +114,10 @@ def test_the_queues_are_as_the_template_says(aws: Callable[[str], Any], kind: tu
 
 
 @pytest.mark.parametrize("function", ["WorkerFunction", "WorkflowFunction"])
-def test_a_queue_feeds_its_workers_alias_and_reports_part_of_a_batch(aws: Callable[[str], Any], function: str) -> None:
-    worker = physical(aws)[function]
+def test_a_queue_feeds_its_workers_alias_and_reports_part_of_a_batch(up: Up, function: str) -> None:
+    worker = up.resources()[function]
 
-    mappings = aws("lambda").list_event_source_mappings()["EventSourceMappings"]
+    mappings = up.aws("lambda").list_event_source_mappings()["EventSourceMappings"]
     [mapping] = [each for each in mappings if f":{worker}" in each["FunctionArn"]]
     assert mapping["FunctionArn"].endswith(f":{worker}:live")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -140,12 +125,12 @@ def test_a_queue_feeds_its_workers_alias_and_reports_part_of_a_batch(aws: Callab
 
 
 def test_each_function_has_a_role_of_its_own_with_statements_that_name_their_resource(
-    aws: Callable[[str], Any],
+    up: Up,
 ) -> None:
-    resources, iam = physical(aws), aws("iam")
+    resources, iam = up.resources(), up.aws("iam")
     roles = {name: value for name, value in resources.items() if name.endswith("Role")}
 
-    lambda_ = aws("lambda")
+    lambda_ = up.aws("lambda")
     used = [
         lambda_.get_function_configuration(FunctionName=value)["Role"].rsplit("/", 1)[1]
         for name, value in resources.items()
@@ -161,9 +146,9 @@ def test_each_function_has_a_role_of_its_own_with_statements_that_name_their_res
             assert statement["Resource"] != "*"
 
 
-def test_tasks_in_flight_survive_an_upgrade(up: Up, aws: Callable[[str], Any]) -> None:
+def test_tasks_in_flight_survive_an_upgrade(up: Up) -> None:
     # GIVEN tasks of which some are with a worker and the rest in the queue
-    before = versions(aws)
+    before = versions(up)
     with httpx.Client(base_url=up.url, headers=KEY, timeout=60, trust_env=False) as api:
         prompts = [f"A joke about number {number}." for number in range(40)]
         accepted = api.post("/tasks", json={"prompts": prompts}).raise_for_status().json()
@@ -171,11 +156,11 @@ def test_tasks_in_flight_survive_an_upgrade(up: Up, aws: Callable[[str], Any]) -
         eventually(lambda: counts(api, batch), until=lambda seen: seen.get("processing", 0) > 0, seconds=DONE_SECONDS)
 
         # WHEN the next release is deployed
-        update(aws, of_a_next_build, ConcurrencyMin="2")
+        update(up, of_a_next_build, ConcurrencyMin="2")
         in_flight = counts(api, batch)
 
         # THEN every function runs it, and no task is lost or paid for twice
-        after = versions(aws)
+        after = versions(up)
         assert all(int(after[name]) > int(before[name]) for name in before)
         done = eventually(
             lambda: counts(api, batch),
@@ -193,22 +178,22 @@ def counts(api: httpx.Client, batch: str) -> dict[str, int]:
     return found
 
 
-def test_a_network_that_is_there_is_taken_and_none_is_made(aws: Callable[[str], Any], network: dict[str, str]) -> None:
+def test_a_network_that_is_there_is_taken_and_none_is_made(up: Up, network: dict[str, str]) -> None:
     # MiniStack keeps nothing of a function's network: where each function goes is held by tests/infra.
-    update(aws, of_a_next_build, **network)
+    update(up, of_a_next_build, **network)
 
-    resources = physical(aws)
+    resources = up.resources()
     assert "NetworkPolicy" in resources
     assert not {"Network", "Cache"} & resources.keys()
 
 
-def test_the_caches_users_and_its_parameters_are_made(aws: Callable[[str], Any], network: dict[str, str]) -> None:
+def test_the_caches_users_and_its_parameters_are_made(up: Up, network: dict[str, str]) -> None:
     # GIVEN infra/cache.yaml without its nodes, whose server MiniStack starts in Docker
     template = yaml_parse((ROOT / "infra" / "cache.yaml").read_text())
     for name in ("Nodes", "Serverless", "NodeSecurityGroup"):
         del template["Resources"][name]
     del template["Outputs"]
-    cloudformation, elasticache = aws("cloudformation"), aws("elasticache")
+    cloudformation, elasticache = up.aws("cloudformation"), up.aws("elasticache")
 
     # WHEN it is deployed
     cloudformation.create_stack(

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
 from common.budgets import Budgets
-from local.aws import API_KEYS_SECRET, REGION
+from local.aws import API_KEYS_SECRET
 from tests.local.calls import accept, ended, look_up, problem
 from tests.local.conftest import KEY, Up, eventually, started
 from tools.keys import Ring
@@ -21,9 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def keys(stack: Up) -> dict[str, str]:
     """Issue keys with limits, as `make key` does."""
-    endpoint = stack.url.replace("127.0.0.1", "localhost")
-    secrets = boto3.Session("test", "test", region_name=REGION).client("secretsmanager", endpoint_url=endpoint)
-    ring = Ring(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    ring = Ring(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return {
         "nano": ring.issue("nano", ["gpt-5-nano"]),
         "counted": ring.issue("counted", budgets=Budgets(requests=3)),

@@ -2,28 +2,16 @@
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
 import pytest
 
-from local.aws import credentials
-from local.servers import aws_endpoint
 from tests.infra.observability import alarms, read_observability
 from tests.local.conftest import Up
 
 
 @pytest.fixture
 def cloudwatch(stack: Up) -> Any:  # noqa: ANN401  # a boto3 client
-    endpoint = aws_endpoint(urlsplit(stack.url).port or 0)
-    found = credentials(endpoint)
-    client = boto3.client(
-        "cloudwatch",
-        endpoint_url=endpoint,
-        region_name=found["AWS_DEFAULT_REGION"],
-        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
-    )
+    client = stack.aws("cloudwatch")
     yield client
     client.close()
 

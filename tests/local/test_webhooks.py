@@ -6,9 +6,10 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from common.announcements import Announcement
 from functions.webhook.keys import key_of
 from local.aws import TENANT, WEBHOOK_SIGNING
-from tests.local.conftest import eventually
+from tests.local.conftest import Up, eventually
 from tests.receiver import HOST, receiving
 
 pytestmark = pytest.mark.timeout(300)
@@ -57,6 +58,34 @@ def test_a_receiver_that_fails_once_gets_the_end_of_a_batch_signed_and_the_batch
         "attempts": 2,
         "last_status_code": 204,
     }
+
+
+def test_an_event_that_was_given_up_shows_on_its_batch(stack: Up, api: httpx.Client) -> None:
+    with receiving() as receiver:
+        # GIVEN a batch that has ended, and a receiver that does not take the news yet
+        receiver.statuses = [503] * 100
+        url = f"http://{HOST}:{receiver.port}/"
+        accepted = api.post("/tasks", json={"prompts": ["One"], "webhook": {"url": url}}).json()
+        shown = eventually(
+            lambda: api.get(f"/batches/{accepted['batch_id']}").json()["webhook"],
+            until=lambda webhook: webhook["attempts"] > 0,
+            seconds=SECONDS,
+        )
+        assert shown["status"] == "pending"
+
+        # WHEN its event comes to the dead-letter queue, as after twenty receives
+        event = Announcement(TENANT, accepted["batch_id"], url, 1, {"completed": 1})
+        letters = stack.resources()["WebhookDeadLetterQueue"]
+        stack.aws("sqs").send_message(QueueUrl=letters, MessageBody=event.encode())
+        shown = eventually(
+            lambda: api.get(f"/batches/{accepted['batch_id']}").json()["webhook"],
+            until=lambda webhook: webhook["status"] == "failed",
+            seconds=SECONDS,
+        )
+
+    # THEN it has failed, after as many tries as there were
+    assert (shown["status"], shown["last_error"]) == ("failed", "undeliverable")
+    assert shown["attempts"] > 0
 
 
 def test_an_address_that_is_neither_https_nor_this_machine_is_refused(api: httpx.Client) -> None:
