@@ -147,7 +147,7 @@ def test_a_refused_call_names_the_line(console: Console) -> None:
     console.page.get_by_label("Prompts").fill('{"prompt": "fine"}\n\n{"prompt": "not", "model": "no-such-model"}')
     console.page.get_by_role("button", name="Send 2 prompts").click()
 
-    expect(console.page.get_by_role("alert").filter(has_text="The call was refused")).to_contain_text("Line 3:")
+    expect(console.page.get_by_role("alert").filter(has_text="The call was refused")).to_contain_text("Line 3, model:")
     expect(console.page.get_by_label("Prompts")).to_have_value(re.compile("no-such-model"))
 
 

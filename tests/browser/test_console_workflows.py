@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from local.aws import API_KEY, API_KEYS_SECRET, REGION
+from local.aws import API_KEY, API_KEYS_SECRET
 from tests.browser.console import Console
 from tests.browser.contrast import low_contrasts
 from tests.local.conftest import Up
@@ -80,9 +79,7 @@ def choose(console: Console) -> Callable[[str], Page]:
 @pytest.fixture(scope="module")
 def keys(stack: Up) -> dict[str, str]:
     """Issue a key that may start no workflow and one that may start a single one."""
-    endpoint = stack.url.replace("127.0.0.1", "localhost")
-    secrets = boto3.Session("test", "test", region_name=REGION).client("secretsmanager", endpoint_url=endpoint)
-    ring = Ring(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    ring = Ring(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return {"none": ring.issue("none", ["gpt-5-mini"]), "story": ring.issue("story", ["gpt-5-mini", "workflow/story"])}
 
 
