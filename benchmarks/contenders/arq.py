@@ -1,4 +1,4 @@
-"""arq on Redis, with the asynchronous client."""
+"""arq on Redis, which forgets a job when it is done, with the asynchronous client."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from arq.worker import Worker, func
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from benchmarks.contenders.bare import ask as ask_once
-from benchmarks.contenders.load import Clock, Load
+from benchmarks.contenders.load import PROMPT, Clock, Load
 
 EXTRA = 100
 
@@ -21,14 +21,14 @@ async def run(load: Load) -> None:
     client = AsyncOpenAI(api_key="sk-made-up", base_url=load.url, max_retries=0, http_client=DefaultAioHttpClient())
     clock = Clock(load)
 
-    async def ask(_: dict[Any, Any]) -> str:
-        answer = await ask_once(client, streamed=False)
+    async def ask(_: dict[Any, Any], prompt: str) -> str:
+        answer = await ask_once(client, prompt)
         clock.tick(lambda: os._exit(0))
         return answer
 
     pool = await create_pool(settings)
     for _ in range(load.warm_up + load.prompts + EXTRA):
-        await pool.enqueue_job("ask")
+        await pool.enqueue_job("ask", PROMPT)
     # Its default asks Redis twice a second.
     worker = Worker(
         functions=[func(ask, name="ask")],

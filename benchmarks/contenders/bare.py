@@ -8,16 +8,16 @@ from openai import AsyncOpenAI, DefaultAioHttpClient
 from benchmarks.contenders.load import PROMPT, Clock, Load
 
 
-async def ask(client: AsyncOpenAI, *, streamed: bool) -> str:
+async def ask(client: AsyncOpenAI, prompt: str, *, streamed: bool = False) -> str:
     """Ask once and return the text."""
     if not streamed:
         answer = await client.chat.completions.create(
-            model="gpt-5-mini", messages=[{"role": "user", "content": PROMPT}]
+            model="gpt-5-mini", messages=[{"role": "user", "content": prompt}]
         )
         return answer.choices[0].message.content or ""
     stream = await client.chat.completions.create(
         model="gpt-5-mini",
-        messages=[{"role": "user", "content": PROMPT}],
+        messages=[{"role": "user", "content": prompt}],
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -33,7 +33,7 @@ async def run(load: Load, *, with_httpx: bool) -> None:
 
         async def one() -> None:
             async with slots:
-                assert await ask(client, streamed=load.streamed)  # noqa: S101  # an empty answer is no answer
+                assert await ask(client, PROMPT, streamed=load.streamed)  # noqa: S101  # an empty answer is no answer
 
         async def many(prompts: int) -> None:
             async with asyncio.TaskGroup() as group:

@@ -15,19 +15,20 @@ def main() -> None:
     """Send all tasks, then work on them until the clock has stopped."""
     load = Load.from_arguments()
     app = Celery("bench", broker=load.redis_url, backend=load.redis_url)
-    app.conf.update(worker_hijack_root_logger=False)
+    # Acknowledged when they are done: as it comes, a task is lost with its worker.
+    app.conf.update(worker_hijack_root_logger=False, task_acks_late=True)
     client = OpenAI(api_key="sk-made-up", base_url=load.url, max_retries=0)
     clock = Clock(load)
 
     @app.task(name="ask")
-    def ask() -> str:
-        answer = client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": PROMPT}])
+    def ask(prompt: str) -> str:
+        answer = client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": prompt}])
         # Celery stops slowly, and nothing more is measured.
         clock.tick(lambda: os._exit(0))
         return answer.choices[0].message.content or ""
 
     for _ in range(load.warm_up + load.prompts + EXTRA):
-        ask.delay()
+        ask.delay(PROMPT)
     app.Worker(pool="threads", concurrency=load.in_flight, loglevel="ERROR", without_heartbeat=True, quiet=True).start()
 
 

@@ -46,9 +46,12 @@ class ChatModel:
         self._prices = prices
         self._on_headers = on_headers
         # No retries of the SDK's: it would send a 429 about an empty account three times. Ours is the one policy.
+        base_url = base_url or OPENAI_URL
+        # Whole: the SDK parses a relative one, then what it has made of it.
+        self._address = f"{base_url.rstrip('/')}/chat/completions"
         self._client = AsyncOpenAI(
             api_key=key,
-            base_url=base_url or OPENAI_URL,
+            base_url=base_url,
             max_retries=0,
             timeout=httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
             http_client=DefaultAioHttpClient(),
@@ -101,7 +104,7 @@ class ChatModel:
 
     async def _post(self, body: bytes) -> httpx2.Response:
         sent = self._client.post(
-            "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
+            self._address, cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
         )
         return cast("httpx2.Response", await sent)  # as `cast_to` says; the signature knows of no raw stream
 
