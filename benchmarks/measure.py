@@ -135,5 +135,5 @@ def compare(contenders: Sequence[Contender], task: Task, servers: Servers, round
 
 
 def ratios(results: dict[str, list[Result]], title: str, to: str) -> Spread:
-    """Compare two contenders round by round."""
-    return Spread([one.cpu_ms / other.cpu_ms for one, other in zip(results[title], results[to], strict=True)])
+    """Compare two contenders round by round, in those that both ran."""
+    return Spread([one.cpu_ms / other.cpu_ms for one, other in zip(results[title], results[to], strict=False)])
