@@ -305,7 +305,10 @@ def test_a_double_click_and_a_lost_answer_start_nothing_twice(
 
 
 def test_what_was_accepted_before_a_refusal_is_not_started_again(
-    console: Console, choose: Callable[[str], Page], start: Locator
+    console: Console,
+    choose: Callable[[str], Page],
+    start: Locator,
+    prompt_file: Callable[[str, str], Path],
 ) -> None:
     # GIVEN more inputs than a call takes, all alike, and a service that refuses the second call once
     calls: list[tuple[str | None, int]] = []
@@ -323,8 +326,7 @@ def test_what_was_accepted_before_a_refusal_is_not_started_again(
 
     page = choose("story")
     page.route("**/workflows/story", refuse_the_second)
-    page.get_by_label("Many inputs").check()
-    page.get_by_label("Inputs", exact=True).fill("trees\n" * 2000)
+    page.get_by_label("Choose a file").set_input_files(prompt_file("topics.txt", "trees\n" * 2000))
     start.click()
 
     # THEN the form says what was refused, and that the rest was accepted
