@@ -166,6 +166,7 @@ def submit_environment(names: dict[str, str]) -> dict[str, str]:
     """Add what submit and status need to what the worker needs."""
     return {
         **names,
+        "WORKFLOW_QUEUE_URL": names["QUEUE_URL"].replace("tasks", "workflows"),
         "ALLOWED_MODELS": "gpt-5-mini",
         "DEADLINE_SECONDS": "21600",
         "RETENTION_SECONDS": "86400",
