@@ -22,7 +22,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(NAMES)}; without, all")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    names = arguments.names or NAMES
+    # In this order, whatever was asked for: `api` leaves messages in the queue that `calls` counts in.
+    names = [name for name in NAMES if name in (arguments.names or NAMES)]
     began = time.monotonic()
     sections: list[Section] = []
     with running_servers() as servers:
@@ -30,7 +31,7 @@ def main() -> None:
             print(f"{time.monotonic() - began:4.0f} s  {name} …", flush=True)
             sections += _measure(name, servers, arguments.rounds)
     print(summary([goal for section in sections for goal in section.goals]))
-    if set(names) != set(NAMES):
+    if len(names) < len(NAMES):
         print("\n\n".join(section.text() for section in sections))
         return
     write(PAGE, sections, _introduction(arguments.rounds, time.monotonic() - began))
