@@ -22,6 +22,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(NAMES)}; without, all")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(NAMES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     # In this order, whatever was asked for: `api` leaves messages in the queue that `calls` counts in.
     names = [name for name in NAMES if name in (arguments.names or NAMES)]
     began = time.monotonic()
