@@ -5,8 +5,9 @@ from random import SystemRandom
 
 from common.store.flow_store import FlowStore
 from common.store.task_store import TaskStore
-from common.work.attempt import Attempts, Model
+from common.work.attempt import Attempts
 from common.work.backoff import Backoff
+from common.work.call import Calls, Model
 from common.work.concurrency import Concurrency
 from common.work.flow import Gate
 from common.work.journal import WorkerJournal
@@ -30,16 +31,13 @@ class Assembly:
 
     def worker(self, model: Model, gate: Gate, concurrency: Concurrency, model_seconds: float) -> Worker:
         """Make a worker that asks this model, of which one answer may take `model_seconds`."""
+        board = ProgressBoard(self.store, self.journal.fault)
         attempts = Attempts(
             claims=self.store,
-            model=model,
-            board=ProgressBoard(self.store, self.journal.fault),
+            calls=Calls(model, board, concurrency, Pace(), model_seconds),
             flow=gate,
-            concurrency=concurrency,
-            pace=Pace(),
             backoff=Backoff(SystemRandom().random),
             max_attempts=self.settings.max_attempts,
-            model_timeout_seconds=model_seconds,
         )
         shares = TenantShares(self.flows, self.settings.limits.tenant_in_flight)
         return Worker(attempts, self.queue, shares, self.journal, margin_seconds=self.settings.margin_seconds)

@@ -1,11 +1,10 @@
-"""Work on one delivery: claim the task, ask the model, record what came of it."""
+"""Work on one delivery: claim the task, ask the model, record what came of it. call.py has the asking."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import Final, Protocol
 
 from common.errors import CallHeld, EventUnsent, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
@@ -13,11 +12,10 @@ from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
 from common.work.backoff import LOST_SECONDS, Backoff
-from common.work.concurrency import Concurrency
+from common.work.call import CallCut, Calls, Cut
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.flow import Gate
-from common.work.progress import ProgressBoard
-from common.work.window import Pace, Window
+from common.work.window import Window
 
 PAUSE_SECONDS: Final = 2.0
 """For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
@@ -52,51 +50,6 @@ class TaskClaims(Protocol):
         """Leave its request with a task that has failed."""
 
 
-class Listener(Protocol):
-    """Hear an answer grow; `owner` is the attempt's fence, for what the model itself keeps in the store."""
-
-    @property
-    def owner(self) -> str:
-        """Return the owner token of the lease."""
-
-    def __call__(self, text: str) -> None:
-        """Take the next piece of it."""
-
-    def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
-        """Start anew: the answer takes several steps, so many are done, and these are the pieces of the running one."""
-
-
-class Model(Protocol):
-    """Answer prompts."""
-
-    async def prepare(self) -> None:
-        """Make sure that a call can be made, or raise Unavailable."""
-
-    async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
-        """Answer one message, handing over each piece as it comes; raise ModelError."""
-
-
-class Cut(Enum):
-    """Name what can end a call from our side."""
-
-    STOP = auto()
-    """The soft stop of the invocation."""
-    TIMEOUT = auto()
-    """The time of one call."""
-    DEADLINE = auto()
-    """The task's deadline."""
-    LOST = auto()
-    """The lease: another worker holds it, or the task was cancelled."""
-
-
-class CallCut(Exception):
-    """Say that we ended the call, and why."""
-
-    def __init__(self, cut: Cut) -> None:
-        super().__init__(cut.name)
-        self.cut = cut
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """Hold what an attempt knows once it has the lease."""
@@ -119,14 +72,10 @@ class Attempts:
     """Make attempts; the collaborators live as long as the environment, so nothing here belongs to one task."""
 
     claims: TaskClaims
-    model: Model
-    board: ProgressBoard
+    calls: Calls
     flow: Gate
-    concurrency: Concurrency
-    pace: Pace
     backoff: Backoff
     max_attempts: int
-    model_timeout_seconds: float
 
     async def make(
         self,
@@ -191,7 +140,7 @@ class Attempts:
 
     async def _ask_and_record(self, held: Held, started: float) -> Ending:
         try:
-            answer = await self._ask(held, started)
+            answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, started)
         except CallCut as cut:
             return await self._record_cut(held, cut.cut, started)
         except (ModelBusy, Unavailable) as unbilled:
@@ -201,7 +150,7 @@ class Attempts:
             return await self._release(held, back, waits.waiting_on, refund=True)
         except ModelFailed as failed:
             if failed.code in NO_ROOM:
-                self.concurrency.refused(started, _now())
+                self.calls.concurrency.refused(started, _now())
             return await self._retry(held, failed.code, failed.retry_after)
         except ModelRefused as refused:
             return await self._fail(held, refused.code, error_type=refused.kind)
@@ -215,38 +164,12 @@ class Attempts:
             held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos
         )
 
-    async def _ask(self, held: Held, started: float) -> Answer:
-        """Call the model, for no longer than the shortest of the call's, the task's and the invocation's time."""
-        to_deadline = (held.lease.task.deadline_ms - held.claim.now_ms) / 1000
-        ends = {
-            Cut.STOP: held.window.stop_at,
-            Cut.TIMEOUT: started + self.model_timeout_seconds,
-            Cut.DEADLINE: started + to_deadline,
-        }
-        cut = min(ends, key=ends.__getitem__)
-        if ends[cut] <= started:
-            raise CallCut(cut)  # a timer that is over would still let the request out
-        timer = asyncio.timeout_at(ends[cut])
-        with self.board.follow(held.lease, held.message, lambda: _expire(timer)) as meter:
-            try:
-                async with timer:
-                    answer = await self.model.ask(held.message, meter)
-            except TimeoutError:
-                if not timer.expired():
-                    raise
-                raise CallCut(Cut.LOST if meter.lost else cut) from None
-            finally:
-                self.pace.add(_now() - started)
-        to_first = (meter.first_at or _now()) - started
-        self.concurrency.succeeded(held.message.task.model, started, _now(), to_first)
-        return answer
-
     async def _record_cut(self, held: Held, cut: Cut, started: float) -> Ending:
         match cut:
             case Cut.LOST:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
             case Cut.TIMEOUT:
-                self.concurrency.refused(started, _now())
+                self.calls.concurrency.refused(started, _now())
                 return await self._retry(held, FailureCode.TIMEOUT, None)
             case Cut.DEADLINE:
                 return await self._fail(held, FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
@@ -258,7 +181,7 @@ class Attempts:
     async def _refund(self, held: Held, error: ModelBusy | Unavailable, started: float) -> Ending:
         receives = held.delivery.receives
         if isinstance(error, ModelBusy):
-            self.concurrency.refused(started, _now())
+            self.calls.concurrency.refused(started, _now())
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(held.window.writes_end, _now() + PAUSE_SECONDS)):
                     await self.flow.slow_down(held.message, error.retry_after)
@@ -311,11 +234,6 @@ class Attempts:
                 if _now() + pause >= held.window.writes_end:
                     raise StoreUnavailable from None
             await asyncio.sleep(pause)
-
-
-def _expire(timer: asyncio.Timeout) -> None:
-    if not timer.expired():
-        timer.reschedule(_now())
 
 
 def _now() -> float:

@@ -86,10 +86,11 @@ class Worker:
     ) -> None:
         """Take the collaborators, and how early calls stop."""
         self._attempts = attempts
+        self._calls = attempts.calls
         self._queue = queue
         self._shares = shares
         self._journal = journal
-        self._slots = Slots(lambda: attempts.concurrency.limit)
+        self._slots = Slots(lambda: attempts.calls.concurrency.limit)
         self._margin_seconds = margin_seconds
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
@@ -99,11 +100,11 @@ class Worker:
         costs attempts of its own only.
         """
         window = Window.opening(remaining_seconds, self._margin_seconds)
-        self._attempts.pace.open_window()
+        self._calls.pace.open_window()
         jobs = [Job.of(delivery) for delivery in deliveries]
         async with AsyncExitStack() as held:
             shift = await self._begin(jobs, window, held)
-            async with self._attempts.board.running(until=window.writes_end):
+            async with self._calls.board.running(until=window.writes_end):
                 endings = await self._work_on_all(jobs, shift)
         await self._note_waits(endings, window)
         return await self._put_back(endings, window)
@@ -111,10 +112,10 @@ class Worker:
     async def _begin(self, jobs: Sequence[Job], window: Window, held: AsyncExitStack) -> Shift:
         """Make sure that calls can be made, and take the tenants' shares of them."""
         tenants = [job.message.task.ref.tenant for job in jobs if job.message]
-        most = self._attempts.concurrency.limit
+        most = self._calls.concurrency.limit
         try:
             async with asyncio.timeout_at(window.stop_at):
-                await self._attempts.model.prepare()
+                await self._calls.model.prepare()
                 shares = await held.enter_async_context(self._shares.held(tenants, most, window))
         except (Unavailable, TimeoutError):
             return Shift(window, can_call=False, shares={})
@@ -159,7 +160,7 @@ class Worker:
                     if share:
                         await held.enter_async_context(share.slots)
                     await held.enter_async_context(self._slots.one())
-                    if not self._attempts.pace.fits(window.seconds_to_stop):
+                    if not self._calls.pace.fits(window.seconds_to_stop):
                         return unstarted
                     start_by = await self._attempts.flow.start(message)
             except TimeoutError:
@@ -167,7 +168,7 @@ class Worker:
             if isinstance(start_by, Held):
                 wait = backoff.after_hold(start_by.seconds)
                 return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=start_by.waiting_on)
-            if not self._attempts.pace.fits(window.seconds_to_stop):
+            if not self._calls.pace.fits(window.seconds_to_stop):
                 return unstarted
             return await self._attempts.make(delivery, message, window, start_by, held.aclose)
 

@@ -1,8 +1,9 @@
 """Start the worker: SQS batch in, the messages that have to come back out.
 
 llm.py speaks to the model. All else is in common/work, which the workflow worker shares: service.py shares the time of
-an invocation among its messages, attempt.py is one message's way, queue.py brings messages back, flow.py lets calls
-start as the shared limits and pauses allow, concurrency.py adapts how many run at a time.
+an invocation among its messages, attempt.py is one message's way, call.py the model's part of it, queue.py brings
+messages back, flow.py lets calls start as the shared limits and pauses allow, concurrency.py adapts how many run at a
+time.
 """
 
 from common import cold_start

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from common.messages import TaskMessage
 from common.tasks import Usage
-from common.work.attempt import Listener
+from common.work.call import Listener
 from functions.workflow.step import Step, digest_of
 
 CUT: Final = "length"

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from common.errors import ModelRefused, SluiceError
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskRef, workflow_of
-from common.work.attempt import Listener
+from common.work.call import Listener
 from common.work.text import paired
 from functions.workflow.run import Run, as_current
 from functions.workflow.workflow import Chain, Chat, Workflow

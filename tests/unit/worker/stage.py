@@ -15,6 +15,7 @@ from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOu
 from common.work.attempt import Attempts
 from common.work.backoff import Backoff
 from common.work.budget import BudgetGuard
+from common.work.call import Calls
 from common.work.concurrency import Concurrency
 from common.work.delivery import Delivery, Ending
 from common.work.flow import FlowControl
@@ -279,16 +280,13 @@ class Stage:
         self.queue = FakeQueue()
         self.journal = FakeJournal()
         self._indexes: dict[str, int] = {}
+        board = ProgressBoard(self.store, self.journal.fault)
         attempts = Attempts(
             claims=self.store,
-            model=self.model,
-            board=ProgressBoard(self.store, self.journal.fault),
+            calls=Calls(self.model, board, Concurrency(1, concurrency), Pace(), timeout_seconds=120.0),
             flow=self.flow,
-            concurrency=Concurrency(1, concurrency),
-            pace=Pace(),
             backoff=Backoff(lambda: chance),
             max_attempts=max_attempts,
-            model_timeout_seconds=120.0,
         )
         margin = margin_of(WORKER_TIMEOUT)
         shares = TenantShares(self.flows, limits.tenant_in_flight)

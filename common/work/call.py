@@ -1,0 +1,111 @@
+"""Call the model for one task, for no longer than the shortest of the call's, the task's and the invocation's time."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from common.messages import TaskMessage
+from common.tasks import Answer
+from common.transitions import Claim, Lease
+from common.work.concurrency import Concurrency
+from common.work.progress import ProgressBoard
+from common.work.window import Pace, Window
+
+
+class Listener(Protocol):
+    """Hear an answer grow; `owner` is the attempt's fence, for what the model itself keeps in the store."""
+
+    @property
+    def owner(self) -> str:
+        """Return the owner token of the lease."""
+
+    def __call__(self, text: str) -> None:
+        """Take the next piece of it."""
+
+    def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
+        """Start anew: the answer takes several steps, so many are done, and these are the pieces of the running one."""
+
+
+class Model(Protocol):
+    """Answer prompts."""
+
+    async def prepare(self) -> None:
+        """Make sure that a call can be made, or raise Unavailable."""
+
+    async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
+        """Answer one message, handing over each piece as it comes; raise ModelError."""
+
+
+class Cut(Enum):
+    """Name what can end a call from our side."""
+
+    STOP = auto()
+    """The soft stop of the invocation."""
+    TIMEOUT = auto()
+    """The time of one call."""
+    DEADLINE = auto()
+    """The task's deadline."""
+    LOST = auto()
+    """The lease: another worker holds it, or the task was cancelled."""
+
+
+class CallCut(Exception):
+    """Say that we ended the call, and why."""
+
+    def __init__(self, cut: Cut) -> None:
+        super().__init__(cut.name)
+        self.cut = cut
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Make calls, and learn of them how long they take and how many go at a time; one for the environment."""
+
+    model: Model
+    board: ProgressBoard
+    concurrency: Concurrency
+    pace: Pace
+    timeout_seconds: float
+
+    async def ask(self, lease: Lease, message: TaskMessage, claim: Claim, window: Window, started: float) -> Answer:
+        """Return the model's answer to a claimed task.
+
+        Raises:
+            CallCut: the call was ended from our side.
+            ModelError: the model did not answer.
+
+        """
+        to_deadline = (lease.task.deadline_ms - claim.now_ms) / 1000
+        ends = {
+            Cut.STOP: window.stop_at,
+            Cut.TIMEOUT: started + self.timeout_seconds,
+            Cut.DEADLINE: started + to_deadline,
+        }
+        cut = min(ends, key=ends.__getitem__)
+        if ends[cut] <= started:
+            raise CallCut(cut)  # a timer that is over would still let the request out
+        timer = asyncio.timeout_at(ends[cut])
+        with self.board.follow(lease, message, lambda: _expire(timer)) as meter:
+            try:
+                async with timer:
+                    answer = await self.model.ask(message, meter)
+            except TimeoutError:
+                if not timer.expired():
+                    raise
+                raise CallCut(Cut.LOST if meter.lost else cut) from None
+            finally:
+                self.pace.add(_now() - started)
+        to_first = (meter.first_at or _now()) - started
+        self.concurrency.succeeded(message.task.model, started, _now(), to_first)
+        return answer
+
+
+def _expire(timer: asyncio.Timeout) -> None:
+    if not timer.expired():
+        timer.reschedule(_now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
