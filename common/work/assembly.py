@@ -1,17 +1,25 @@
-"""Put a worker together of what its handler has connected; what it asks is all in which workers differ."""
+"""Connect what every worker needs, and put the worker together; what it asks is all in which workers differ."""
 
-from dataclasses import dataclass
+import time
 from random import SystemRandom
 
+from common.outbox import Outbox
+from common.store.budget_store import BudgetStore
+from common.store.connection import connect
 from common.store.flow_store import FlowStore
+from common.store.gathering import GatheringScripts
+from common.store.scripts import read_sources
 from common.store.task_store import TaskStore
+from common.telemetry import Telemetry
 from common.work.attempt import Attempts
 from common.work.backoff import Backoff
+from common.work.budget import BudgetGuard
 from common.work.call import Calls, Model
 from common.work.concurrency import Concurrency
-from common.work.flow import Gate
+from common.work.flow import FlowControl, Gate
 from common.work.journal import WorkerJournal
 from common.work.progress import ProgressBoard
+from common.work.provider import SecretKey
 from common.work.queue import RedeliveryQueue
 from common.work.service import Worker
 from common.work.settings import WorkerSettings
@@ -19,25 +27,33 @@ from common.work.shares import TenantShares
 from common.work.window import Pace
 
 
-@dataclass(frozen=True, slots=True)
 class Assembly:
-    """Hold what a handler has connected, and make its worker of it, once for each environment."""
+    """Hold what a worker is made of, one for the life of the environment; nothing is sent before its first use."""
 
-    settings: WorkerSettings
-    journal: WorkerJournal
-    queue: RedeliveryQueue
-    store: TaskStore
-    flows: FlowStore
+    def __init__(self, settings: WorkerSettings, telemetry: Telemetry) -> None:
+        """Connect by the settings."""
+        self._settings = settings
+        self._journal = WorkerJournal(telemetry)
+        self.redis = connect(settings.redis)
+        self._store = TaskStore(
+            self.redis, GatheringScripts(read_sources()), announcer=Outbox(settings.webhook_queue_url)
+        )
+        self._flows = FlowStore(self.redis)
+        self.budget = BudgetGuard(BudgetStore(self.redis), now_ms=lambda: time.time_ns() // 1_000_000)
+        self.flow = FlowControl(self._flows, settings.limits, self.budget)
+        self.concurrency = Concurrency(settings.concurrency_min, settings.concurrency)
+        self.key = SecretKey(settings.openai_api_key_secret)
+        self.queue = RedeliveryQueue(settings.queue_url, self._journal.queue_failed)
 
-    def worker(self, model: Model, gate: Gate, concurrency: Concurrency, model_seconds: float) -> Worker:
-        """Make a worker that asks this model, of which one answer may take `model_seconds`."""
-        board = ProgressBoard(self.store, self.journal.fault)
+    def worker(self, model: Model, gate: Gate, model_seconds: float) -> Worker:
+        """Make a worker that asks this model when the gate lets it; one answer may take `model_seconds`."""
+        board = ProgressBoard(self._store, self._journal.fault)
         attempts = Attempts(
-            claims=self.store,
-            calls=Calls(model, board, concurrency, Pace(), model_seconds),
+            claims=self._store,
+            calls=Calls(model, board, self.concurrency, Pace(), model_seconds),
             flow=gate,
             backoff=Backoff(SystemRandom().random),
-            max_attempts=self.settings.max_attempts,
+            max_attempts=self._settings.max_attempts,
         )
-        shares = TenantShares(self.flows, self.settings.limits.tenant_in_flight)
-        return Worker(attempts, self.queue, shares, self.journal, margin_seconds=self.settings.margin_seconds)
+        shares = TenantShares(self._flows, self._settings.limits.tenant_in_flight)
+        return Worker(attempts, self.queue, shares, self._journal, margin_seconds=self._settings.margin_seconds)

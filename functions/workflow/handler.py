@@ -9,30 +9,16 @@ from common import cold_start
 # isort: split
 import asyncio
 import os
-import time
 import warnings
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.outbox import Outbox
 from common.prices import read_prices
-from common.store.budget_store import BudgetStore
-from common.store.connection import connect
-from common.store.flow_store import FlowStore
-from common.store.gathering import GatheringScripts
-from common.store.scripts import read_sources
 from common.store.step_store import StepStore
-from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from common.work.assembly import Assembly
-from common.work.budget import BudgetGuard
-from common.work.concurrency import Concurrency
 from common.work.delivery import Delivery
-from common.work.flow import FlowControl
-from common.work.journal import WorkerJournal
-from common.work.provider import SecretKey
-from common.work.queue import RedeliveryQueue
 from common.work.slots import Slots
 from functions.workflow.chains import WORKFLOWS
 from functions.workflow.model import OpenGate, Provider, http_client
@@ -44,32 +30,23 @@ warnings.filterwarnings("ignore", message="Pydantic serializer warnings", catego
 
 SETTINGS = WorkflowSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
-JOURNAL = WorkerJournal(TELEMETRY)
-
-REDIS = connect(SETTINGS.worker.redis)
-STORE = TaskStore(REDIS, GatheringScripts(read_sources()), announcer=Outbox(SETTINGS.worker.webhook_queue_url))
-FLOWS = FlowStore(REDIS)
-STEPS = StepStore(REDIS)
-BUDGET = BudgetGuard(BudgetStore(REDIS), now_ms=lambda: time.time_ns() // 1_000_000)
-FLOW = FlowControl(FLOWS, SETTINGS.worker.limits, BUDGET)
-CONCURRENCY = Concurrency(SETTINGS.worker.concurrency_min, SETTINGS.worker.concurrency)
+PARTS = Assembly(SETTINGS.worker, TELEMETRY)
+STEPS = StepStore(PARTS.redis)
 PROVIDER = Provider(
     checkpoints=STEPS,
-    flow=FLOW,
-    slots=Slots(lambda: CONCURRENCY.limit),
+    flow=PARTS.flow,
+    slots=Slots(lambda: PARTS.concurrency.limit),
     prices=read_prices(),
-    key=SecretKey(SETTINGS.worker.openai_api_key_secret),
+    key=PARTS.key,
     base_url=SETTINGS.worker.openai_base_url,
     timeout_seconds=SETTINGS.worker.model_timeout_seconds,
     model=SETTINGS.default_model,
-    client=http_client(FLOW.heard),
+    client=http_client(PARTS.flow.heard),
 )
-QUEUE = RedeliveryQueue(SETTINGS.worker.queue_url, JOURNAL.queue_failed)
 MODEL = Chains(WORKFLOWS, PROVIDER, STEPS)
-ASSEMBLY = Assembly(SETTINGS.worker, JOURNAL, QUEUE, STORE, FLOWS)
-WORKER = ASSEMBLY.worker(MODEL, OpenGate(BUDGET), CONCURRENCY, SETTINGS.chain_seconds)
+WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget), SETTINGS.chain_seconds)
 
-# One loop for the environment's life: the clients above keep connections, and those belong to the loop that made them.
+# One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()
 
 

@@ -138,9 +138,9 @@ def running_handler(function: str) -> Iterator[ModuleType]:
 
 
 async def _close(handler: ModuleType) -> None:
-    await handler.QUEUE.close()
+    await handler.PARTS.queue.close()
     await handler.MODEL.close()
-    await handler.REDIS.aclose()
+    await handler.PARTS.redis.aclose()
 
 
 def new_queue(sqs: "SQSClient") -> str:
