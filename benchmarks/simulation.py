@@ -123,7 +123,7 @@ def measure(servers: Servers, counts: Counts) -> Section:
     random = Random(1)
     systems = {
         "the template's first defaults": System(10, 10, 10),
-        "batches of 100, 10 environments": System(100, 100, 10),
+        "its defaults: batches of 100, 10 environments": System(100, 100, 10),
         "batches of 100, 40 environments": System(100, 100, 40),
         "the same, the model at 10,000 requests a minute": System(100, 100, 40, requests_a_minute=10_000),
         "the same, the model at 30,000": System(100, 100, 40, requests_a_minute=30_000),
@@ -164,7 +164,7 @@ def measure(servers: Servers, counts: Counts) -> Section:
             f"until the load falls, and what waits longer than its deadline fails. Redis is far: {script_us:.0f} µs of "
             f"scripts a prompt were measured here, so one core has time for {redis_limit:,.0f} prompts a second, "
             f"{redis_limit / peak:.0f} times the peak, and tasks spread over the slots of a cluster. SQS lets "
-            f"{SQS_IN_FLIGHT:,} messages be in flight; the event source holds Concurrency x MaxWorkers. Lambda's own "
+            f"{SQS_IN_FLIGHT:,} messages be in flight; the event source holds BatchSize x MaxWorkers. Lambda's own "
             "account limit of 1,000 environments is far as well with batches of 100, and near with batches of 10: the "
             f"peak takes {peak * CALL_SECONDS * 2 / 10:.0f} of them. Raise MaxWorkers first, then the provider's limit."
         ),
