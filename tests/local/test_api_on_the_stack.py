@@ -119,9 +119,10 @@ def test_a_running_task_is_aborted_and_a_queued_one_is_never_asked(stack: Up, ap
     # GIVEN more prompts than the model may be asked at once, with answers that would last half a minute
     prompts = [f"Cancel {n} [[tokens:600]] [[delay:0.05]]" for n in range(10 * WORKERS)]
     accepted = api.post("/tasks", json={"prompts": prompts}).json()
+    # One is enough: a worker whose calls have failed in another test makes fewer at a time for a while.
     tasks = eventually(
         lambda: look_up(api, accepted["task_ids"]),
-        until=lambda tasks: sum("partial_result" in task for task in tasks) >= CONCURRENCY,
+        until=lambda tasks: any("partial_result" in task for task in tasks),
         seconds=ANSWER_SECONDS,
     )
     waiting = next(task for task in reversed(tasks) if task["status"] == "queued")
@@ -199,7 +200,11 @@ def test_the_curl_lines_of_the_readme_do_what_it_says(stack: Up, api: httpx.Clie
 def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> None:
     # GIVEN the stack of the secrets beside the application, under other names than the laptop's own
     cloudformation = stack.aws("cloudformation")
-    names = {"OpenAIApiKeySecret": "other/openai-api-key", "ApiKeysSecret": "other/api-keys"}
+    names = {
+        "OpenAIApiKeySecret": "other/openai-api-key",
+        "ApiKeysSecret": "other/api-keys",
+        "WebhookSecret": "other/webhook-signing",
+    }
     cloudformation.create_stack(
         StackName="secrets",
         TemplateBody=(ROOT / "infra" / "secrets.yaml").read_text(),
