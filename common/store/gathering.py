@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError
-
 from common.store.connection import Client
-from common.store.scripts import Call, Scripts, run_pipeline
+from common.store.scripts import Call, Scripts
 
 LINGER_SECONDS: Final = 0.002
 """How long the first call of a trip waits for others: a fifth of a percent of an answer that takes a second."""
@@ -56,14 +54,6 @@ class GatheringScripts(Scripts):
             answers = [error] * len(trip.calls)
         trip.arrive(answers)
 
-    async def _answers(self, client: Client, calls: Sequence[Call]) -> list[Any]:
-        answers = await run_pipeline(client, [self._by_sha(call) for call in calls])
-        forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        repeated = await run_pipeline(client, [self._by_text(calls[place]) for place in forgotten])
-        for place, answer in zip(forgotten, repeated, strict=True):
-            answers[place] = answer
-        return answers
-
 
 class _Trip:
     """Hold the calls of one round trip, and who waits for their answers."""
@@ -88,9 +78,11 @@ class _Trip:
     def _place_of(self, call: Call) -> int:
         """Put a call into the trip and return where its answer will be."""
         place = len(self.calls)
-        if call.is_joint and (known := self._joint.setdefault(call.shared, place)) < place:
-            self.calls[known] = self.calls[known].joined_by(call)
-            return known
+        if call.is_joint:
+            known = self._joint.setdefault(call.shared, place)
+            if known < place:
+                self.calls[known] = self.calls[known].joined_by(call)
+                return known
         self.calls.append(call)
         return place
 

@@ -76,14 +76,19 @@ class Scripts:
 
     async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip per node, not as a transaction, and return the answers in order."""
-        answers = await run_pipeline(client, [self._by_sha(call) for call in calls])
-        forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        repeated = await run_pipeline(client, [self._by_text(calls[place]) for place in forgotten])
-        for place, answer in zip(forgotten, repeated, strict=True):
-            answers[place] = answer
+        answers = await self._answers(client, calls)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
+        return answers
+
+    async def _answers(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+        """Do the same, and let an error count as an answer."""
+        answers = await _run_pipeline(client, [self._by_sha(call) for call in calls])
+        forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        repeated = await _run_pipeline(client, [self._by_text(calls[place]) for place in forgotten])
+        for place, answer in zip(forgotten, repeated, strict=True):
+            answers[place] = answer
         return answers
 
     def _by_sha(self, call: Call) -> list[Argument]:
@@ -93,7 +98,7 @@ class Scripts:
         return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.args]
 
 
-async def run_pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
+async def _run_pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:
     """Send commands in one round trip per node and return what each answers, in order; an error counts as an answer."""
     if not commands:
         return []

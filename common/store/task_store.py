@@ -152,7 +152,7 @@ class TaskStore:
 
     async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         """Return what failed tasks have kept, in the order asked; the caller bounds the bytes, by `kept_bytes`."""
-        values = await self._run_on_tasks("requests", refs, [], keys.READ_CHUNK)
+        values = await self._run_on_tasks("requests", refs, [()] * len(refs), keys.READ_CHUNK)
         return [None if value is None else records.read_text(value) for value in values]
 
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
@@ -175,18 +175,9 @@ class TaskStore:
 
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """
-        chunks = list(_by_batch([note.ref for note in notes], keys.PROGRESS_CHUNK))
-        calls = [
-            Call(
-                "progress",
-                [keys.task_key(notes[place].ref) for place in places],
-                [argument for place in places for argument in _arguments_of(notes[place])],
-            )
-            for places in chunks
-        ]
-        with redis_errors():
-            answers = await self._scripts.run_many(self._client, calls)
-        return [answer == 1 for answer in _in_order(chunks, answers)]
+        args = [(note.owner, note.percent, records.write_optional(note.partial)) for note in notes]
+        answers = await self._run_on_tasks("progress", [note.ref for note in notes], args, keys.PROGRESS_CHUNK)
+        return [answer == 1 for answer in answers]
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """Cancel tasks that have not ended; the outcomes come in the order of the refs."""
@@ -247,11 +238,21 @@ class TaskStore:
         return _in_order(chunks, [answer for answer, *_ in answers])
 
     async def _run_on_tasks(
-        self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
+        self, script: str, refs: Sequence[TaskRef], args_of: Sequence[Sequence[Argument]], chunk: int
     ) -> list[Any]:
-        """Run a script over tasks of any batches in one pipeline, and return its answers in the order of the refs."""
+        """Run a script over tasks of any batches, with the arguments of each, and return its answers in their order.
+
+        It takes one pipeline.
+        """
         chunks = list(_by_batch(refs, chunk))
-        calls = [Call(script, [keys.task_key(refs[place]) for place in places], args) for places in chunks]
+        calls = [
+            Call(
+                script,
+                [keys.task_key(refs[place]) for place in places],
+                [argument for place in places for argument in args_of[place]],
+            )
+            for places in chunks
+        ]
         with redis_errors():
             answers = await self._scripts.run_many(self._client, calls)
         return _in_order(chunks, answers)
@@ -261,10 +262,6 @@ def _names(batch: NewBatch) -> Iterator[bytes]:
     for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True):
         yield records.write_text(model)
         yield records.write_optional(custom_id)
-
-
-def _arguments_of(note: ProgressNote) -> tuple[Argument, ...]:
-    return note.owner, note.percent, records.write_optional(note.partial)
 
 
 def _keys_of(ref: TaskRef) -> list[str]:

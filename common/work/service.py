@@ -90,7 +90,7 @@ class Worker:
         self._queue = queue
         self._shares = shares
         self._journal = journal
-        self._slots = Slots(lambda: attempts.calls.concurrency.limit)
+        self._slots = Slots(lambda: self._calls.concurrency.limit)
         self._margin_seconds = margin_seconds
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
