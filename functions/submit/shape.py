@@ -1,6 +1,7 @@
 """Give JSON the types of a body, or name the field and the rule; nothing of a value is ever quoted."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +17,14 @@ def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], ki
     """Convert an object, and refuse fields that it does not have."""
     for name in value:
         if name not in kind.__struct_fields__:
-            raise InvalidRequest(
-                f"is not a field here; there are {', '.join(kind.__struct_fields__)}",
-                pointer=pointer_to(place, name),
-                code="unknown_field",
-            )
+            raise unknown_field(place, name, kind.__struct_fields__)
     return converted(value, kind, place)
+
+
+def unknown_field(place: str, name: str, known: Iterable[str]) -> InvalidRequest:
+    """Refuse a field of an object that has only the known ones."""
+    rule = f"is not a field here; there are {', '.join(known)}"
+    return InvalidRequest(rule, pointer=pointer_to(place, name), code="unknown_field")
 
 
 def converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:

@@ -21,7 +21,7 @@ from functions.submit.items import check_count, prompts_of
 from functions.submit.limits import Limits
 from functions.submit.schema import CustomId, WorkflowBody
 from functions.submit.service import Call, Prompt
-from functions.submit.shape import converted, shaped
+from functions.submit.shape import converted, shaped, unknown_field
 from functions.submit.template import CUSTOM_ID
 
 if TYPE_CHECKING:
@@ -138,10 +138,7 @@ def _refused(error: "JsonSchemaValueException", place: str) -> InvalidRequest:
             return InvalidRequest("is missing", pointer=pointer_to(pointer, missing), code="invalid_value")
         case "additionalProperties":
             known = error.definition.get("properties", {})
-            unknown = next(name for name in error.value if name not in known)
-            names = ", ".join(known)
-            rule = f"is not a field here; there are {names}"
-            return InvalidRequest(rule, pointer=pointer_to(pointer, unknown), code="unknown_field")
+            return unknown_field(pointer, next(name for name in error.value if name not in known), known)
         case _:
             rule = str(error.message).removeprefix(str(error.name)).strip()
             return InvalidRequest(rule, pointer=pointer, code="invalid_value")
