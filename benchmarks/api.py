@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from benchmarks.calls import api_event, submit_environment
 from benchmarks.contenders.load import cpu_seconds
-from benchmarks.contenders.worker import Context, environment
+from benchmarks.contenders.worker import INVOCATION, environment
 from benchmarks.measure import OURS, Spread
 from benchmarks.report import Goal, Section, table
 from benchmarks.servers import Servers
@@ -101,10 +101,10 @@ def main() -> None:
             results.clear()  # the first round connects and imports
         for size in SIZES:
             body = json.dumps({"prompts": [f"Tell joke {number} about the economy." for number in range(size)]})
-            posted = timed(f"POST {size}", lambda: submit.lambda_handler(api_event(body), Context()))  # noqa: B023  # called at once
+            posted = timed(f"POST {size}", lambda: submit.lambda_handler(api_event(body), INVOCATION))  # noqa: B023  # called at once
             ids = json.loads(posted["body"])["task_ids"]
             event = status_event(",".join(ids))
-            got = timed(f"GET {size}", lambda: status.lambda_handler(event, Context()))  # noqa: B023  # called at once
+            got = timed(f"GET {size}", lambda: status.lambda_handler(event, INVOCATION))  # noqa: B023  # called at once
             if got["statusCode"] != 200:  # noqa: PLR2004  # the one that is no error
                 sys.exit(got["body"])
             timed(f"POST {size} floor", lambda: floor.post(body, posted["body"]))  # noqa: B023  # called at once

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from typing import Any, Final
 
-from benchmarks.contenders.worker import Context, environment
+from benchmarks.contenders.worker import INVOCATION, environment
 from benchmarks.measure import OURS
 from benchmarks.report import Goal, Section, table
 from benchmarks.servers import Servers
@@ -194,7 +194,7 @@ def main() -> None:
     with Redis(port=arguments.redis_port) as redis, open(os.devnull, "w") as sys.stdout:  # noqa: PTH123  # no path
         redis.config_resetstat()
         prompts = [f"Tell joke {number}." for number in range(PROMPTS)]
-        answer = submit.lambda_handler(api_event(json.dumps({"prompts": prompts})), Context())
+        answer = submit.lambda_handler(api_event(json.dumps({"prompts": prompts})), INVOCATION)
         assert answer["statusCode"] == 202, answer  # noqa: S101, PLR2004  # or there is nothing to count
         source = EventSource(boto3.client("sqs"), os.environ["QUEUE_URL"], arguments.size)
         done = billed_ms = invocations = 0
@@ -204,7 +204,7 @@ def main() -> None:
                 time.sleep(0.2)  # all that is left is backed off
                 continue
             began = time.perf_counter()
-            answer = worker.lambda_handler({"Records": records}, Context())
+            answer = worker.lambda_handler({"Records": records}, INVOCATION)
             billed_ms += math.ceil(1000 * (time.perf_counter() - began))
             invocations += 1
             back = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}

@@ -25,6 +25,9 @@ SCALE_MS: Final = 860
 TIMES: Final = 2
 """How many imports of the SDK are measured in a round, and of each function at least as many."""
 
+LIGHT: Final = 3
+"""How many imports of a function without the SDK are measured for one of the SDK."""
+
 _COMMON: Final = (
     "from aws_lambda_powertools import Logger, Metrics, Tracer\n"
     "from aws_lambda_powertools.event_handler import APIGatewayRestResolver\n"
@@ -47,7 +50,7 @@ class Function:
     @property
     def repeats(self) -> int:
         """How often its import is measured for one of the SDK: the shorter it is, the more a neighbour spoils."""
-        return 1 if self.folder in {"worker", "workflow"} else 3
+        return 1 if self.folder in {"worker", "workflow"} else LIGHT
 
 
 FUNCTIONS: Final = (
@@ -95,7 +98,8 @@ def measure(servers: Servers, rounds: int) -> Section:
         bare = Artefacts(_without_bytecode(built.build, Path(folder, "bare")), runtime)
         variables = _variables(servers)
         times: defaultdict[str, Spread] = defaultdict(Spread)
-        for place in range(TIMES * rounds):
+        naive = {function.name: _import_ms(bare, function.of, {}, function.naive) for function in FUNCTIONS}
+        for _ in range(TIMES * rounds):
             times["openai"].values.append(_import_ms(bare, "WorkerFunction", {}, OPENAI))
             for function in FUNCTIONS:
                 handler = f"import functions.{function.folder}.handler"
@@ -103,14 +107,12 @@ def measure(servers: Servers, rounds: int) -> Section:
                     times[function.name].values.append(
                         _import_ms(built, function.name, variables[function.name], handler)
                     )
-                if place == 0:
-                    times[f"{function.name} naive"].values.append(_import_ms(bare, function.of, {}, function.naive))
         answers = asyncio.run(_requests(built, variables, Path(folder)))
     openai = min(times["openai"].values)
     rows = []
     for function in FUNCTIONS:
         name, goal = function.folder, function.goal_ms
-        ours, naive_ms = times[function.name], min(times[f"{function.name} naive"].values)
+        ours, naive_ms = times[function.name], naive[function.name]
         least = min(ours.values)
         scaled = least * SCALE_MS / openai
         rows.append(
@@ -138,9 +140,9 @@ def measure(servers: Servers, rounds: int) -> Section:
     section.paragraphs += [
         (
             f"CPU of importing the built handler with its bytecode: the least of {TIMES * rounds} fresh interpreters, "
-            f"{3 * TIMES * rounds} of the light functions, for whatever else runs can only add to it, and the median "
-            "in brackets. Beside it, once, the same function with everything it could use imported at the top and no "
-            "bytecode, as `sam build` leaves it. The "
+            f"{LIGHT * TIMES * rounds} of the light functions, for whatever else runs can only add to it, and the "
+            "median in brackets. Beside it, once, the same function with everything it could use imported at the top "
+            "and no bytecode, as `sam build` leaves it. The "
             f"goals are for a machine on which `import openai` without bytecode takes {SCALE_MS} ms; here it takes "
             f"{openai:.0f} ms. The last two columns are wall time under AWS's runtime emulator, from the start of the "
             "process."

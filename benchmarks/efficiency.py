@@ -15,9 +15,9 @@ WHOLE: Final = Task(prompts=600, in_flight=100, warm_up=100, milliseconds=200)
 STREAMED: Final = Task(prompts=200, in_flight=100, warm_up=100, milliseconds=1000, chunks=50)
 SMALL: Final = Task(prompts=100, in_flight=10, warm_up=20, milliseconds=200, batch=10)
 
+CLOSEST: Final = (Contender(WORKER, "worker"), Contender(BARE, "bare"))
 WHOLE_CONTENDERS: Final = (
-    Contender(WORKER, "worker"),
-    Contender(BARE, "bare"),
+    *CLOSEST,
     Contender("AsyncOpenAI, httpx", "bare", arguments=("--httpx",)),
     Contender("LangChain abatch", "langchain", THEIRS),
     Contender("Celery, threads", "celery", THEIRS),
@@ -34,10 +34,10 @@ def measure(servers: Servers, rounds: int) -> Section:
     """Measure answers that come whole, streamed ones, and small batches."""
     section = Section("CPU of one prompt")
     whole = compare(WHOLE_CONTENDERS, WHOLE, servers, rounds)
-    for title, runs in compare(WHOLE_CONTENDERS[:2], WHOLE, servers, rounds).items():
-        whole[title] += runs  # the closest two, and the noise is the same: so twice as often
+    for title, runs in compare(CLOSEST, WHOLE, servers, rounds).items():
+        whole[title] += runs  # so near to each other that noise matters most: twice as often
     streamed = compare(STREAM_CONTENDERS, STREAMED, servers, rounds)
-    small = compare((Contender(WORKER, "worker"), Contender(BARE, "bare")), SMALL, servers, rounds)
+    small = compare(CLOSEST, SMALL, servers, rounds)
     to_bare = ratios(whole, WORKER, BARE)
     to_typed = ratios(streamed, WORKER, TYPED)
     section.goals += [

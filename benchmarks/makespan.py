@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.efficiency import BARE, WORKER
+from benchmarks.efficiency import BARE, CLOSEST, WORKER
 from benchmarks.measure import THEIRS, Contender, Spread, Task, compare, run_together
 from benchmarks.report import Bar, Goal, Section, bars, table
 from benchmarks.servers import Servers
@@ -26,7 +26,7 @@ ENVIRONMENTS: Final = (1, 2, 4, 8)
 def measure(servers: Servers, rounds: int) -> Section:
     """Measure one environment, beside the others, and then several."""
     section = Section("How long a thousand prompts take")
-    results = compare((Contender(WORKER, "worker"), Contender(BARE, "bare")), TASK, servers, min(rounds, MOST_ROUNDS))
+    results = compare(CLOSEST, TASK, servers, min(rounds, MOST_ROUNDS))
     results |= compare(PEERS, TASK, servers, 1)
     shares = {title: Spread([100 * IDEAL_SECONDS / run.wall for run in runs]) for title, runs in results.items()}
     ours = shares[WORKER]

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from uuid import uuid4
@@ -19,6 +21,15 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return self.remaining_ms
+
+
+@contextmanager
+def running_with_redis(function: str) -> Iterator[ModuleType]:
+    """Start a function that has a client of Redis, and close that and its loop at the end."""
+    module = started(function)
+    yield module
+    module.RUNNER.run(module.REDIS.aclose())
+    module.RUNNER.close()
 
 
 def started(function: str) -> ModuleType:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import batched
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from benchmarks.contenders.load import PROMPT, Clock, Load
@@ -17,22 +17,13 @@ from common.store.connection import connect
 from common.store.task_store import TaskStore
 from common.tasks import NewBatch, Task, TaskRef, new_batch_id
 from local.settings import ROOT
+from tests.invocation import Context
 
 WORKER_SECONDS = 900
 
 
-class Context:
-    """What Lambda hands over beside the event."""
-
-    function_name = "worker"
-    memory_limit_in_mb = 1769
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:worker"
-    aws_request_id = "00000000-0000-0000-0000-000000000000"
-
-    @staticmethod
-    def get_remaining_time_in_millis() -> int:
-        """Return all the time of a fresh invocation."""
-        return WORKER_SECONDS * 1000
+INVOCATION: Final = Context(remaining_ms=WORKER_SECONDS * 1000)
+"""What Lambda hands over beside the event: a fresh invocation has all its time."""
 
 
 def environment(url: str, redis_port: int, concurrency: int) -> dict[str, str]:
@@ -105,7 +96,7 @@ def main() -> None:
 
     def work(events: list[dict[str, Any]]) -> None:
         for event in events:
-            answer = handler.lambda_handler(event, Context())
+            answer = handler.lambda_handler(event, INVOCATION)
             if answer["batchItemFailures"]:
                 sys.exit("a message came back")
 

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from common.settings import RedisSettings
-from tests.invocation import started
+from tests.invocation import running_with_redis
 from tests.valkey import redis_variables, valkey
 
 __all__ = ["valkey"]
@@ -26,7 +26,5 @@ def settings(valkey: RedisSettings, monkeypatch: pytest.MonkeyPatch) -> pytest.M
 @pytest.fixture
 def handler(settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del settings
-    module = started("dead_letter")
-    yield module
-    module.RUNNER.run(module.REDIS.aclose())
-    module.RUNNER.close()
+    with running_with_redis("dead_letter") as module:
+        yield module

@@ -21,7 +21,7 @@ from common.tasks import NewBatch, new_batch_id
 from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
 from functions.webhook.keys import key_of
 from tests.aws import aws, aws_variables, received
-from tests.invocation import Context, started
+from tests.invocation import Context, running_with_redis, started
 from tests.receiver import HOST, Receiver, receiving
 from tests.valkey import redis_variables, valkey
 
@@ -73,10 +73,8 @@ def webhook(sqs: "SQSClient", settings: pytest.MonkeyPatch) -> Iterator[ModuleTy
 @pytest.fixture
 def receipt(settings: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del settings
-    module = started("receipt")
-    yield module
-    module.RUNNER.run(module.REDIS.aclose())
-    module.RUNNER.close()
+    with running_with_redis("receipt") as module:
+        yield module
 
 
 @pytest.fixture
