@@ -262,6 +262,28 @@ def test_the_keyboard_alone_sends_opens_closes_and_begins_anew(console: Console)
     expect(page.get_by_label("Prompts")).to_be_focused()
 
 
+def test_a_key_counts_from_the_moment_a_dialog_is_closed_wherever_the_browser_has_left_the_focus(
+    console: Console,
+) -> None:
+    page = console.page
+    page.get_by_label("Prompts").fill("A joke about plants")
+    page.keyboard.press("Control+Enter")
+    expect(console.heading).to_have_text("1 task")
+
+    # Chromium leaves the focus on the hidden box until it draws the next frame; the key is pressed before that.
+    left_on = page.evaluate("""() => {
+        document.activeElement.blur();
+        document.getElementById("show-help").click();
+        document.getElementById("help-dialog").close();
+        const focused = document.activeElement;
+        focused.dispatchEvent(new KeyboardEvent("keydown", { key: "n", bubbles: true }));
+        return focused.id;
+    }""")
+    assert left_on == "single-keys"
+
+    expect(page.get_by_label("Prompts")).to_be_focused()
+
+
 def test_single_keys_can_be_turned_off(console: Console) -> None:
     page = console.page
     page.get_by_role("button", name="Keyboard shortcuts").click()

@@ -12,6 +12,7 @@ import { Workflows } from "./workflow.js";
 const RECENT = "sluice.recent"; // ids, sizes and times; never a prompt or an answer
 const SINGLE = "sluice.single-keys";
 const NOBODY = `${"0".repeat(36)}-0`; // a task that nobody has: asking for it tells whether the key is good
+const FIELDS = "input:not([type=checkbox], [type=radio]), textarea, select"; // what letters are typed into
 const KEYS = [
   ["n", "new run"], ["/", "find a prompt"], ["j  k  ↑  ↓", "next and previous task"], ["Enter", "open the task"], ["Esc", "close it"],
   ["c", "cancel the open task"], ["Shift C", "cancel the rest of the run"], ["r", "retry the failed ones"], ["d", "download the answers"],
@@ -196,7 +197,8 @@ addEventListener("keydown", event => {
     else event.target.blur?.();
     return;
   }
-  if (event.target.closest("input, textarea, select")) return;
+  // A field that is not drawn takes no text: the focus stays in a dialog that was closed until the next frame.
+  if (event.target.closest(FIELDS)?.checkVisibility()) return;
   if (event.key === "Enter" && !event.target.closest("a, button, summary") && board.list.selected && board.run) return go(board.run, board.list.selected);
   if (!at("single-keys").checked || !actions[event.key]) return;
   event.preventDefault();
