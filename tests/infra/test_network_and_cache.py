@@ -157,6 +157,19 @@ def a_function_is_where_its_work_is(templates: Templates) -> Complaints:
             yield f"{name}: Lambda may not hang it in"
 
 
+def lambda_may_hang_functions_into_the_network(templates: Templates) -> Complaints:
+    """Lambda's own check before CreateFunction names no interface: a resource of one kind is a no to it."""
+    allowed = {
+        action: resource
+        for name, statement in templates.root().statements()
+        if name == "NetworkPolicy" and statement["Effect"] == "Allow"
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    if str(allowed.get("ec2:DeleteNetworkInterface", "")).count(":*/*") != 1:
+        yield "NetworkPolicy: Lambda refuses it, for it may not delete any interface"
+
+
 def what_is_there_is_used_and_nothing_made(templates: Templates) -> Complaints:
     stacks = {name for name, _ in templates.root(CacheHost="redis.example").of_type("CloudFormation::Stack")}
     if stacks & {"Network", "Cache"}:
@@ -232,6 +245,7 @@ RULES: list[Callable[[Templates], Complaints]] = [
     the_cache_knows_nobody_but_its_users,
     a_function_signs_in_as_itself_alone,
     a_function_is_where_its_work_is,
+    lambda_may_hang_functions_into_the_network,
     what_is_there_is_used_and_nothing_made,
     redis_and_its_functions_have_no_way_to_the_internet,
     the_endpoint_has_a_policy,
@@ -363,6 +377,13 @@ FAULTS: list[tuple[Callable[[Templates], Complaints], str, str, str, object]] = 
         "root",
         "Resources CancelRole Properties ManagedPolicyArns 1",
         GONE,
+    ),
+    (
+        lambda_may_hang_functions_into_the_network,
+        "NetworkPolicy",
+        "root",
+        "Resources NetworkPolicy Properties PolicyDocument Statement 1 Resource Fn::Sub",
+        "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:network-interface/*",
     ),
     (what_is_there_is_used_and_nothing_made, "a CacheHost", "root", "Resources Cache Condition", GONE),
     (
