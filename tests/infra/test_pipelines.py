@@ -175,3 +175,31 @@ def test_production_waits_for_dev_and_gets_the_build_that_dev_got() -> None:
     promote = (ROOT / ".github/workflows/promote.yml").read_text()
     assert "make build" not in promote
     assert "download-artifact" in promote
+
+
+def test_each_secret_that_a_called_workflow_reads_is_declared_there_and_handed_over_by_each_caller() -> None:
+    """Without both it reads an empty string, even where the secret is of the environment that its job runs in."""
+    texts = {path.name: path.read_text() for path in WORKFLOWS}
+    callers = [
+        (name, job["uses"].rpartition("/")[2], job.get("secrets", {}))
+        for name, text in texts.items()
+        for _, job in jobs(text)
+        if "uses" in job
+    ]
+
+    assert "SLUICE_KEY" in secrets_read(texts["promote.yml"])
+    for caller, called, handed_over in callers:
+        read = secrets_read(texts[called])
+        declared = called_with(texts[called]).get("secrets", {})
+        assert read <= declared.keys(), called
+        assert handed_over == {name: f"${{{{ secrets.{name} }}}}" for name in declared}, (caller, called)
+
+
+def secrets_read(text: str) -> set[str]:
+    return set(re.findall(r"\bsecrets\.(\w+)", text))
+
+
+def called_with(text: str) -> Template:
+    # YAML 1.1 takes the key `on` for true.
+    declared: Template | None = yaml.safe_load(text)[True]["workflow_call"]
+    return declared or {}
