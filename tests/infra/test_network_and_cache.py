@@ -1,6 +1,7 @@
 """Hold the network, the cache and what functions get of them against rules, and the rules against planted faults."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from tests.infra.rules import sources
+from tests.infra.rules_of_access import POLLING, statements
 from tests.infra.stack import ROOT, Stack, deployed, listed, read_template, target
 
 type Complaints = Iterator[str]
@@ -218,6 +221,25 @@ def the_endpoint_has_a_policy(templates: Templates) -> Complaints:
                 yield f"{name}: lets more through than our queues"
 
 
+def the_endpoint_lets_through_what_the_functions_behind_it_may(templates: Templates) -> Complaints:
+    """What a role may do with the queue that feeds its function is Lambda's poller's, which is not in the network."""
+    root = templates.root()
+    [endpoint] = templates.nested("network", QueueArns="arn:queue").of_type("EC2::VPCEndpoint")
+    open_to = {action for each in endpoint[1]["PolicyDocument"]["Statement"] for action in listed(each["Action"])}
+    given = root.properties("Network")["Parameters"]["QueueArns"]["Fn::Join"][1]
+    open_for = {target(queue) for queue in given}
+    fed = {(function, queue) for _, _, queue, function in sources(root)}
+    for name, function in root.of_type("Lambda::Function"):
+        if "VpcConfig" not in function:
+            continue
+        for actions, resources in statements(root, name):
+            for action, queue in itertools.product(sorted(actions), map(target, resources)):
+                if not action.startswith("sqs:") or ((name, queue) in fed and action in POLLING):
+                    continue
+                if action not in open_to or queue not in open_for:
+                    yield f"SqsEndpoint: stops {name} at {action} on {queue}"
+
+
 def every_version_is_reached_by_its_alias(templates: Templates) -> Complaints:
     root = templates.root(GradualDeploys="true")
     aliases = {target(alias["FunctionName"]): name for name, alias in root.of_type("Lambda::Alias")}
@@ -249,6 +271,7 @@ RULES: list[Callable[[Templates], Complaints]] = [
     what_is_there_is_used_and_nothing_made,
     redis_and_its_functions_have_no_way_to_the_internet,
     the_endpoint_has_a_policy,
+    the_endpoint_lets_through_what_the_functions_behind_it_may,
     every_version_is_reached_by_its_alias,
 ]
 
@@ -429,6 +452,20 @@ FAULTS: list[tuple[Callable[[Templates], Complaints], str, str, str, object]] = 
         "network",
         "Resources SqsEndpoint Properties PolicyDocument Statement 0 Action",
         "sqs:*",
+    ),
+    (
+        the_endpoint_lets_through_what_the_functions_behind_it_may,
+        "SubmitFunction at sqs:GetQueueAttributes on WorkflowQueue",
+        "network",
+        "Resources SqsEndpoint Properties PolicyDocument Statement 0 Action",
+        ["sqs:SendMessage", "sqs:ChangeMessageVisibility"],
+    ),
+    (
+        the_endpoint_lets_through_what_the_functions_behind_it_may,
+        "StatusFunction at sqs:SendMessage on WebhookQueue",
+        "root",
+        "Resources Network Properties Parameters QueueArns Fn::Join 1 2",
+        GONE,
     ),
     (every_version_is_reached_by_its_alias, "at once", "root", "Globals Function DeploymentPreference Enabled", False),
     (every_version_is_reached_by_its_alias, "no alarm", "root", "Globals Function DeploymentPreference Alarms", GONE),
