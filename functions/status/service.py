@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from common.absence import absent_task, status_of_absent
 from common.lookup import BatchReader, find_batch
@@ -69,7 +70,7 @@ class Lookup:
         shown = await portion_of(task_ids, show)
         body: Body = {"tasks": shown}
         if left := task_ids[len(shown) :]:
-            body["next"] = f"?task_ids={','.join(left)}{query_of(fields)}"
+            body["next"] = f"?task_ids={quote(','.join(left), safe=',')}{query_of(fields)}"
         return View(body, _retry_after([task["status"] for task in shown]))
 
     async def batch(self, tenant: str, batch_id: str, page: Page) -> View:

@@ -7,7 +7,7 @@ message, but `messages` that have a system or developer message of their own kee
 from collections.abc import Sequence
 from typing import Any
 
-from common.errors import InvalidRequest
+from common.errors import InvalidRequest, RequestTooLarge
 from functions.submit.conversation import messages_of
 from functions.submit.items import check_count, prompts_of
 from functions.submit.limits import Limits
@@ -56,10 +56,10 @@ def _items(call: CallBody) -> tuple[str, list[Any]]:
 
 
 def _prompts(call: CallBody, name: str, items: Sequence[Any], limits: Limits) -> tuple[Prompt, ...]:
-    template = None if call.template is None else read_template(call.template)
+    template = None if call.template is None else _template(call.template, limits)
 
     def prompt(item: Any, place: str) -> Prompt:  # noqa: ANN401  # any JSON
-        body = _prompt_body(item, place) if template is None else _filled(template, item, place)
+        body = _prompt_body(item, place) if template is None else _filled(template, item, place, limits)
         return _prompt(body, call, place, limits)
 
     return prompts_of(name, items, prompt, limits)
@@ -73,8 +73,18 @@ def _prompt_body(item: object, place: str) -> PromptBody:
     raise InvalidRequest("must be a string or an object", pointer=place, code="invalid_value")
 
 
-def _filled(template: Template, values: dict[str, Any], place: str) -> PromptBody:
-    text = template.fill(values, place)
+def _template(text: str, limits: Limits) -> Template:
+    if len(text) > limits.most_prompt_bytes:
+        raise RequestTooLarge(
+            f"has {len(text)} characters; a prompt may take {limits.most_prompt_bytes} bytes",
+            pointer="/template",
+            code="prompt_too_large",
+        )
+    return read_template(text)
+
+
+def _filled(template: Template, values: dict[str, Any], place: str, limits: Limits) -> PromptBody:
+    text = template.fill(values, place, most=limits.most_prompt_bytes)
     if not text.strip():
         raise InvalidRequest("must not make a blank prompt", pointer=place, code="blank_text")
     return converted({"prompt": text, CUSTOM_ID: values.get(CUSTOM_ID)}, PromptBody, place)

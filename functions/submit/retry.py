@@ -5,14 +5,14 @@ sent. So a repeat finds what an earlier call took: it sends that if it was not s
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import batched
 from typing import Final, Protocol
 
 from common.budgets import Budgets
-from common.errors import Conflict, MessageError
+from common.errors import Conflict, Gone, MessageError
 from common.lookup import BatchReader, find_batch
 from common.messages import TaskMessage
 from common.tasks import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
@@ -92,10 +92,13 @@ class LeftTask:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Hold an accepted retry: the failed tasks of which its tasks were made, in their order, and those left."""
+    """Hold an accepted retry: by the places of its tasks the failed ones that they were made of, and those left.
+
+    A failed task that has expired since is in neither.
+    """
 
     accepted: Accepted
-    of: tuple[TaskRecord, ...]
+    of: Mapping[int, TaskRecord]
     left: tuple[LeftTask, ...]
 
 
@@ -106,9 +109,10 @@ class _Failed:
     batch: BatchRecord
     records: tuple[TaskRecord, ...]
 
-    def taken_for(self, batch_id: str | None) -> tuple[TaskRecord, ...]:
-        """Return those that a retry has taken, in the order of its tasks."""
-        return tuple(each for each in self.records if batch_id and (each.retried_as or "").startswith(f"{batch_id}-"))
+    def taken_for(self, batch_id: str | None) -> dict[int, TaskRecord]:
+        """Return those that a retry has taken, by the places of its tasks."""
+        marks = [((each.retried_as or "").rpartition("-"), each) for each in self.records]
+        return {int(place): each for (retry, _, place), each in marks if batch_id and retry == batch_id}
 
 
 class Retries:
@@ -126,7 +130,7 @@ class Retries:
         An earlier retry that was not sent comes first. `key` is the caller's Idempotency-Key.
 
         Raises:
-            NotFound, Gone: the tenant has no such batch, or has it no longer.
+            NotFound, Gone: the tenant has no such batch, or has it no longer; or tasks expired before they were sent.
             NothingToRetry: no task of it has failed, or none keeps its request.
             RetryInUse: other calls are at it.
             CallerError, StoreUnavailable, QueueUnavailable: as for a POST; nothing was lost, repeat the call.
@@ -138,20 +142,18 @@ class Retries:
             if again := failed.taken_for(keyed):
                 return await self._finish(asked, failed, str(keyed), again)
             last = failed.batch.retry
-            if begun := failed.taken_for(last):
-                made = await self._store.read_batch(asked.tenant, str(last))
-                if made is None or not made.is_accepted:
-                    finished = await self._finish(asked, failed, str(last), begun)
-                    if keyed is None:
-                        return finished
+            begun = failed.taken_for(last)
+            earlier = await self._finish(asked, failed, str(last), begun) if begun else None
+            if earlier and keyed is None and not earlier.accepted.replayed:
+                return earlier  # it had broken off; what has failed since is for the next call
             fresh = [each for each in failed.records if _why_left(each, asked) is None]
             if not fresh:
-                if begun and keyed is None:
-                    return await self._finish(asked, failed, str(last), begun)
-                raise NothingToRetry(_nothing(failed))
+                if earlier is None:
+                    raise NothingToRetry(_nothing(failed))
+                return earlier
             new_id = keyed or _id_of(asked, fresh)
             if await self._store.retry(failed.batch, [each.ref for each in fresh], new_id):
-                return await self._finish(asked, failed, new_id, tuple(fresh))
+                return await self._finish(asked, failed, new_id, dict(enumerate(fresh)))
         raise RetryInUse("other calls are retrying this batch at this moment")
 
     async def _look(self, asked: Asked) -> _Failed:
@@ -160,29 +162,31 @@ class Retries:
         records = await self._store.read(batch.refs(), with_text=False)
         return _Failed(batch, tuple(each for each in records if each and each.status is TaskStatus.FAILED))
 
-    async def _finish(self, asked: Asked, failed: _Failed, new_id: str, taken: tuple[TaskRecord, ...]) -> Retried:
+    async def _finish(self, asked: Asked, failed: _Failed, new_id: str, taken: dict[int, TaskRecord]) -> Retried:
         """Send what was taken, unless it was sent before."""
         left = tuple(
             LeftTask(each.ref, _why_left(each, asked) or Left.FAILED_SINCE, each.retried_as)
             for each in failed.records
-            if each not in taken
+            if each not in taken.values()
         )
         made = await self._store.read_batch(asked.tenant, new_id)
         if made is not None and made.is_accepted:
             return Retried(Accepted.of(made), taken, left)
-        old = failed.batch
+        if taken.keys() != set(range(made.size if made else len(taken))):
+            raise Gone("a retry was never sent, and tasks that it had taken have expired; send their prompts anew")
+        old, records = failed.batch, [taken[place] for place in sorted(taken)]
         batch = NewBatch(
             tenant=asked.tenant,
             batch_id=new_id,
-            model_of=tuple(each.model for each in taken),
-            custom_id_of=tuple(each.custom_id for each in taken),
+            model_of=tuple(each.model for each in records),
+            custom_id_of=tuple(each.custom_id for each in records),
             deadline_in_ms=old.deadline_ms - old.created_ms,
             retention_ms=old.expires_ms - old.deadline_ms,
             digest=hashlib.sha256(f"retry:{old.batch_id}".encode()).hexdigest(),
             metadata=old.metadata,
             webhook=old.webhook,
         )
-        sent = await self._sender.send(batch, await self._prompts(taken), asked.budgets)
+        sent = await self._sender.send(batch, await self._prompts(records), asked.budgets)
         return Retried(sent, taken, left)
 
     async def _prompts(self, taken: Sequence[TaskRecord]) -> list[Prompt]:

@@ -48,7 +48,7 @@ class PromptBody(Struct, frozen=True, kw_only=True):
     expected_tokens: Count | None = None
 
 
-class WebhookBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebhookBody(Struct, frozen=True, kw_only=True):
     """Where to send which events; without `events`, that the batch has ended."""
 
     url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
@@ -176,11 +176,11 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
 
 
 class RetriedTask(Struct, frozen=True):
-    """One line of a retry's answer; `retry_of` is the failed task that it was made of."""
+    """One line of a retry's answer; `retry_of` is the failed task that it was made of, null if that has expired."""
 
     task_id: str
     custom_id: str | None
-    retry_of: str
+    retry_of: str | None
     status: str = TaskStatus.QUEUED.value
 
 
@@ -210,6 +210,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
         """Show an accepted retry."""
         accepted = retried.accepted
         task_ids = [ref.task_id for ref in accepted.refs]
+        olds = [(ref, retried.of.get(ref.index)) for ref in accepted.refs]
         return cls(
             batch_id=accepted.batch_id,
             task_ids=task_ids,
@@ -217,8 +218,8 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
             deadline_at=time_of(accepted.deadline_ms),
             expires_at=time_of(accepted.expires_ms),
             tasks=[
-                RetriedTask(ref.task_id, old.custom_id, old.ref.task_id)
-                for ref, old in zip(accepted.refs, retried.of, strict=True)
+                RetriedTask(ref.task_id, old.custom_id if old else None, old.ref.task_id if old else None)
+                for ref, old in olds
             ],
             not_retried=[LeftTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
             links=_links(accepted.batch_id, task_ids, root="../../"),

@@ -8,17 +8,26 @@ import msgspec
 
 from common.errors import InvalidRequest
 from functions.submit.body import pointer_to
-from functions.submit.schema import CallBody, PromptBody, WorkflowBody
+from functions.submit.schema import CallBody, PromptBody, WebhookBody, WorkflowBody
+
+_FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?")
+"""What msgspec says: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""
 
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
 def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
     """Convert an object, and refuse fields that it does not have."""
+    _check_names(value, kind, place)
+    if isinstance(webhook := value.get("webhook"), dict):
+        _check_names(webhook, WebhookBody, f"{place}/webhook")
+    return converted(value, kind, place)
+
+
+def _check_names(value: dict[str, Any], kind: type[msgspec.Struct], place: str) -> None:
     for name in value:
         if name not in kind.__struct_fields__:
             raise unknown_field(place, name, kind.__struct_fields__)
-    return converted(value, kind, place)
 
 
 def unknown_field(place: str, name: str, known: Iterable[str]) -> InvalidRequest:
@@ -32,7 +41,10 @@ def converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        # "Expected `int` >= 1 - at `$.params.seed`": the rule and the place, and nothing of the value.
-        rule, _, path = str(error).partition(" - at `$")
-        steps = "".join(f"/{name or index}" for name, index in _STEP.findall(path))
-        raise InvalidRequest(rule, pointer=place + steps, code="invalid_value") from None
+        # The rule and the place, and nothing of the value.
+        fault = _FAULT.fullmatch(str(error))
+        rule, key, path = fault.group("rule", "key", "path") if fault else ("is not valid", None, None)
+        steps = "".join(f"/{name or index}" for name, index in _STEP.findall(path or ""))
+        raise InvalidRequest(
+            f"{rule} as each name" if key else rule, pointer=place + steps, code="invalid_value"
+        ) from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Final
 
-from common.errors import InvalidRequest
+from common.errors import InvalidRequest, RequestTooLarge
 from functions.submit.body import pointer_to
 
 CUSTOM_ID: Final = "custom_id"
@@ -26,11 +26,12 @@ class Template:
         """Name the variables."""
         return frozenset(name for _, name in self.parts if name is not None)
 
-    def fill(self, values: Mapping[str, Any], place: str) -> str:
+    def fill(self, values: Mapping[str, Any], place: str, *, most: int) -> str:
         """Return the text with the values in their places; `place` is the JSON pointer of the values.
 
         Raises:
             InvalidRequest: a variable is missing, is not used, or is neither text nor a number.
+            RequestTooLarge: the text would have more than `most` characters.
 
         """
         for name in sorted(self.variables - values.keys()):
@@ -43,7 +44,15 @@ class Template:
         for name in sorted(self.variables):
             if type(values[name]) not in {str, int, float}:
                 raise InvalidRequest("must be text or a number", pointer=f"{place}/{name}", code="invalid_value")
-        return "".join(text if name is None else f"{text}{values[name]}" for text, name in self.parts)
+        texts = [part for text, name in self.parts for part in (text, "" if name is None else str(values[name]))]
+        # Before they are joined: a short body can ask for more than our memory has room for.
+        if (size := sum(map(len, texts))) > most:
+            raise RequestTooLarge(
+                f"makes a prompt of {size} characters; a prompt may take {most} bytes",
+                pointer=place,
+                code="prompt_too_large",
+            )
+        return "".join(texts)
 
 
 def read_template(text: str) -> Template:

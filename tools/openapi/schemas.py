@@ -129,6 +129,7 @@ def _requests() -> dict[str, Schema]:
         ref_template="#/components/schemas/{name}",
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
+    made["WebhookBody"]["additionalProperties"] = False
     made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(Left)}, "retried_as": TEXT}
     answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody", "WorkflowBody"))
     for body in (call, prompt, accepted, *answered):

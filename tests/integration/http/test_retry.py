@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from common.messages import TaskMessage
+from common.store.keys import task_key
 from common.tasks import Answer as ModelAnswer
-from common.tasks import FailureCode
+from common.tasks import FailureCode, TaskRef
 from common.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
@@ -42,6 +43,10 @@ class Work:
     def complete(self, *indexes: int) -> None:
         for message in self._of(indexes):
             self._run(self._store.complete(Lease(message.task, "owner", 60_000, 3), ModelAnswer("yes", "stop")))
+
+    def lose(self, ref: TaskRef) -> None:
+        """Let a record expire."""
+        self._run(self._store._client.delete(task_key(ref)))
 
     def _of(self, indexes: tuple[int, ...]) -> list[TaskMessage]:
         return [message for message in self._messages if message.task.ref.index in indexes]
@@ -138,7 +143,7 @@ def test_a_key_always_gets_the_answer_of_its_first_call(api: Api, queue: Queue) 
 
     assert (again.headers["Idempotent-Replayed"], again.body["task_ids"]) == ("true", first.body["task_ids"])
     assert [task["retry_of"] for task in other.body["tasks"]] == [old["task_ids"][1]]
-    assert (last.status, last.body["code"]) == (409, "nothing_to_retry")
+    assert (last.headers["Idempotent-Replayed"], last.body["task_ids"]) == ("true", other.body["task_ids"])
     assert len(queue.drain()) == 2
 
 
@@ -163,6 +168,53 @@ def test_a_retry_that_could_not_be_sent_is_sent_by_its_repeat_and_by_nothing_els
     rest = api.retry(old["batch_id"])
     assert [task["retry_of"] for task in rest.body["tasks"]] == [old["task_ids"][2]]
     assert len(queue.drain()) == 3
+
+
+def test_whoever_has_a_broken_off_retry_sent_is_told_its_ids_under_another_key_too(
+    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, work, _ = started(api, queue)
+    work.fail(0, 1)
+    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
+    assert api.retry(old["batch_id"], {"Idempotency-Key": "k"}).status == 503
+    monkeypatch.undo()
+
+    finished = api.retry(old["batch_id"], {"Idempotency-Key": "l"})
+
+    assert (finished.status, "Idempotent-Replayed" in finished.headers) == (202, False)
+    assert [message.task.ref.task_id for message in queue.drain()] == finished.body["task_ids"]
+    for key in ("k", "l"):
+        again = api.retry(old["batch_id"], {"Idempotency-Key": key})
+        assert (again.headers["Idempotent-Replayed"], again.body) == ("true", finished.body)
+    assert queue.drain() == []
+
+
+def test_a_repeat_still_answers_when_tasks_that_were_retried_have_expired(api: Api, queue: Queue) -> None:
+    old, work, messages = started(api, queue)
+    work.fail(0, 1)
+    first = api.retry(old["batch_id"]).body
+    work.lose(messages[0].task.ref)
+
+    again = api.retry(old["batch_id"])
+
+    assert (again.status, again.body["task_ids"]) == (202, first["task_ids"])
+    assert [task["retry_of"] for task in again.body["tasks"]] == [None, old["task_ids"][1]]
+
+
+def test_a_retry_of_which_tasks_expired_before_it_was_sent_is_gone(
+    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, work, messages = started(api, queue)
+    work.fail(0, 1)
+    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
+    assert api.retry(old["batch_id"]).status == 503
+    monkeypatch.undo()
+    work.lose(messages[0].task.ref)
+
+    answer = api.retry(old["batch_id"])
+
+    assert (answer.status, answer.body["code"]) == (410, "gone")
+    assert queue.drain() == []
 
 
 def test_what_keeps_no_request_is_named_until_it_does(api: Api, queue: Queue) -> None:

@@ -23,7 +23,7 @@ def call(webhook: object, *prompts: str) -> dict[str, Any]:
     [
         ("https://hooks.example", "/webhook", "invalid_value"),
         ({}, "/webhook", "invalid_value"),
-        ({"url": URL, "secret": "s"}, "/webhook", "invalid_value"),
+        ({"url": URL, "secret": "s"}, "/webhook/secret", "unknown_field"),
         ({"url": 1}, "/webhook/url", "invalid_value"),
         ({"url": ""}, "/webhook/url", "invalid_value"),
         ({"url": "http://hooks.example"}, "/webhook/url", "invalid_webhook_url"),

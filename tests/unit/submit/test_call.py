@@ -122,6 +122,8 @@ def test_a_retention_allows_for_a_later_deadline_and_cuts_the_one_that_nobody_se
         ({"prompts": "text"}, "/prompts", "invalid_value"),
         ({"prompts": ["a"], "metadata": {"a": 1}}, "/metadata", "invalid_value"),
         ({"prompts": ["a"], "metadata": {str(n): "" for n in range(17)}}, "/metadata", "invalid_value"),
+        ({"prompts": ["a"], "metadata": {"n" * 65: ""}}, "/metadata", "invalid_value"),
+        ({"prompts": ["a"], "webhook": {"url": "x", "n" * 999: 1}}, f"/webhook/{'n' * 64}…", "unknown_field"),
         ({"prompts": ["a"], "model": "huge"}, "/model", "model_not_allowed"),
         ({"prompts": ["a"], "model": ""}, "/model", "invalid_value"),
         ({"prompts": ["a"], "model": 1}, "/model", "invalid_value"),
@@ -167,6 +169,12 @@ def test_a_breach_is_refused_by_its_place(document: object, pointer: str | None,
 
     assert (error.pointer, error.code) == (pointer, code)
     assert error.status == 400
+
+
+def test_a_template_longer_than_a_prompt_may_be_is_refused_before_it_is_read() -> None:
+    error = refusal({"template": "{a}" * 101, "inputs": [{"a": ""}]})
+
+    assert (error.status, error.pointer, error.code) == (413, "/template", "prompt_too_large")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidRequest
+from common.errors import InvalidRequest, RequestTooLarge
 from functions.submit.template import read_template
 
 
@@ -21,7 +21,7 @@ from functions.submit.template import read_template
     ],
 )
 def test_variables_are_replaced_and_nothing_else(text: str, values: dict[str, object], filled: str) -> None:
-    assert read_template(text).fill(values, "/inputs/0") == filled
+    assert read_template(text).fill(values, "/inputs/0", most=99) == filled
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,20 @@ def test_anything_but_a_name_in_braces_is_refused(text: str) -> None:
 )
 def test_an_input_has_each_variable_and_no_other(values: dict[str, object], pointer: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        read_template("{a} {b}").fill(values, "/inputs/3")
+        read_template("{a} {b}").fill(values, "/inputs/3", most=99)
 
     assert (caught.value.pointer, caught.value.code) == (pointer, code)
+
+
+def test_a_prompt_that_would_be_too_large_is_refused_before_it_is_made() -> None:
+    values = {"a": "x" * 10_000_000}  # a terabyte in all
+    template = read_template("{a}" * 100_000)
+
+    with pytest.raises(RequestTooLarge) as caught:
+        template.fill(values, "/inputs/3", most=300)
+
+    assert (caught.value.pointer, caught.value.code) == ("/inputs/3", "prompt_too_large")
+    assert read_template("{a}{a}").fill({"a": "xy"}, "", most=4) == "xyxy"
 
 
 @given(st.text(alphabet="{}ab!:.[]0 ", max_size=12))
@@ -64,4 +75,4 @@ def test_what_is_taken_reads_as_python_formats_it(text: str) -> None:
         return
     values = dict.fromkeys(template.variables, "{x}")
 
-    assert template.fill(values, "") == text.format(**values)
+    assert template.fill(values, "", most=99) == text.format(**values)
