@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import EAI_NONAME, gaierror
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,6 +33,9 @@ MOST_BYTES: Final = 65_536
 """More than STS ever says."""
 
 _STS: Final = re.compile(r"sts(\.[a-z]{2}(-[a-z]+)+-[0-9])?\.amazonaws\.com(\.cn)?")
+_VISIBLE: Final = re.compile(r"[!-~]+")
+"""What a URL consists of: http.client refuses to send anything else."""
+
 _ARN: Final = re.compile(r"<Arn>(arn:[!-~]+?)</Arn>")
 _ROLE: Final = re.compile(r"arn:([a-z-]+):sts::([0-9]{12}):assumed-role/([^/]+)/[^/]+")
 
@@ -56,7 +60,8 @@ def question_in(token: str, *, now: datetime, endpoint: str | None = None) -> Qu
     `endpoint` is the address of what stands in for STS, such as http://127.0.0.1:5000; None on AWS.
     """
     try:
-        url = urlsplit(urlsafe_b64decode(token.removeprefix(PREFIX) + "===").decode("ascii"))
+        text = urlsafe_b64decode(token.removeprefix(PREFIX) + "===").decode("ascii")
+        url = urlsplit(text)
         pairs = parse_qsl(url.query, keep_blank_values=True, strict_parsing=True)
         given = {name.lower(): value for name, value in pairs}
         asked_at = datetime.strptime(given["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -65,6 +70,7 @@ def question_in(token: str, *, now: datetime, endpoint: str | None = None) -> Qu
     is_sts = f"{url.scheme}://{url.netloc}" == endpoint if endpoint else _is_sts(url.scheme, url.netloc)
     is_question = (
         token.startswith(PREFIX)
+        and _VISIBLE.fullmatch(text) is not None
         and (url.path, url.fragment) == ("/", "")
         and len(pairs) == len(given)
         and {*_QUESTION, *_SIGNED} <= given.keys() <= {*_QUESTION, *_SIGNED, *_OPTIONAL}
@@ -99,7 +105,7 @@ class Principals:
         """Return the ARN of whoever signed a token.
 
         Raises:
-            CallerUnknown: it is no such token, or STS does not accept it.
+            CallerUnknown: it is no such token, or STS does not accept it, or there is no such STS.
             KeysUnavailable: STS does not answer.
 
         """
@@ -122,8 +128,10 @@ class Principals:
             connection.request("GET", question.target, headers={AUDIENCE: self._audience})
             response = connection.getresponse()
             return response.status, response.read(MOST_BYTES).decode("utf-8", "replace")
-        except (OSError, HTTPException):
+        except (OSError, HTTPException) as error:
             # `from None`: the text of the error may quote the URL, which is as good as the caller's credentials.
+            if isinstance(error, gaierror) and error.errno == EAI_NONAME:
+                raise CallerUnknown from None  # the caller has named a region that there is not
             raise KeysUnavailable("STS does not answer") from None
         finally:
             connection.close()

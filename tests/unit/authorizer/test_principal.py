@@ -92,6 +92,9 @@ def test_the_shortest_question_is_one() -> None:
         with_query("&action=AssumeRole"),
         with_query("&RoleArn=x"),
         with_query("#fragment"),
+        # what no URL holds
+        with_query(" "),
+        with_query("\x7f"),
         # for nobody in particular, or of another time
         lambda: token(now=NOW, change={"X-Amz-SignedHeaders": "host"}),
         lambda: token(now=NOW - timedelta(minutes=16)),
@@ -149,6 +152,19 @@ def test_where_sts_says_nothing_nobody_is_refused_and_nobody_let_in(status: int)
 
         with pytest.raises(KeysUnavailable, match=str(status)):
             principals.name_of(token(endpoint))
+
+
+@pytest.mark.parametrize(("code", "refusal"), [(socket.EAI_NONAME, CallerUnknown), (socket.EAI_AGAIN, KeysUnavailable)])
+def test_a_region_that_there_is_not_is_the_callers_mistake_and_a_resolver_that_fails_is_not(
+    code: int, refusal: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*_: object) -> None:
+        raise socket.gaierror(code, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    with pytest.raises(refusal):
+        Principals("sluice", clock=lambda: NOW).name_of(token("https://sts.aa-nowhere-1.amazonaws.com", now=NOW))
 
 
 def test_where_sts_can_not_be_reached_the_error_quotes_nothing() -> None:
