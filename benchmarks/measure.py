@@ -4,18 +4,23 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from benchmarks.report import Bar
 from benchmarks.servers import Servers
 from local.settings import ROOT
 
 OURS: Final = ROOT / ".venv/bin/python"
 THEIRS: Final = ROOT / ".venv-bench/bin/python"
 LIMIT_SECONDS: Final = 180
+POLL_SECONDS: Final = 0.02
+TOGETHER_SECONDS: Final = 1.0
+"""From the moment that all are ready to the one at which they begin: each has to read it in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,10 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Say what each contender is given."""
+    """Say what each contender is given.
+
+    Only the worker knows of `warm_up_milliseconds`: the time of the model in the warm-up, where that is another.
+    """
 
     prompts: int
     in_flight: int
@@ -39,23 +47,41 @@ class Task:
     milliseconds: int
     chunks: int = 0
     batch: int = 100
+    warm_up_milliseconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Hold what one run took, in seconds; begin and end are those of the machine's clock."""
+    """Hold what one run took, in seconds; begin and end are those of the machine's clock.
+
+    `calls` are the begin and the end of each call of the model, from the run's begin on, where the contender tells.
+    """
 
     wall: float
     cpu: float
     prompts: int
-    peak_kb: int
+    peak_kb: int | None
     ended_at: float
     began_at: float
+    calls: Sequence[tuple[float, float]] = ()
 
     @property
     def cpu_ms(self) -> float:
         """Return the CPU of one prompt in milliseconds."""
         return 1000 * self.cpu / self.prompts
+
+    def slot_seconds(self, slots: int) -> tuple[float, float, float, float]:
+        """Say what a slot does on average: wait for its first call, call, wait between calls, and after its last.
+
+        Together that is the run's time. Which call follows which does not matter to the sum of what lies between.
+        """
+        begins, ends = sorted(begin for begin, _ in self.calls), sorted(end for _, end in self.calls)
+        return (
+            sum(begins[:slots]) / slots,
+            (sum(ends) - sum(begins)) / slots,
+            (sum(begins[slots:]) - sum(ends[:-slots])) / slots,
+            self.wall - sum(ends[-slots:]) / slots,
+        )
 
 
 @dataclass(slots=True)
@@ -70,59 +96,113 @@ class Spread:
         return statistics.median(self.values)
 
     def text(self, digits: int = 2) -> str:
-        """Write the median with the least and the most."""
+        """Write the median with the least and the most, or the only value."""
+        if len(self.values) == 1:
+            return f"{self.median:.{digits}f}"
         return f"{self.median:.{digits}f} ({min(self.values):.{digits}f}-{max(self.values):.{digits}f})"
+
+    def bar(self, name: str, *, is_ours: bool) -> Bar:
+        """Draw it."""
+        return Bar(name, self.median, min(self.values), max(self.values), is_ours)
+
+
+def bars_of(spreads: Mapping[str, Spread], ours: str) -> list[Bar]:
+    """Draw what is compared, by title."""
+    return [spread.bar(title, is_ours=title == ours) for title, spread in spreads.items()]
 
 
 def command(contender: Contender, task: Task, servers: Servers, out: Path) -> list[str]:
     """Return the command line of one run."""
+    quick = task.warm_up_milliseconds
     return [
         *(str(contender.python), "-m", f"benchmarks.contenders.{contender.module}", *contender.arguments),
         *("--prompts", str(contender.prompts or task.prompts), "--in-flight", str(task.in_flight)),
         *("--warm-up", str(task.warm_up), "--batch", str(task.batch), "--out", str(out)),
         *("--redis-port", str(servers.redis_port), "--url", servers.model(task.milliseconds, task.chunks)),
+        *([] if quick is None else ["--warm-up-url", servers.model(quick, task.chunks)]),
         *(["--streamed"] if task.chunks else []),
     ]
 
 
-def run(contender: Contender, task: Task, servers: Servers) -> Result:
-    """Run one contender and return what it took; its output is thrown away, unless it fails."""
-    servers.empty_redis()
-    with TemporaryDirectory() as folder:
-        out = Path(folder, "result")
-        with Path(folder, "log").open("w+") as log:
-            # Some end as soon as the clock has stopped, however they can; the result is what counts.
-            subprocess.run(  # noqa: S603  # ours
-                command(contender, task, servers, out),
+class Run:
+    """Follow one process of a contender, whose output is thrown away unless it fails."""
+
+    def __init__(self, title: str, process: subprocess.Popen[str], folder: Path) -> None:
+        self._title = title
+        self._process = process
+        self._folder = folder
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has warmed up, where it begins together with others."""
+        until = time.monotonic() + LIMIT_SECONDS
+        while not (self._folder / "ready").exists():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise self._failure("is not ready")
+            time.sleep(POLL_SECONDS)
+
+    def begin_at(self, moment: float) -> None:
+        """Tell it when to begin."""
+        assert self._process.stdin  # noqa: S101  # a pipe was asked for
+        self._process.stdin.write(f"{moment}\n")
+        self._process.stdin.flush()
+
+    def result(self) -> Result:
+        """Wait for its end and return what it took."""
+        try:
+            self._process.wait(LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise self._failure(f"runs for more than {LIMIT_SECONDS} s") from None
+        out = self._folder / "result"
+        # Some end as soon as the clock has stopped, however they can; the result is what counts.
+        if not out.exists():
+            raise self._failure("brings no result")
+        return Result(**json.loads(out.read_text()))
+
+    def _failure(self, what: str) -> RuntimeError:
+        log = (self._folder / "log").read_text()[-2000:]
+        return RuntimeError(f"{self._title} {what} (exit code {self._process.poll()}): {log}")
+
+
+@contextmanager
+def running(contender: Contender, task: Task, servers: Servers, *more: str) -> Iterator[Run]:
+    """Start one contender, and end it at the end of the block if it has not ended."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        with (
+            (folder / "log").open("w") as log,
+            subprocess.Popen(  # noqa: S603  # ours
+                [*command(contender, task, servers, folder / "result"), *more],
                 cwd=ROOT,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                check=False,
-                timeout=LIMIT_SECONDS,
-            )
-            if not out.exists():
-                log.seek(0)
-                raise RuntimeError(f"{contender.title}: {log.read()[-2000:]}")
-        return Result(**json.loads(out.read_text()))
+                text=True,
+            ) as process,
+        ):
+            try:
+                yield Run(contender.title, process, folder)
+            finally:
+                process.kill()
+
+
+def run(contender: Contender, task: Task, servers: Servers) -> Result:
+    """Run one contender and return what it took."""
+    servers.empty_redis()
+    with running(contender, task, servers) as one:
+        return one.result()
 
 
 def run_together(contender: Contender, task: Task, servers: Servers, number: int) -> list[Result]:
-    """Run so many of one contender side by side; all begin at one moment."""
-    start_at = time.time() + 3 + number
-    with TemporaryDirectory() as folder:
-        outs = [Path(folder, str(place)) for place in range(number)]
-        running = [
-            subprocess.Popen(  # noqa: S603  # ours
-                [*command(contender, task, servers, out), "--start-at", str(start_at)],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            for out in outs
-        ]
-        for process in running:
-            process.wait(LIMIT_SECONDS)
-        return [Result(**json.loads(out.read_text())) for out in outs]
+    """Run so many of one contender side by side; all begin at one moment, when each has warmed up."""
+    servers.empty_redis()
+    with ExitStack() as block:
+        runs = [block.enter_context(running(contender, task, servers, "--together")) for _ in range(number)]
+        for one in runs:
+            one.wait_until_ready()
+        begin = time.time() + TOGETHER_SECONDS
+        for one in runs:
+            one.begin_at(begin)
+        return [one.result() for one in runs]
 
 
 def compare(contenders: Sequence[Contender], task: Task, servers: Servers, rounds: int) -> dict[str, list[Result]]:

@@ -22,7 +22,7 @@ async def run(load: Load) -> None:
     clock = Clock(load)
 
     async def ask(_: dict[Any, Any], prompt: str) -> str:
-        answer = await ask_once(client, prompt)
+        answer = await ask_once(client, prompt, streamed=load.streamed)
         clock.tick(lambda: os._exit(0))
         return answer
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
@@ -30,10 +31,13 @@ async def run(load: Load, *, with_httpx: bool) -> None:
     slots = asyncio.Semaphore(load.in_flight)
     http_client = None if with_httpx else DefaultAioHttpClient()
     async with AsyncOpenAI(api_key="sk-made-up", base_url=load.url, max_retries=0, http_client=http_client) as client:
+        clock = Clock(load)
 
         async def one() -> None:
             async with slots:
+                began = time.perf_counter()
                 assert await ask(client, PROMPT, streamed=load.streamed)  # noqa: S101  # an empty answer is no answer
+                clock.called(began)
 
         async def many(prompts: int) -> None:
             async with asyncio.TaskGroup() as group:
@@ -41,7 +45,6 @@ async def run(load: Load, *, with_httpx: bool) -> None:
                     group.create_task(one())
 
         await many(load.warm_up)
-        clock = Clock(load)
         clock.begin()
         await many(load.prompts)
         clock.end()

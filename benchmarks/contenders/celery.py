@@ -11,6 +11,20 @@ EXTRA = 100
 """Tasks beyond those that are measured: the queue is not empty before the clock has stopped."""
 
 
+def ask_once(client: OpenAI, prompt: str, *, streamed: bool) -> str:
+    """Ask once and return the text."""
+    if not streamed:
+        answer = client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": prompt}])
+        return answer.choices[0].message.content or ""
+    stream = client.chat.completions.create(
+        model="gpt-5-mini",
+        messages=[{"role": "user", "content": prompt}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+
+
 def main() -> None:
     """Send all tasks, then work on them until the clock has stopped."""
     load = Load.from_arguments()
@@ -22,10 +36,10 @@ def main() -> None:
 
     @app.task(name="ask")
     def ask(prompt: str) -> str:
-        answer = client.chat.completions.create(model="gpt-5-mini", messages=[{"role": "user", "content": prompt}])
+        answer = ask_once(client, prompt, streamed=load.streamed)
         # Celery stops slowly, and nothing more is measured.
         clock.tick(lambda: os._exit(0))
-        return answer.choices[0].message.content or ""
+        return answer
 
     for _ in range(load.warm_up + load.prompts + EXTRA):
         ask.delay(PROMPT)

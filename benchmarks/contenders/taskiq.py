@@ -23,7 +23,7 @@ async def run(load: Load) -> None:
 
     @broker.task(task_name="ask")
     async def ask(prompt: str) -> str:
-        answer = await ask_once(client, prompt)
+        answer = await ask_once(client, prompt, streamed=load.streamed)
         clock.tick(over.set)
         return answer
 

@@ -1,11 +1,15 @@
-"""Sluice's own worker: the real handler, fed the events that SQS sends, claim to complete on a real Valkey."""
+"""Sluice's own worker: the real handler, fed the events that SQS sends, claim to complete on a real Valkey.
 
+`--requests-a-minute` limits what all workers on one Valkey may ask.
+"""
+
+import argparse
 import asyncio
 import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import batched
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,7 +19,7 @@ from common.messages import TaskMessage
 from common.settings import RedisSettings
 from common.store.connection import connect
 from common.store.task_store import TaskStore
-from common.tasks import NewBatch, Task, TaskRef, new_batch_id
+from common.tasks import Answer, NewBatch, Task, TaskRef, new_batch_id
 from local.settings import ROOT
 from tests.invocation import Context
 
@@ -90,9 +94,23 @@ def events_of(bodies: list[str], size: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Work on all events, one invocation after the other."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--requests-a-minute", type=int)
+    limit, sys.argv[1:] = own.parse_known_args()
     load = Load.from_arguments()
     os.environ.update(environment(load.url, load.redis_port, load.in_flight))
+    if limit.requests_a_minute:
+        os.environ["MODEL_LIMITS"] = f"*={limit.requests_a_minute}/"
     from functions.worker import handler  # noqa: PLC0415  # it reads the environment
+    from functions.worker.llm import ChatModel  # noqa: PLC0415  # as late as the handler
+
+    clock, ask = Clock(load), handler.MODEL.ask
+
+    async def timed(message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+        began = time.perf_counter()
+        answer = await ask(message, on_text)
+        clock.called(began)
+        return answer
 
     def work(events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -102,9 +120,15 @@ def main() -> None:
 
     warm_up = asyncio.run(submitted(load, load.warm_up))
     bodies = asyncio.run(submitted(load, load.prompts))
+    if load.warm_up_url:
+        parts, seconds = handler.PARTS, handler.SETTINGS.model_timeout_seconds
+        quick = ChatModel(
+            key=parts.key, base_url=load.warm_up_url, timeout_seconds=seconds, on_headers=parts.flow.heard
+        )
+        handler.MODEL.ask = quick.ask  # type: ignore[method-assign]  # while it warms up
     work(list(events_of(warm_up, load.batch)))
+    handler.MODEL.ask = timed  # type: ignore[method-assign]  # to time it
     events = list(events_of(bodies, load.batch))
-    clock = Clock(load)
     clock.begin()
     work(events)
     clock.end()
