@@ -1,9 +1,11 @@
 """Compare how long many prompts take with what they would take if only the model took time."""
 
+import statistics
+from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.efficiency import BARE, CLOSEST, WORKER
-from benchmarks.measure import THEIRS, Contender, Spread, Task, compare, run_together
+from benchmarks.efficiency import BARE, CLOSEST, QUEUES, WORKER
+from benchmarks.measure import THEIRS, Contender, Result, Spread, Task, bars_of, compare, run_together
 from benchmarks.report import Bar, Goal, Section, bars, table
 from benchmarks.servers import Servers
 
@@ -13,13 +15,8 @@ GOAL: Final = 97
 MOST_ROUNDS: Final = 2
 """Each is ten seconds of waiting, and the model's time does not vary."""
 
-PEERS: Final = (
-    Contender("LangChain abatch", "langchain", THEIRS),
-    Contender("Celery, threads", "celery", THEIRS),
-    Contender("taskiq", "taskiq", THEIRS),
-    Contender("arq", "arq", THEIRS),
-)
-SLOW: Final = Task(prompts=100, in_flight=100, warm_up=10, milliseconds=10_000)
+PEERS: Final = (Contender("LangChain abatch", "langchain", THEIRS), *QUEUES)
+SLOW: Final = Task(prompts=100, in_flight=100, warm_up=100, milliseconds=10_000, warm_up_milliseconds=100)
 ENVIRONMENTS: Final = (1, 2, 4, 8)
 
 
@@ -30,48 +27,67 @@ def measure(servers: Servers, rounds: int) -> Section:
     results |= compare(PEERS, TASK, servers, 1)
     shares = {title: Spread([100 * IDEAL_SECONDS / run.wall for run in runs]) for title, runs in results.items()}
     ours = shares[WORKER]
+    lost = {title: _lost(results[title]) for title in (WORKER, BARE)}
     section.goals.append(
         Goal(
             "1,000 prompts of 1 s, 100 in flight",
             f"≥ {GOAL} % of ideal",
             f"{ours.text(1)} %",
             ours.median >= GOAL,
-            f"the bare client reached {shares[BARE].text(1)} % beside it",
+            f"a slot spends {_words(lost[WORKER])}; the bare client reached {shares[BARE].text(1)} % beside it",
         )
     )
     section.paragraphs += [
         (
             f"{TASK.prompts:,} prompts of {TASK.milliseconds / 1000:.0f} s, {TASK.in_flight} at a time: ideally "
-            f"{IDEAL_SECONDS:.0f} s. One worker environment, one event; the others as above, one run each."
+            f"{IDEAL_SECONDS:.0f} s. One worker environment, one event; the others as above. Medians, with the least "
+            f"and the most in brackets. A run is ten seconds of waiting, so the first two run {MOST_ROUNDS} times at "
+            "most and the others once."
         ),
-        table(("", "% of ideal"), [(title, share.text(1)) for title, share in shares.items()]),
-        bars(
-            "makespan",
-            "Share of the ideal, %",
-            [
-                Bar(title, share.median, min(share.values), max(share.values), title == WORKER)
-                for title, share in shares.items()
-            ],
-            goal=GOAL,
-            digits=1,
+        table(("", "% of ideal", "runs"), [(name, each.text(1), len(each.values)) for name, each in shares.items()]),
+        bars("makespan", "Share of the ideal, % (dashed: the goal)", bars_of(shares, WORKER), goal=GOAL, digits=1),
+        (
+            f"Where the rest goes: seconds that each of the {TASK.in_flight} slots spends on average, beside the "
+            f"{IDEAL_SECONDS:.0f} s of the model. Medians of the same runs."
         ),
+        table(("", *LOST), [(title, *(f"{each:.3f}" for each in seconds)) for title, seconds in lost.items()]),
         (
             f"Several environments, each with {SLOW.prompts} prompts of {SLOW.milliseconds // 1000} s at once, all on "
-            "this machine with the model and Valkey:"
+            "this machine with the model and Valkey. They begin at one moment, when all have warmed up; the time runs "
+            "until the last has ended. One run of each number; the bracket is the environments' own shares, least and "
+            "most."
         ),
-        _scaling(servers),
+        *_scaling(servers),
     ]
     return section
 
 
-def _scaling(servers: Servers) -> str:
-    rows = []
-    worker = Contender(WORKER, "worker")
+LOST: Final = ("before its first call", "in calls, beyond the model", "between calls", "after its last call")
+
+
+def _lost(runs: Sequence[Result]) -> list[float]:
+    """Return the seconds that a slot spends on each, other than the model's own."""
+    slots = [run.slot_seconds(TASK.in_flight) for run in runs]
+    first, calls, between, last = (statistics.median(each) for each in zip(*slots, strict=True))
+    return [first, calls - IDEAL_SECONDS, between, last]
+
+
+def _words(lost: Sequence[float]) -> str:
+    return ", ".join(f"{seconds:.2f} s {where}" for seconds, where in zip(lost, LOST, strict=True))
+
+
+def _scaling(servers: Servers) -> tuple[str, str]:
+    rows, plot = [], []
     for number in ENVIRONMENTS:
-        servers.empty_redis()
-        results = run_together(worker, SLOW, servers, number)
+        results = run_together(CLOSEST[0], SLOW, servers, number)
         seconds = max(run.ended_at for run in results) - min(run.began_at for run in results)
         prompts = sum(run.prompts for run in results)
         share = 100 * SLOW.milliseconds / 1000 / seconds
-        rows.append((number, prompts, f"{seconds:.2f}", f"{prompts / seconds:.1f}", f"{share:.1f}"))
-    return table(("environments", "prompts", "seconds", "prompts a second", "% of ideal"), rows)
+        own = Spread([100 * SLOW.milliseconds / 1000 / run.wall for run in results])
+        cpu = 1000 * sum(run.cpu for run in results) / prompts
+        least, most = min(own.values), max(own.values)
+        spread = f"{share:.1f} ({least:.1f}-{most:.1f})" if number > 1 else f"{share:.1f}"
+        rows.append((number, prompts, f"{seconds:.2f}", f"{prompts / seconds:.1f}", spread, f"{cpu:.2f}"))
+        plot.append(Bar(f"{number} environment{'s' if number > 1 else ''}", share, min(share, least), most, True))
+    head = ("environments", "prompts", "seconds", "prompts a second", "% of ideal", "worker's CPU ms a prompt")
+    return table(head, rows), bars("scaling", "Share of the ideal with several environments, %", plot, digits=1)
