@@ -1,82 +1,119 @@
-"""Compare one POST of many prompts and one GET of many ids with the least that can carry the same bytes."""
+"""Compare one POST of many prompts and one GET of many ids with the same bytes through a bare handler."""
 
 import argparse
 import importlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import boto3
+from redis import Redis
 
 from benchmarks.calls import api_event, submit_environment
 from benchmarks.contenders.load import cpu_seconds
 from benchmarks.contenders.worker import INVOCATION, environment
-from benchmarks.measure import OURS, Spread
-from benchmarks.report import Goal, Section, table
+from benchmarks.measure import OURS, Spread, bars_of
+from benchmarks.report import Goal, Section, bars, table
 from benchmarks.servers import Servers
+from benchmarks.stand_in import WORDS
+from common.messages import TaskMessage
+from common.store import TaskStore
+from common.store.keys import task_key
+from common.tasks import Answer, Task, TaskRecord, Usage, refs_in
+from common.transitions import Lease
 from local.settings import ROOT
 
 SIZES: Final = (10, 100, 1000)
+LEAST_ROUNDS: Final = 9
+"""A round takes less than a second."""
+
+TENANT: Final = "local"
+"""The caller in the events of tests/events."""
+
+RETENTION_MS: Final = 86_400_000
+ANSWER: Final = Answer("".join(WORDS), "stop", Usage(10, len(WORDS), 10 + len(WORDS)), cost_nanos=102_500)
+
+MOST_ENTRIES: Final = 10
+"""What SQS takes in one request."""
+
 LINEAR: Final = 1.5
 """How much more a prompt may cost in a call of a thousand than in one of a hundred before that is not linear."""
+
+type Times = dict[str, list[float]]
+"""CPU and wall of all rounds, in milliseconds."""
 
 
 def measure(servers: Servers, rounds: int) -> Section:
     """Measure both calls at three sizes."""
+    rounds = max(rounds, LEAST_ROUNDS)
     servers.empty_redis()
     command = [
         *(str(OURS), "-m", "benchmarks.api", "--rounds", str(rounds), "--redis-port", str(servers.redis_port)),
         *("--url", servers.model(1)),
     ]
     done = subprocess.run(  # noqa: S603  # ours
-        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=300
     )
-    results: dict[str, dict[str, list[float]]] = json.loads(done.stdout.splitlines()[-1])
+    results: dict[str, Times] = json.loads(done.stdout.splitlines()[-1])
     section = Section("Submit and status")
-    rows = []
+    rows, cpu_ratios = [], {}
     for call in ("POST", "GET"):
         for size in SIZES:
-            ours, floor = results[f"{call} {size}"], results[f"{call} {size} floor"]
-            cpu, least = Spread(ours["cpu"]), Spread(floor["cpu"])
-            ratio = Spread([one / other for one, other in zip(ours["cpu"], floor["cpu"], strict=True)])
+            name = f"{call} of {size}"
+            ours, floor = results[name], results[f"{name}, floor"]
+            cpu_ratios[name] = _ratio(ours["cpu"], floor["cpu"])
             rows.append(
                 (
-                    f"{call} of {size}",
-                    cpu.text(),
-                    f"{1000 * cpu.median / size:.0f}",
-                    least.text(),
-                    ratio.text(1),
-                    Spread(ours["wall"]).text(),
+                    name,
+                    f"{1000 * Spread(ours['cpu']).median / size:.0f}",
+                    *(Spread(times["cpu"]).text() for times in (ours, floor)),
+                    cpu_ratios[name].text(1),
+                    *(Spread(times["wall"]).text() for times in (ours, floor)),
+                    _ratio(ours["wall"], floor["wall"]).text(1),
                 )
             )
-        few, many = (Spread(results[f"{call} {size}"]["cpu"]).median / size for size in SIZES[1:])
-        growth = many / few
+        few, many = ([cpu / size for cpu in results[f"{call} of {size}"]["cpu"]] for size in SIZES[1:])
+        growth = _ratio(many, few)
         section.goals.append(
             Goal(
-                f"{call} of 1,000 grows linearly",
-                f"≤ {LINEAR} x a prompt's in 100",
-                f"{growth:.2f} x",
-                growth <= LINEAR,
+                f"{call} grows linearly: CPU of a prompt in one of 1,000, against one of 100",
+                f"≤ {LINEAR} x",
+                f"{growth.text()} x",
+                growth.median <= LINEAR,
             )
         )
-    head = ("", "CPU ms", "µs a prompt", "floor, CPU ms", "ratio", "wall ms")
+    head = ("", "µs a prompt", "CPU ms", "floor's", "ratio", "wall ms", "floor's", "ratio")
     section.paragraphs += [
         (
-            f"The real handlers in one process, {rounds} calls each. The floor of POST parses the body, writes one "
-            "hash a prompt in one pipeline, sends the messages with boto3 ten at a time and answers; that of GET reads "
-            "the hashes in one pipeline and answers with as many bytes. Neither checks anything."
+            f"The real handlers in one process, and after each call its floor: the same bytes through a bare handler. "
+            f"{rounds} calls each; medians, with the least and the most in brackets, ratios call by call. The floor of "
+            "POST parses the body, writes one hash a prompt in one pipeline, with as many bytes as the real record, "
+            "sends as many bytes of messages with boto3, ten at a time and one request after the other, and answers "
+            "what the real one did. That of GET reads one hash a prompt in one pipeline, with as many bytes as the "
+            "real record, and writes the real one's tasks as JSON. Neither checks anything. The tasks that GET reads "
+            f"are completed, with an answer of {len(WORDS)} words, its usage and its cost."
         ),
         table(head, rows),
+        bars(
+            "api", "CPU of a call, against the same bytes through a bare handler, x", bars_of(cpu_ratios, ""), digits=1
+        ),
     ]
     return section
 
 
+def _ratio(ours: Sequence[float], others: Sequence[float]) -> Spread:
+    return Spread([one / other for one, other in zip(ours, others, strict=True)])
+
+
 def main() -> None:
-    """Measure, and print the values of all rounds in milliseconds."""
+    """Measure, and print the times of all rounds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--redis-port", type=int)
@@ -87,29 +124,56 @@ def main() -> None:
     submit = importlib.import_module("functions.submit.handler")
     status = importlib.import_module("functions.status.handler")
     floor = Floor(arguments.redis_port)
-    results: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {"cpu": [], "wall": []})
+    results: defaultdict[str, Times] = defaultdict(lambda: {"cpu": [], "wall": []})
 
-    def timed(name: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401  # whatever it returns
+    def timed(name: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         wall, cpu = time.perf_counter(), cpu_seconds()
         answer = call()
         results[name]["cpu"].append(1000 * (cpu_seconds() - cpu))
         results[name]["wall"].append(1000 * (time.perf_counter() - wall))
+        if answer["statusCode"] not in {200, 202}:
+            sys.exit(answer["body"])
         return answer
 
-    for place in range(arguments.rounds + 1):
-        if place == 1:
-            results.clear()  # the first round connects and imports
-        for size in SIZES:
-            body = json.dumps({"prompts": [f"Tell joke {number} about the economy." for number in range(size)]})
-            posted = timed(f"POST {size}", lambda: submit.lambda_handler(api_event(body), INVOCATION))  # noqa: B023  # called at once
-            ids = json.loads(posted["body"])["task_ids"]
-            event = status_event(",".join(ids))
-            got = timed(f"GET {size}", lambda: status.lambda_handler(event, INVOCATION))  # noqa: B023  # called at once
-            if got["statusCode"] != 200:  # noqa: PLR2004  # the one that is no error
-                sys.exit(got["body"])
-            timed(f"POST {size} floor", lambda: floor.post(body, posted["body"]))  # noqa: B023  # called at once
-            timed(f"GET {size} floor", lambda: floor.get(ids, got["body"]))  # noqa: B023  # called at once
+    def post(size: int) -> list[TaskRecord]:
+        prompts = [f"Tell joke {number} about the economy." for number in range(size)]
+        event = api_event(json.dumps({"prompts": prompts}))
+        posted = timed(f"POST of {size}", lambda: submit.lambda_handler(event, INVOCATION))
+        ids = json.loads(posted["body"])["task_ids"]
+        records: list[TaskRecord] = submit.runner.run(submit.store.read(refs_in(TENANT, ids)))
+        floor.prepare_post(records, prompts, posted["body"])
+        timed(f"POST of {size}, floor", lambda: floor.post(event))
+        return records
+
+    def get(records: Sequence[TaskRecord]) -> None:
+        event = status_event(",".join(record.ref.task_id for record in records))
+        got = timed(f"GET of {len(records)}", lambda: status.lambda_handler(event, INVOCATION))
+        floor.prepare_get(records, got["body"])
+        timed(f"GET of {len(records)}, floor", lambda: floor.get(event))
+
+    ended = [post(size) for size in SIZES]
+    for records in ended:
+        submit.runner.run(complete(submit.store, records))
+        get(records)
+    results.clear()  # the first calls connect and import
+    for _ in range(arguments.rounds):
+        for size, records in zip(SIZES, ended, strict=True):
+            post(size)
+            get(records)
     print(json.dumps(results), file=printed)
+
+
+def task_of(record: TaskRecord, size: int) -> Task:
+    """Return what a task's message says of it."""
+    return Task(record.ref, size, record.created_ms, record.deadline_ms, RETENTION_MS, record.model)
+
+
+async def complete(store: TaskStore, records: Sequence[TaskRecord]) -> None:
+    """Write an answer to each task, as a worker does."""
+    for record in records:
+        lease = Lease(task_of(record, len(records)), secrets.token_hex(16), 60_000, 3)
+        await store.claim(lease)
+        await store.complete(lease, ANSWER)
 
 
 def status_event(ids: str) -> dict[str, Any]:
@@ -123,37 +187,61 @@ def status_event(ids: str) -> dict[str, Any]:
 
 
 class Floor:
-    """Carry the same bytes, and do nothing else."""
+    """Carry the same bytes, and do nothing else. What it needs to know of the real call is prepared between the two."""
 
     def __init__(self, redis_port: int) -> None:
-        import boto3  # noqa: PLC0415  # after the environment is set
-        from redis import Redis  # noqa: PLC0415
-
         self._sqs: Any = boto3.client("sqs")
         self._redis = Redis(port=redis_port)
+        self._record = b""
+        self._paddings: list[str] = []
+        self._answer = ""
+        self._tasks: list[Any] = []
 
-    def post(self, body: str, answer: str) -> str:
-        """Take prompts and answer as many bytes as the real one."""
-        prompts = json.loads(body)["prompts"]
+    def prepare_post(self, records: Sequence[TaskRecord], prompts: Sequence[str], answer: str) -> None:
+        """Learn the sizes of the records, which are all the same, and of the messages of a POST, and its answer."""
+        self._record = self._bytes_of(records[0])
+        self._paddings = []
+        for record, prompt in zip(records, prompts, strict=True):
+            message = TaskMessage(task_of(record, len(records)), [{"role": "user", "content": prompt}])
+            self._paddings.append("-" * (len(message.encode()) - len(prompt)))
+        self._answer = answer
+
+    def post(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Take prompts and answer as the real one did."""
+        prompts = json.loads(event["body"])["prompts"]
         with self._redis.pipeline(transaction=False) as pipe:
-            for number, prompt in enumerate(prompts):
-                pipe.hset(f"floor:{number}", mapping={"status": "queued", "prompt": prompt})
+            for number in range(len(prompts)):
+                pipe.hset(f"floor:{number}", "record", self._record)
             pipe.execute()
-        for place in range(0, len(prompts), 10):
+        bodies = [prompt + padding for prompt, padding in zip(prompts, self._paddings, strict=True)]
+        for place in range(0, len(bodies), MOST_ENTRIES):
             entries = [
-                {"Id": str(number), "MessageBody": json.dumps({"prompt": prompt})}
-                for number, prompt in enumerate(prompts[place : place + 10])
+                {"Id": str(number), "MessageBody": body}
+                for number, body in enumerate(bodies[place : place + MOST_ENTRIES])
             ]
             self._sqs.send_message_batch(QueueUrl=os.environ["QUEUE_URL"], Entries=entries)
-        return json.dumps(json.loads(answer))
+        return {"statusCode": 202, "body": self._answer}
 
-    def get(self, ids: list[str], answer: str) -> str:
-        """Read as many hashes and answer as many bytes as the real one."""
+    def prepare_get(self, records: Sequence[TaskRecord], answer: str) -> None:
+        """Write records of the same size, and learn the tasks of the answer."""
+        record = self._bytes_of(records[0])
         with self._redis.pipeline(transaction=False) as pipe:
-            for number in range(len(ids)):
+            for number in range(len(records)):
+                pipe.hset(f"floor:{number}", "record", record)
+            pipe.execute()
+        self._tasks = json.loads(answer)["tasks"]
+
+    def get(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Read as many bytes as the real one and answer the same."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for number, _ in enumerate(event["queryStringParameters"]["task_ids"].split(",")):
                 pipe.hgetall(f"floor:{number}")
             pipe.execute()
-        return json.dumps(json.loads(answer))
+        return {"statusCode": 200, "body": json.dumps({"tasks": self._tasks})}
+
+    def _bytes_of(self, record: TaskRecord) -> bytes:
+        stored = self._redis.hgetall(task_key(record.ref))
+        return b"-" * sum(len(name) + len(value) for name, value in stored.items())
 
 
 if __name__ == "__main__":
