@@ -6,7 +6,7 @@ import platform
 import time
 from typing import Final
 
-from benchmarks import api, calls, cold, cost, efficiency, makespan, simulation
+from benchmarks import api, calls, cold, cost, day, efficiency, makespan
 from benchmarks.report import Section, summary, write
 from benchmarks.servers import Servers, running_servers
 from local.settings import ROOT
@@ -52,7 +52,7 @@ def _measure(name: str, servers: Servers, rounds: int) -> list[Section]:
             return [api.measure(servers, rounds)]
         case _:
             section, counts = calls.measure(servers)
-            return [section, cost.measure(counts), simulation.measure(servers, counts)]
+            return [section, cost.measure(counts), day.measure(servers, counts)]
 
 
 def _introduction(rounds: int, seconds: float) -> str:

@@ -1,201 +1,223 @@
-"""Simulate a day of ten million prompts: pollers, environments, the model's limits and the shared schedule.
+"""Simulate pollers, environments, the model's limit and deadlines, at any load: a discrete-event model.
 
-Time is simulated, event by event; what the parts take is what was measured. The event source adds pollers as AWS says
-it does, up to the cap. An environment takes a batch, waits for the starts that the shared schedule gives, has no more
-calls in flight than it may, and takes the next batch when the last answer of this one is there.
+The event source begins with a few pollers and adds more while prompts are left, as AWS says it does, up to
+MaximumConcurrency. An environment takes a batch from the head of the queue, waits for the starts that the shared
+schedule gives it, and takes the next batch when the last answer of this one is there. Prompts that arrive within one
+second are a cohort and come at its beginning; all else has its own moment. What an invocation does is drawn in advance,
+many times for each size of a batch, and taken in turn: so ten million prompts take a second or two.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heappush, heapreplace
+from itertools import cycle
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
-from benchmarks.calls import PROMPTS, Counts
-from benchmarks.cost import drawn_seconds, overhead
-from benchmarks.efficiency import WORKER
-from benchmarks.measure import Contender, Task, run
-from benchmarks.report import Section, table
-from benchmarks.servers import Servers
-
-DAY: Final = 86_400
-DAILY: Final = 10_000_000
-PEAK: Final = 3.0
-"""The busiest moment against the average: the load is a sine over the day."""
+from common.flow import HORIZON_MS
 
 FIRST_POLLERS: Final = 5
-POLLERS_A_MINUTE: Final = 300
-"""How many environments the event source adds, at most."""
+POLLERS_A_SECOND: Final = 300 // 60
+"""AWS adds up to 300 a minute."""
 
-SQS_IN_FLIGHT: Final = 120_000
-"""Messages that a standard queue lets be received and not deleted."""
+SAMPLE_SECONDS: Final = 10
+"""Environments and calls are counted as often."""
 
-STEP: Final = 1.0
-CALL_SECONDS: Final = 5.0
+DRAWN_PROMPTS: Final = 100_000
+"""In all the invocations with a full batch: a thousand of a hundred, whose mean is good to a hundredth."""
+
+PARTIAL_SHARE: Final = 50
+"""A batch that is not full is drawn as much less often: there is room then, and its time matters less."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One set-up: what each environment does, how many there may be, and what the model allows (0: no limit)."""
+    """One set-up; times in seconds. What an invocation takes beyond the model comes before its first call."""
 
     batch: int
     concurrency: int
     environments: int
+    """MaximumConcurrency of the event source."""
+    overhead: float = 0.0
+    """Of an invocation."""
+    overhead_a_prompt: float = 0.0
     requests_a_minute: int = 0
-    overhead: float = 0.02
+    """0 is no limit."""
+    deadline: float = math.inf
+    pollers: int = FIRST_POLLERS
+    """At the start."""
+
+    @property
+    def gap(self) -> float:
+        """Return the seconds between two starts of the schedule."""
+        return 60 / self.requests_a_minute if self.requests_a_minute else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Day:
-    """What a day came to; times in seconds."""
+    """What a simulated time came to; times in seconds."""
 
-    done: int
-    worst_wait: float
-    mean_wait: float
-    most_queued: int
-    most_busy: int
-    most_calls: int
+    done: int = 0
+    failed: int = 0
+    """Past their deadline when their turn came: they were not asked."""
+    waited: float = 0.0
+    worst_wait: float = 0.0
+    """From the arrival to the start of the call."""
+    most_queued: int = 0
+    most_busy: int = 0
+    """Environments at work."""
+    most_calls: int = 0
+    """Calls in flight."""
+    ended_at: float = 0.0
+    queued: list[int] = field(default_factory=list)
+    """Sampled."""
 
-
-def simulate(system: System, arrivals: Callable[[float], float], seconds: int, draw: Callable[[], float]) -> Day:
-    """Run until all that arrived is done. Prompts are taken in order; arrivals are per second."""
-    free: list[float] = [0.0] * min(FIRST_POLLERS, system.environments)
-    queue: list[tuple[float, int]] = []
-    head = queued = done = most_queued = most_busy = most_calls = 0
-    waited = worst = carried = next_start = 0.0
-    now, in_calls = 0.0, 0
-    calls: list[tuple[float, int]] = []
-    while now < seconds or queued:
-        if now < seconds:
-            carried += arrivals(now) * STEP
-            came = int(carried)
-            carried -= came
-            if came:
-                queue.append((now, came))
-                queued += came
-        while calls and calls[0][0] <= now:
-            in_calls -= heappop(calls)[1]
-        while free and free[0] <= now and queued:
-            heappop(free)
-            size = min(system.batch, queued)
-            slots = [now + system.overhead] * min(system.concurrency, size)
-            for _ in range(size):
-                arrived, number = queue[head]
-                queue[head] = (arrived, number - 1)
-                head += number == 1
-                start = slots[0]
-                if system.requests_a_minute:
-                    start = max(start, next_start)
-                    next_start = start + 60 / system.requests_a_minute
-                heapreplace(slots, start + draw())
-                waited += start - arrived
-                worst = max(worst, start - arrived)
-            queued -= size
-            done += size
-            end = max(slots)
-            heappush(free, end)
-            heappush(calls, (end, len(slots)))
-            in_calls += len(slots)
-        most_queued, most_busy = max(most_queued, queued), max(most_busy, len(calls))
-        most_calls = max(most_calls, in_calls)
-        if queued > system.batch and len(free) < system.environments:
-            for _ in range(min(math.ceil(POLLERS_A_MINUTE * STEP / 60), system.environments - len(free))):
-                heappush(free, now)
-        now += STEP
-    return Day(done, worst, waited / max(done, 1), most_queued, most_busy, most_calls)
+    @property
+    def mean_wait(self) -> float:
+        """Return the average of those that were asked."""
+        return self.waited / max(self.done, 1)
 
 
-def daily(now: float) -> float:
-    """Return the prompts a second at a time of the day."""
-    average = DAILY / DAY
-    return average * max(0.0, 1 + (PEAK - 1) * math.sin(2 * math.pi * now / DAY)) / _AREA
+class Invocation(NamedTuple):
+    """The calls of one: starts and ends in order, in seconds from the first start."""
+
+    starts: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
+    sum_of_starts: float = 0.0
+
+    def calls(self, seconds: float) -> int:
+        """Count the calls in flight so long after the first start."""
+        return bisect_right(self.starts, seconds) - bisect_right(self.ends, seconds)
 
 
-_AREA: Final = sum(max(0.0, 1 + (PEAK - 1) * math.sin(2 * math.pi * second / DAY)) for second in range(0, DAY, 60)) / (
-    DAY / 60
-)
+_NOTHING: Final = Invocation()
+_IDLE: Final = (0.0, 0.0, _NOTHING)
+"""An environment: until when it is busy, its first start, and its calls."""
 
 
-def measure(servers: Servers, counts: Counts) -> Section:
-    """Check the model against measured runs, then let it run for a day."""
-    section = Section("Ten million prompts a day, simulated")
-    random = Random(1)
-    systems = {
-        "the template's first defaults": System(10, 10, 10),
-        "its defaults: batches of 100, 10 environments": System(100, 100, 10),
-        "batches of 100, 40 environments": System(100, 100, 40),
-        "the same, the model at 10,000 requests a minute": System(100, 100, 40, requests_a_minute=10_000),
-        "the same, the model at 30,000": System(100, 100, 40, requests_a_minute=30_000),
-    }
-    rows = []
-    for name, system in systems.items():
-        day = simulate(system, lambda now: daily(now * 10), DAY // 10, lambda: drawn_seconds(random, CALL_SECONDS))
-        rows.append(
-            (
-                name,
-                f"{day.done:,}",
-                f"{day.mean_wait:.1f}",
-                f"{day.worst_wait:.0f}",
-                f"{day.most_queued:,}",
-                day.most_busy,
-                day.most_calls,
-            )
-        )
-    script_us = counts[100, 0]["script_us"] / PROMPTS
-    redis_limit = 1_000_000 / script_us
-    peak = daily(DAY / 4)
-    section.paragraphs += [
-        (
-            "First the check. Measured runs, and what the simulation says of them with what an invocation takes beyond "
-            "the model, as counted above:"
-        ),
-        _check(servers, overhead(counts)),
-        (
-            f"Then the day: {DAILY:,} prompts, answers of {CALL_SECONDS:.0f} s on average with log-normal times, a "
-            f"sine of load with {peak:.0f} prompts a second at its peak. A tenth of the day is simulated, at its full "
-            "load and with its whole rise and fall."
-        ),
-        table(("", "prompts", "mean wait, s", "worst wait, s", "most queued", "environments", "calls in flight"), rows),
-        (
-            "What saturates first: calls in flight, Concurrency x MaxWorkers; the peak needs "
-            f"{peak * CALL_SECONDS:.0f} of them at least, more as an environment waits for the slowest of its batch. "
-            f"Then the model's own limit: {60 * peak:,.0f} requests a minute at the peak; below it the queue grows "
-            f"until the load falls, and what waits longer than its deadline fails. Redis is far: {script_us:.0f} µs of "
-            f"scripts a prompt were measured here, so one core has time for {redis_limit:,.0f} prompts a second, "
-            f"{redis_limit / peak:.0f} times the peak, and tasks spread over the slots of a cluster. SQS lets "
-            f"{SQS_IN_FLIGHT:,} messages be in flight; the event source holds BatchSize x MaxWorkers. Lambda's own "
-            "account limit of 1,000 environments is far as well with batches of 100, and near with batches of 10: the "
-            f"peak takes {peak * CALL_SECONDS * 2 / 10:.0f} of them. Raise MaxWorkers first, then the provider's limit."
-        ),
-    ]
-    return section
+def drawn(size: int, concurrency: int, gap: float, draw: Callable[[], float]) -> Invocation:
+    """Draw an invocation: each call starts when a slot is free and the schedule has come to it."""
+    slots = [0.0] * min(concurrency, size)
+    starts, ends = [], []
+    for place in range(size):
+        start = max(slots[0], place * gap)
+        starts.append(start)
+        ends.append(start + draw())
+        heapreplace(slots, ends[-1])
+    return Invocation(tuple(starts), tuple(sorted(ends)), sum(starts))
 
 
-def _check(servers: Servers, beyond: tuple[float, float]) -> str:
-    rows = []
-    for task in (
-        Task(prompts=500, in_flight=100, warm_up=100, milliseconds=1000, batch=100),
-        Task(prompts=100, in_flight=10, warm_up=10, milliseconds=500, batch=10),
-        Task(prompts=300, in_flight=50, warm_up=20, milliseconds=1000, batch=300),
-    ):
-        seconds = task.milliseconds / 1000
-        measured = run(Contender(WORKER, "worker"), task, servers).wall
-        # One environment, all prompts there from the start, in steps that are short against an answer.
-        simulated = _one_environment(task, seconds, beyond[0] + beyond[1] * task.batch)
-        what = f"{task.prompts} of {seconds} s, batches of {task.batch}, {task.in_flight} at a time"
-        rows.append((what, f"{measured:.2f}", f"{simulated:.2f}", f"{100 * (simulated / measured - 1):+.1f} %"))
-    return table(("", "measured, s", "simulated, s", "difference"), rows)
+class Invocations:
+    """Hand out drawn invocations of each size in turn, always the same ones."""
+
+    def __init__(self, draw: Callable[[Random], float]) -> None:
+        self._draw = draw
+        self._tables: dict[tuple[int, int, float], list[Invocation]] = {}
+
+    def of(self, system: System, size: int) -> Iterator[Invocation]:
+        """Begin anew with those of one size."""
+        key = (size, system.concurrency, system.gap)
+        if key not in self._tables:
+            random = Random(size)
+            prompts = DRAWN_PROMPTS if size == system.batch else DRAWN_PROMPTS // PARTIAL_SHARE
+            self._tables[key] = [drawn(*key, lambda: self._draw(random)) for _ in range(math.ceil(prompts / size))]
+        return cycle(self._tables[key])
 
 
-def _one_environment(task: Task, seconds: float, beyond: float) -> float:
-    system = System(task.batch, task.in_flight, 1, overhead=beyond)
-    end, left = 0.0, task.prompts
-    while left > 0:
-        size = min(system.batch, left)
-        slots = [end + system.overhead] * min(system.concurrency, size)
-        for _ in range(size):
-            heapreplace(slots, slots[0] + seconds)
-        end = max(slots)
-        left -= size
-    return end
+def simulate(system: System, arrivals: Sequence[int], invocations: Invocations) -> Day:
+    """Run until all that arrived is done or failed; `arrivals` are the prompts of each second."""
+    day, queue, schedule = Day(), _Queue(), _Schedule(system)
+    tables: dict[int, Iterator[Invocation]] = {}
+    environments = [_IDLE] * min(system.pollers, system.environments)
+    second = 0
+    while second < len(arrivals) or queue.length:
+        if second < len(arrivals) and arrivals[second]:
+            queue.put(second, arrivals[second])
+        day.most_queued = max(day.most_queued, queue.length)
+        if second % SAMPLE_SECONDS == 0:
+            day.queued.append(queue.length)
+            busy = [(start, invocation) for end, start, invocation in environments if end > second]
+            day.most_busy = max(day.most_busy, len(busy))
+            day.most_calls = max(day.most_calls, sum(each.calls(second - start) for start, each in busy))
+        while queue.length and environments[0][0] < second + 1:
+            now = max(environments[0][0], second)
+            if schedule.is_full(now):
+                break
+            size, cohorts = queue.take(system.batch, now - system.deadline)
+            asked = sum(number for _, number in cohorts)
+            start = now + system.overhead + system.overhead_a_prompt * size
+            day.failed += size - asked
+            if not asked:
+                heapreplace(environments, (start, start, _NOTHING))
+                continue
+            if asked not in tables:
+                tables[asked] = invocations.of(system, asked)
+            invocation = next(tables[asked])
+            start = schedule.book(start, invocation)
+            _note_waits(day, cohorts, start, invocation)
+            heapreplace(environments, (start + invocation.ends[-1], start, invocation))
+        if queue.length:
+            for _ in range(min(POLLERS_A_SECOND, system.environments - len(environments))):
+                heappush(environments, _IDLE)
+        second += 1
+    day.ended_at = max(end for end, _, _ in environments)
+    return day
+
+
+def _note_waits(day: Day, cohorts: Sequence[tuple[int, int]], start: float, invocation: Invocation) -> None:
+    place = 0
+    for arrived, number in cohorts:
+        place += number
+        day.worst_wait = max(day.worst_wait, start + invocation.starts[place - 1] - arrived)
+        day.waited += number * (start - arrived)
+    day.done += place
+    day.waited += invocation.sum_of_starts
+
+
+class _Queue:
+    """Hold cohorts in order: when they came, and how many are left."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._cohorts: deque[tuple[int, int]] = deque()
+
+    def put(self, second: int, number: int) -> None:
+        self._cohorts.append((second, number))
+        self.length += number
+
+    def take(self, most: int, oldest: float) -> tuple[int, list[tuple[int, int]]]:
+        """Take a batch; return its size, and what of it is not older than that."""
+        size = left = min(most, self.length)
+        self.length -= size
+        taken = []
+        while left:
+            arrived, number = self._cohorts.popleft()
+            if number > left:
+                self._cohorts.appendleft((arrived, number - left))
+                number = left
+            left -= number
+            if arrived >= oldest:
+                taken.append((arrived, number))
+        return size, taken
+
+
+class _Schedule:
+    """Give out starts one gap apart, as the shared schedule does, the calls of an invocation together."""
+
+    def __init__(self, system: System) -> None:
+        self._gap = system.gap
+        self._next = 0.0
+
+    def is_full(self, now: float) -> bool:
+        """Tell whether the next start is farther ahead than one may be booked."""
+        return self._next - now > HORIZON_MS / 1000
+
+    def book(self, start: float, invocation: Invocation) -> float:
+        """Return when an invocation that is ready may make its first call."""
+        if self._gap:
+            start = max(start, self._next)
+            self._next = start + invocation.starts[-1] + self._gap
+        return start

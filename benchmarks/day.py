@@ -1,0 +1,188 @@
+"""Let the simulation run for a day of ten million prompts, and say what is full first and what to raise."""
+
+import math
+import statistics
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Final
+
+from benchmarks.calls import PROMPTS, Counts
+from benchmarks.cost import WHOLE_PROCESSOR_MB, drawn_seconds, overhead
+from benchmarks.curves import Curve, curves
+from benchmarks.report import Section, table
+from benchmarks.saturation import Resource, saturation
+from benchmarks.servers import Servers
+from benchmarks.simulation import SAMPLE_SECONDS, Day, Invocations, System, simulate
+from benchmarks.validation import validated
+
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
+DAILY: Final = 10_000_000
+AMPLITUDE: Final = 2.0
+"""Of the sine around the average, which it is scaled back to after all below zero is cut off: nights without load."""
+
+BUSY_HOURS: Final = slice(11 * HOUR, 13 * HOUR)
+CALL_SECONDS: Final = 5.0
+WAIT_GOAL: Final = 60
+"""Seconds that no prompt is to wait, where the number of environments is looked for."""
+
+BATCH_SIZE: Final = 100
+CONCURRENCY: Final = 100
+MAX_WORKERS: Final = 10
+MEMORY_MB: Final = 1024
+DEADLINE_SECONDS: Final = 21_600
+"""These five are what template.yaml says."""
+
+SMALL_BATCH: Final = 10
+LOW_LIMIT, HIGH_LIMIT = 10_000, 30_000
+"""Requests a minute: below the peak, and above."""
+
+ACCOUNT_ENVIRONMENTS: Final = 1_000
+"""Of all functions in an account, until AWS is asked for more."""
+
+SQS_IN_FLIGHT: Final = 120_000
+"""Messages that a standard queue lets be received and not deleted."""
+
+PLOT_SECONDS: Final = 300
+
+
+def measure(servers: Servers, counts: Counts) -> Section:
+    """Check the model against measured runs, then let it run for a day."""
+    section = Section("Ten million prompts a day, simulated")
+    beyond = overhead(counts)
+    fixed, slope = (seconds * max(1.0, WHOLE_PROCESSOR_MB / MEMORY_MB) for seconds in beyond)
+    defaults = System(BATCH_SIZE, CONCURRENCY, MAX_WORKERS, fixed, slope, deadline=DEADLINE_SECONDS)
+    coming, answers = arrivals(DAILY), Invocations(partial(drawn_seconds, mean=CALL_SECONDS))
+    enough = sufficient(defaults, coming, answers)
+    small = sufficient(replace(defaults, batch=SMALL_BATCH, concurrency=SMALL_BATCH), coming, answers)
+    systems = {
+        f"the defaults: batches of {BATCH_SIZE}, {MAX_WORKERS} environments": defaults,
+        f"{enough.environments} environments": enough,
+        f"the same, the model at {LOW_LIMIT:,} requests a minute": replace(enough, requests_a_minute=LOW_LIMIT),
+        f"the same, the model at {HIGH_LIMIT:,}": replace(enough, requests_a_minute=HIGH_LIMIT),
+        f"batches of {SMALL_BATCH}, {small.environments} environments": small,
+    }
+    days = {name: simulate(system, coming, answers) for name, system in systems.items()}
+    peak = DAILY * peak_share()
+    script_us = counts[BATCH_SIZE, 0]["script_us"] / PROMPTS
+    section.paragraphs += [
+        (
+            "First the check: measured runs, and what the simulation says of them with what an invocation takes beyond "
+            "the model, as counted above."
+        ),
+        validated(servers, beyond),
+        (
+            f"Then the day, all of it: {DAILY:,} prompts, answers of {CALL_SECONDS:.0f} s on average with log-normal "
+            f"times, nothing at night and {peak:.0f} prompts a second at noon, {peak * DAY / DAILY:.1f} times the "
+            f"average. Invocations have {MEMORY_MB} MB, so what they take beyond the model takes "
+            f"{fixed / beyond[0] if beyond[0] else 1:.1f} times as long. What waits longer than its deadline, "
+            f"{DEADLINE_SECONDS:,} s, fails without being asked. A wait is from the arrival to the start of the call; "
+            f"environments and calls are those at work at the busiest moment. {enough.environments} and "
+            f"{small.environments} environments are the fewest with which no prompt waits for {WAIT_GOAL} s."
+        ),
+        table(
+            (
+                "",
+                "answered",
+                "past the deadline",
+                "mean wait, s",
+                "worst wait, s",
+                "most queued",
+                "environments",
+                "calls in flight",
+            ),
+            [_row(name, day) for name, day in days.items()],
+        ),
+        _plot(dict(list(days.items())[:3])),
+        (
+            "Left out: cold starts, failed calls and what is asked again, and that the event source may hand over "
+            "batches that are not full while others wait. Where the model's limit holds prompts up, the simulation "
+            "leaves them in the queue; the real worker receives them and puts them back until a start is free."
+        ),
+        *saturation(_resources(peak, enough, small, script_us)),
+    ]
+    return section
+
+
+def arrivals(prompts: int) -> list[int]:
+    """Return how many come in each second of a day."""
+    load = _load()
+    scale = prompts / sum(load)
+    return [after - before for before, after in pairwise(round(each * scale) for each in accumulate(load, initial=0))]
+
+
+def peak_share() -> float:
+    """Return the part of a day's prompts that comes in its busiest second."""
+    load = _load()
+    return max(load) / sum(load)
+
+
+def _load() -> list[float]:
+    return [max(0.0, 1 - AMPLITUDE * math.cos(2 * math.pi * second / DAY)) for second in range(DAY)]
+
+
+def sufficient(system: System, coming: Sequence[int], answers: Invocations) -> System:
+    """Return the system with the fewest environments with which no prompt of the busy hours waits too long."""
+    busy = coming[BUSY_HOURS]
+    draws = answers.of(system, system.batch)
+    makespan = statistics.fmean(next(draws).ends[-1] for _ in range(1000))
+    seconds = system.overhead + system.overhead_a_prompt * system.batch + makespan
+    # What the peak needs if all batches are full; it may be a little less, as a backlog of a minute is allowed.
+    full = max(busy) * seconds / system.batch
+    numbers = range(math.floor(0.9 * full), math.ceil(1.3 * full))
+
+    def is_enough(number: int) -> bool:
+        tried = replace(system, environments=number, pollers=number)
+        return simulate(tried, busy, answers).worst_wait < WAIT_GOAL
+
+    return replace(system, environments=numbers[bisect_left(numbers, True, key=is_enough)])
+
+
+def _row(name: str, day: Day) -> tuple[object, ...]:
+    return (
+        name,
+        f"{day.done:,}",
+        f"{day.failed:,}",
+        f"{day.mean_wait:,.1f}",
+        f"{day.worst_wait:,.0f}",
+        f"{day.most_queued:,}",
+        day.most_busy,
+        f"{day.most_calls:,}",
+    )
+
+
+def _plot(days: Mapping[str, Day]) -> str:
+    every = PLOT_SECONDS // SAMPLE_SECONDS
+    lines = [Curve(name, day.queued[::every]) for name, day in days.items()]
+    return curves("queue", "Prompts in the queue over the day, from midnight", lines, PLOT_SECONDS)
+
+
+def _resources(peak: float, enough: System, small: System, script_us: float) -> list[Resource]:
+    model = "the provider's limit and ModelLimits"
+    account = "the quota of the account"
+    return [
+        Resource(
+            f"environments of the defaults, batches of {BATCH_SIZE}", MAX_WORKERS, enough.environments, "MaxWorkers"
+        ),
+        Resource(
+            "calls in flight of the defaults, Concurrency x MaxWorkers",
+            CONCURRENCY * MAX_WORKERS,
+            peak * CALL_SECONDS,
+            "MaxWorkers, or BatchSize and Concurrency",
+        ),
+        *(
+            Resource(f"a model of {limit:,} requests a minute", limit, 60 * peak, model)
+            for limit in (LOW_LIMIT, HIGH_LIMIT)
+        ),
+        *(
+            Resource(
+                f"Lambda's environments, batches of {system.batch}", ACCOUNT_ENVIRONMENTS, system.environments, account
+            )
+            for system in (enough, small)
+        ),
+        Resource("SQS messages in flight", SQS_IN_FLIGHT, BATCH_SIZE * enough.environments, "the quota of the queue"),
+        Resource("Redis, µs of scripts a second on one core", 1_000_000, peak * script_us, "the nodes of the cluster"),
+    ]

@@ -1,0 +1,50 @@
+"""Say which resource is saturated first, and what to raise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.report import table
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One that may be saturated: its limit and what the peak needs of it, in one unit, and what to raise."""
+
+    name: str
+    limit: float
+    need: float
+    more: str
+
+    @property
+    def utilisation(self) -> float:
+        """Return the need in hundredths of the limit."""
+        return 100 * self.need / self.limit
+
+
+def saturation(resources: Sequence[Resource]) -> list[str]:
+    """Write the table of all, the first to be saturated first, and what it says."""
+    ordered = sorted(resources, key=lambda resource: -resource.utilisation)
+    rows = [
+        (each.name, f"{each.limit:,.0f}", f"{each.need:,.0f}", f"{each.utilisation:.0f} %", each.more)
+        for each in ordered
+    ]
+    return [
+        "What is saturated first. All of it grows with the load, so what is higher in this table is full sooner:",
+        table(("", "limit", "needed at the peak", "utilisation", "raise"), rows),
+        _words(ordered),
+    ]
+
+
+def _words(ordered: Sequence[Resource]) -> str:
+    full = [each for each in ordered if each.need > each.limit]
+    left = [each for each in ordered if each.need <= each.limit]
+    sentences = []
+    if full:
+        names = "; ".join(f"{each.name} (raise {each.more})" for each in full)
+        sentences.append(f"More than there is at the peak is needed of: {names}.")
+    if left:
+        last = left[-1]
+        sentences.append(f"The next is {left[0].name}, at {left[0].utilisation:.0f} %.")
+        if last is not left[0]:
+            sentences.append(f"The farthest from its limit is {last.name}, at {last.utilisation:.0f} %.")
+    return " ".join(sentences)
