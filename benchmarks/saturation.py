@@ -36,15 +36,11 @@ def saturation(resources: Sequence[Resource]) -> list[str]:
 
 
 def _words(ordered: Sequence[Resource]) -> str:
-    full = [each for each in ordered if each.need > each.limit]
+    full = [f"{each.name} (raise {each.more})" for each in ordered if each.need > each.limit]
     left = [each for each in ordered if each.need <= each.limit]
-    sentences = []
-    if full:
-        names = "; ".join(f"{each.name} (raise {each.more})" for each in full)
-        sentences.append(f"More than there is at the peak is needed of: {names}.")
+    sentences = [f"Saturated at the peak: {'; '.join(full)}." if full else "Nothing is saturated at the peak."]
     if left:
-        last = left[-1]
-        sentences.append(f"The next is {left[0].name}, at {left[0].utilisation:.0f} %.")
-        if last is not left[0]:
-            sentences.append(f"The farthest from its limit is {last.name}, at {last.utilisation:.0f} %.")
+        sentences.append(f"Next: {left[0].name}, {left[0].utilisation:.0f} % used.")
+    if len(left) > 1:
+        sentences.append(f"Farthest from its limit: {left[-1].name}, {left[-1].utilisation:.0f} % used.")
     return " ".join(sentences)
