@@ -99,21 +99,23 @@ def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -
 
 
 def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
-    """Ask again what failed, and tell the ids of the new batches."""
+    """Ask again what failed, and tell the ids of the new batches, also of those before one that is refused."""
     batch_ids = target.batch_ids or ((target.task_id or "").rpartition("-")[0],)
     made: list[dict[str, Any]] = []
-    for batch_id in batch_ids:
-        try:
-            submission = sluice.retry(batch_id)
-        except NothingToRetryError as error:
-            print(f"{batch_id}: {error.detail}", file=sys.stderr)
-            continue
-        made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": len(submission.task_ids)})
-    if as_json:
-        _tell({"batches": made})
-    elif made:
-        for each in made:
-            print(f"{each['batch_id']}  {each['tasks']:,} tasks of {each['of']} are asked again")
+    try:
+        for batch_id in batch_ids:
+            try:
+                submission = sluice.retry(batch_id)
+            except NothingToRetryError as error:
+                print(f"{batch_id}: {error.detail}", file=sys.stderr)
+                continue
+            size = len(submission.task_ids)
+            made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": size})
+            if not as_json:
+                print(f"{submission.batch_id}  {size:,} tasks of {batch_id} are asked again", flush=True)
+    finally:
+        if as_json:
+            _tell({"batches": made})
     return Exit.COMPLETED if made else Exit.REFUSED
 
 
