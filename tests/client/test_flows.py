@@ -1,22 +1,13 @@
-"""What takes many calls: waiting, following, and sending more than one call takes."""
+"""What takes many calls: waiting, and following."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
-from sluice import (
-    Delta,
-    Ended,
-    LimitedError,
-    Reset,
-    ServiceError,
-    StatusChanged,
-    Submission,
-    WaitTimeoutError,
-)
-from tests.client.conftest import Asynchronous, Blocking, Caller, MakeCaller, Time
-from tests.client.service import RESET, Service, problem
+from sluice import Delta, Ended, Reset, StatusChanged, WaitTimeoutError
+from tests.client.conftest import Caller, Time
+from tests.client.service import RESET, Service
 
 
 def events(*pairs: tuple[str, str, Mapping[str, object]], retry: int = 100) -> str:
@@ -135,125 +126,3 @@ def test_following_goes_on_from_an_event_of_another_process_and_stops_where_noth
 
     assert list(caller.iterate("stream", "b-0", after="1.5.completed")) == []
     assert service.seen[0].headers["last-event-id"] == "1.5.completed"
-
-
-# ---- More than one call ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ordered", [True, False], ids=["in order", "as they come"])
-def test_thousands_of_prompts_go_through_with_no_more_under_way_than_allowed(
-    caller: Caller, service: Service, *, ordered: bool
-) -> None:
-    # GIVEN 2,500 prompts, and a service that ends a few at a time
-    service.pace = 70
-    taken = []
-
-    def prompts() -> Iterator[str]:
-        for n in range(2_500):
-            taken.append(n)
-            yield f"prompt {n}"
-
-    # WHEN they are mapped
-    outcomes = []
-    ahead = 0
-    for outcome in caller.iterate("map", prompts(), chunk_size=100, in_flight=400, ordered=ordered):
-        outcomes.append(outcome)
-        ahead = max(ahead, len(taken) - len(outcomes))
-
-    # THEN each came once, with its own answer, and neither the service nor the iterable was ever far ahead
-    indexes = [outcome.index for outcome in outcomes]
-    assert sorted(indexes) == list(range(2_500))
-    assert (indexes == sorted(indexes)) or not ordered
-    assert all(outcome.task.text == f"Re: {outcome.prompt}" for outcome in outcomes)
-    assert service.peak <= 400
-    assert ahead <= 500
-    assert len(service.asked) == 2_500
-
-
-def test_an_endless_iterable_is_taken_only_as_far_as_it_is_needed(caller: Caller, service: Service) -> None:
-    def forever() -> Iterator[str]:
-        n = 0
-        while True:
-            yield f"{(n := n + 1)}"
-
-    outcomes = caller.iterate("map", forever(), chunk_size=10, in_flight=20)
-
-    assert [next(outcomes).index for _ in range(35)] == list(range(35))
-    assert len(service.asked) <= 60
-
-
-def test_asyncio_takes_prompts_from_an_async_iterable(make_caller: MakeCaller, service: Service) -> None:
-    async def prompts() -> AsyncIterator[str]:
-        for n in range(25):
-            yield str(n)
-
-    caller = make_caller(service.url)
-    if isinstance(caller, Blocking):
-        with pytest.raises(TypeError, match="AsyncSluice"):
-            next(caller.iterate("map", prompts()))
-        return
-    assert isinstance(caller, Asynchronous)
-    assert [outcome.index for outcome in caller.iterate("map", prompts(), chunk_size=10)] == list(range(25))
-
-
-def test_a_run_that_died_picks_up_with_its_key_and_asks_nothing_twice(
-    make_caller: MakeCaller, service: Service
-) -> None:
-    # GIVEN a run that ends in the middle, having told its ids
-    service.pace = 5
-    told: list[Submission] = []
-    prompts = [str(n) for n in range(40)]
-    plan = {"chunk_size": 10, "in_flight": 20, "idempotency_key": "monday"}
-    first = make_caller(service.url).iterate("map", prompts, on_submit=told.append, **plan)
-    for _ in range(12):
-        next(first)
-
-    # WHEN another process does the same
-    outcomes = list(make_caller(service.url).iterate("map", prompts, **plan))
-
-    # THEN the service was asked once for each prompt, and the ids of the first run are those of the second
-    assert sorted(service.asked, key=int) == prompts
-    assert [outcome.task.text for outcome in outcomes] == [f"Re: {n}" for n in range(40)]
-    assert {each.task_ids[0] for each in told} <= {outcome.task.task_id for outcome in outcomes}
-
-
-@pytest.mark.parametrize("code", ["queue_full", "throttled", "store_unavailable"])
-def test_a_refusal_for_the_moment_does_not_keep_the_answers_of_others(
-    caller: Caller, service: Service, time: Time, code: str
-) -> None:
-    # GIVEN two chunks, of which the second is refused for a while
-    service.pace = 1
-    status = 503 if code == "store_unavailable" else 429
-    service.fail(status, lambda seen: "3" in str(seen.body), times=2, body=problem(status, code), Retry_After="3")
-
-    # WHEN they are mapped
-    outcomes = caller.iterate("map", [str(n) for n in range(6)], chunk_size=3, in_flight=6)
-    first_three = [next(outcomes) for _ in range(3)]
-
-    # THEN the first come while the second is refused, and the second comes as well
-    assert [outcome.index for outcome in first_three] == [0, 1, 2]
-    assert service.asked == ["0", "1", "2"]
-    assert [outcome.index for outcome in outcomes] == [3, 4, 5]
-    assert max(time.slept, default=0) <= 3
-
-
-def test_a_refusal_for_long_is_raised_when_nothing_else_is_waited_for(caller: Caller, service: Service) -> None:
-    service.fail(429, "/tasks", Retry_After="86400", body=problem(429, "budget_exhausted"))
-
-    with pytest.raises(LimitedError):
-        list(caller.iterate("map", ["a"]))
-
-
-def test_a_service_that_stays_away_ends_the_run_with_its_error(caller: Caller, service: Service) -> None:
-    service.pace = 0
-    outcomes = caller.iterate("map", ["a"])
-    service.fail(503, times=1_000)
-
-    with pytest.raises(ServiceError):
-        next(outcomes)
-
-
-@pytest.mark.parametrize("sizes", [{"chunk_size": 0}, {"chunk_size": 10, "in_flight": 5}], ids=str)
-def test_sizes_that_cannot_work_are_refused(caller: Caller, sizes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="chunk_size"):
-        next(caller.iterate("map", ["a"], **sizes))

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from sluice.answers import Batch, Submission, Task, Workflow
 from sluice.effects import Answer, Flow, Item, Operation, Request, Sleep, TransportError
-from sluice.errors import ProblemError, ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
-from sluice.retries import IN_USE, TRANSIENT, OnRetry, Retry, pause
+from sluice.errors import ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
+from sluice.retries import TRANSIENT, OnRetry, Retry, is_transient, pause
 
 type Prompt = str | Mapping[str, Any]
 """A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
@@ -216,7 +216,7 @@ class Core:
                 if answer.status < _REDIRECT:
                     return answer
                 error, retry_after = _refusal(answer), _retry_after(answer)
-                if not _is_transient(answer.status, error):
+                if not is_transient(error):
                     raise error
             seconds = pause(attempt, retry_after, self.chance)
             if self.clock() + seconds > end:
@@ -280,10 +280,6 @@ def _refusal(answer: Answer) -> SluiceError:
             return error
         body = {}
     return problem_of(answer.status, body, retry_after=_retry_after(answer))
-
-
-def _is_transient(status: int, error: SluiceError) -> bool:
-    return status in TRANSIENT or (isinstance(error, ProblemError) and error.code in IN_USE)
 
 
 def _retry_after(answer: Answer) -> float | None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from sluice.answers import Submission, Task
 from sluice.core import Core
 from sluice.effects import Flow, Item, Operation
-from sluice.errors import LimitedError, ProblemError, ServiceError, ServiceUnreachableError
+from sluice.errors import ProblemError, SluiceError
+from sluice.retries import is_transient
 from sluice.watching import HOLD_SECONDS, OnLook, Watch
 
 AGAIN_SECONDS: Final = 2.0
@@ -118,8 +119,8 @@ class Run:
             return False
         try:
             ids = yield from self._ids_of(chunk)
-        except (LimitedError, ServiceError, ServiceUnreachableError) as error:
-            if not self._places:
+        except SluiceError as error:
+            if not self._places or not is_transient(error):
                 raise
             retry_after = error.retry_after if isinstance(error, ProblemError) else None
             self._not_before = self._core.clock() + (retry_after or AGAIN_SECONDS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluice.errors import SluiceError
+from sluice.errors import ProblemError, ServiceUnreachableError, SluiceError
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 15.0
@@ -14,6 +14,13 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed. Each of ours may be repeated: a POST has an idempotency key."""
 IN_USE: Final = frozenset({"idempotency_key_in_use", "retry_in_use"})
 """The codes of the conflicts that end by themselves: others are just doing the same."""
+
+
+def is_transient(error: SluiceError) -> bool:
+    """Tell whether the same request may succeed in a while."""
+    if isinstance(error, ProblemError):
+        return error.status in TRANSIENT or error.code in IN_USE
+    return isinstance(error, ServiceUnreachableError)
 
 
 @dataclass(frozen=True, slots=True)
