@@ -126,7 +126,7 @@ class Service:
         return 202, {}, {"batch_id": batch_id, "task_ids": ids, "status": "queued", "a_field_of_tomorrow": [1]}
 
     def _look(self, seen: Seen) -> tuple[int, dict[str, str], Any]:
-        ids = seen.query["task_ids"][0].split(",")
+        ids = [each.strip() for each in seen.query["task_ids"][0].split(",") if each.strip()]
         left = self.pace
         for task_id in ids:
             task = self.tasks.get(task_id)

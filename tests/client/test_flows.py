@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from sluice import Delta, Ended, Reset, StatusChanged, WaitTimeoutError
+from sluice import Delta, Ended, Reset, StatusChanged, UnreadableAnswerError, WaitTimeoutError
 from tests.client.conftest import Caller, Time
 from tests.client.service import RESET, Service
 
@@ -87,6 +87,41 @@ def test_what_is_unknown_is_not_waited_for(caller: Caller) -> None:
     [task] = caller.call("wait", "never-0")
 
     assert task.status == "not_found"
+
+
+def test_ids_may_come_with_the_ends_of_their_lines(caller: Caller) -> None:
+    caller.call("submit", ["a", "b"])
+    lines = ["b0-1\r\n", " b0-0\n", "b0-1"]
+
+    assert [task.text for task in caller.call("wait", lines)] == ["Re: b", "Re: a", "Re: b"]
+    assert [task.task_id for task in caller.iterate("as_completed", lines)] == ["b0-1", "b0-0"]
+    assert [task.task_id for task in caller.call("get_many", lines)] == ["b0-1", "b0-0", "b0-1"]
+    assert caller.call("wait", "b0-0\n")[0].text == "Re: a"
+    assert caller.call("get", "b0-0\n").text == "Re: a"
+
+
+@pytest.mark.parametrize("bad", ["", " \n", "b0-0,b0-1"])
+@pytest.mark.parametrize("name", ["wait", "get_many"])
+def test_what_cannot_be_an_id_is_refused_before_anything_is_asked(
+    caller: Caller, service: Service, name: str, bad: str
+) -> None:
+    for ids in (bad, ["b0-0", bad]):
+        with pytest.raises(ValueError, match="is no id"):
+            caller.call(name, ids)
+    with pytest.raises(ValueError, match="is no id"):
+        next(caller.iterate("as_completed", ["b0-0", bad]))
+
+    assert not service.seen
+
+
+def test_a_service_that_speaks_of_other_tasks_ends_the_waiting(caller: Caller, service: Service) -> None:
+    [task_id] = caller.call("submit", ["a"]).task_ids
+    service.fail(200, "/tasks", times=9, body={"tasks": [{"task_id": task_id, "status": "completed"}]})
+
+    with pytest.raises(UnreadableAnswerError, match="other tasks"):
+        caller.call("wait", task_id.upper(), timeout=30)
+    with pytest.raises(UnreadableAnswerError, match="other tasks"):
+        next(caller.iterate("as_completed", [task_id, task_id.upper()]))
 
 
 # ---- Following -------------------------------------------------------------------------------------------------------

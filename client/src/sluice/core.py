@@ -7,18 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urljoin, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 from uuid import uuid4
 
 from sluice.answers import Batch, Submission, Task, Workflow
 from sluice.effects import Answer, Flow, Item, Operation, Request, Sleep, TransportError
 from sluice.errors import ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
+from sluice.ids import TaskIds, ids_in, segment
 from sluice.retries import TRANSIENT, OnRetry, Retry, is_transient, pause
 
 type Prompt = str | Mapping[str, Any]
 """A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
-type TaskIds = str | Iterable[str] | Submission
-"""A task's id, several, or all those of a submission."""
 
 WINDOW: Final = 200
 """Ids in one question: API Gateway ends a URL at about 10,000 characters, some 240 ids."""
@@ -37,17 +36,6 @@ class Look:
     tasks: tuple[Task, ...]
     held: bool
     retry_after: float | None
-
-
-def ids_in(tasks: TaskIds) -> list[str]:
-    """List the ids."""
-    match tasks:
-        case str():
-            return [tasks]
-        case Submission():
-            return list(tasks.task_ids)
-        case _:
-            return list(tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +241,6 @@ def read_json(answer: Answer) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise UnreadableAnswerError(f"The answer ({answer.status}) is not Sluice's: is the address right?")
     return body
-
-
-def segment(task_or_batch_id: str) -> str:
-    """Write an id as a part of a path."""
-    if not task_or_batch_id.strip("."):
-        raise ValueError(f"{task_or_batch_id!r} is no id")
-    return quote(task_or_batch_id, safe="")
 
 
 def _get(path: str, query: tuple[tuple[str, str], ...] = (), hold: float = 0) -> Request:

@@ -7,10 +7,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from sluice.answers import Task
-from sluice.core import Core, Prompt, TaskIds, ids_in, segment
+from sluice.core import Core, Prompt
 from sluice.effects import Flow, Item, Operation, Request, Sleep, Take
 from sluice.errors import WaitTimeoutError
 from sluice.events import Ended, Event, read_events
+from sluice.ids import TaskIds, ids_in, segment
 from sluice.mapping import Chunk, OnAccepted, OnSubmit, Outcome, Plan, Run
 from sluice.watching import HOLD_SECONDS, OnLook, Watch
 

@@ -8,6 +8,7 @@ from typing import Final
 from sluice.answers import Task, TaskStatus
 from sluice.core import WINDOW, Core, Look
 from sluice.effects import Operation, Sleep
+from sluice.errors import UnreadableAnswerError
 
 HOLD_SECONDS: Final = 20.0
 """For how long the service may keep a question: it allows 25, and proxies on the way like to end what lasts longer."""
@@ -51,6 +52,10 @@ class Watch:
 
         One question where all fit into one, held until any of them ends. Else a round of questions that are not held,
         and where that brings nothing, one that is.
+
+        Raises:
+            UnreadableAnswerError: the service speaks of other tasks, so that these would be waited for without end.
+
         """
         yield from self._keep_pace()
         started = self._core.clock()
@@ -67,13 +72,16 @@ class Watch:
                 yield Sleep(min(look.retry_after or UNHELD_SECONDS, most or UNHELD_SECONDS))
         ended = [task for task in seen if task.has_ended]
         for task in ended:
-            self.pending.pop(task.task_id, None)
+            del self.pending[task.task_id]
         self._tell([task for task in seen if not task.has_ended])
         self._not_before = started + (min(PACE_SECONDS * len(windows), MOST_PACE_SECONDS) if ended else 0)
         return ended
 
     def _ask(self, window: tuple[str, ...], hold: float = 0) -> Operation[Look]:
-        return self._core.look(window, hold=hold, fields=FIELDS)
+        look = yield from self._core.look(window, hold=hold, fields=FIELDS)
+        if tuple(task.task_id for task in look.tasks) != window:
+            raise UnreadableAnswerError("The service speaks of other tasks than it was asked about: are the ids right?")
+        return look
 
     def _keep_pace(self) -> Operation[None]:
         early = self._not_before - self._core.clock()
