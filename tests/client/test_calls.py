@@ -170,6 +170,22 @@ def test_many_are_asked_for_in_windows_and_pages_are_followed(caller: Caller, se
     assert [len(seen.query["task_ids"][0].split(",")) for seen in service.seen] == [200, 199, 200, 50]
 
 
+@pytest.mark.parametrize("to", ["", "https://elsewhere.example/tasks"], ids=["here", "elsewhere"])
+def test_a_call_that_waits_has_all_its_tasks_though_they_do_not_fit_one_answer(
+    caller: Caller, service: Service, to: str
+) -> None:
+    # GIVEN an answer with the first of 450 tasks, and a link to the others, longer than a URL may be
+    ids = [f"b0-{place}" for place in range(450)]
+    service.tasks |= {each: {"task_id": each, "status": "completed", "result": f"Re: {each}"} for each in ids}
+    held = {"batch_id": "b0", "task_ids": ids, "status": "ended", "tasks": [service.tasks[ids[0]]]}
+    service.fail(200, "/tasks", body=held | {"next": f"{to}?task_ids={','.join(ids[1:])}"})
+
+    submission = caller.call("submit", ["any"], wait_seconds=20)
+
+    assert [task.text for task in submission.tasks] == [f"Re: {each}" for each in ids]
+    assert [len(seen.query["task_ids"][0].split(",")) for seen in service.seen[1:]] == [200, 200, 49]
+
+
 @pytest.mark.parametrize("task_id", ["../batches/x", "a/b", "a?b", "ä"])
 def test_an_id_stays_a_part_of_the_path(caller: Caller, service: Service, task_id: str) -> None:
     with pytest.raises(NotFoundError):

@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import batched
 from typing import Any, Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -72,7 +72,8 @@ class Core:
 
         `extra_body` adds fields that this version does not know, such as `{"webhook": …}`. Without an
         `idempotency_key` one is made; either way a call that has to be repeated is accepted once.
-        With `wait_seconds`, at most 25, the answer is held until all have ended, and `tasks` has them in full.
+        With `wait_seconds`, at most 25, the answer is held until all have ended, and `tasks` has them in full; results
+        that do not fit one answer are asked for.
         More prompts than a call takes are for `map`.
 
         Raises:
@@ -224,7 +225,13 @@ class Core:
             content = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         answer = yield from self.call(Request("POST", path, headers=headers, body=content, hold=wait_seconds))
         replayed = answer.headers.get("idempotent-replayed") == "true"
-        return Submission.of(read_json(answer), idempotency_key=key, replayed=replayed)
+        body = read_json(answer)
+        submission = Submission.of(body, idempotency_key=key, replayed=replayed)
+        if not body.get("next"):
+            return submission
+        # By their ids: the link names all that did not fit, which may be more than a URL can.
+        rest = yield from self.get_many(submission.task_ids[len(submission.tasks) :])
+        return replace(submission, tasks=(*submission.tasks, *rest))
 
 
 def read_json(answer: Answer) -> dict[str, Any]:
