@@ -132,7 +132,7 @@ def sufficient(system: System, coming: Sequence[int], answers: Invocations) -> S
     seconds = system.overhead + system.overhead_a_prompt * system.batch + makespan
     # What the peak needs if all batches are full; it may be a little less, as a backlog of a minute is allowed.
     full = max(busy) * seconds / system.batch
-    numbers = range(math.floor(0.9 * full), math.ceil(1.3 * full))
+    numbers = range(math.floor(0.9 * full), math.ceil(1.1 * full))
 
     def is_enough(number: int) -> bool:
         tried = replace(system, environments=number, pollers=number)

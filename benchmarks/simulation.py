@@ -146,8 +146,7 @@ def simulate(system: System, arrivals: Sequence[int], invocations: Invocations) 
             now = max(environments[0][0], second)
             if schedule.is_full(now):
                 break
-            size, cohorts = queue.take(system.batch, now - system.deadline)
-            asked = sum(number for _, number in cohorts)
+            size, asked, cohorts = queue.take(system.batch, now - system.deadline)
             start = now + system.overhead + system.overhead_a_prompt * size
             day.failed += size - asked
             if not asked:
@@ -188,11 +187,11 @@ class _Queue:
         self._cohorts.append((second, number))
         self.length += number
 
-    def take(self, most: int, oldest: float) -> tuple[int, list[tuple[int, int]]]:
-        """Take a batch; return its size, and what of it is not older than that."""
+    def take(self, most: int, oldest: float) -> tuple[int, int, list[tuple[int, int]]]:
+        """Take a batch; return its size, and how many and which of it are not older than that."""
         size = left = min(most, self.length)
         self.length -= size
-        taken = []
+        taken, young = [], 0
         while left:
             arrived, number = self._cohorts.popleft()
             if number > left:
@@ -201,7 +200,8 @@ class _Queue:
             left -= number
             if arrived >= oldest:
                 taken.append((arrived, number))
-        return size, taken
+                young += number
+        return size, young, taken
 
 
 class _Schedule:
