@@ -17,6 +17,8 @@ STARS = {
     "ReadATemplate": "a template is checked before there is a stack that could be named",
     "EventSources": "a mapping is called by an id that Lambda makes; the condition says whose it is",
     "Look": "what only lists knows no resource",
+    "AlarmSubscription": "SNS knows no resource for a subscription",
+    "NameOfTheEndpoint": "the zone is AWS's own, and nobody is told its id",
 }
 """The statements of github-oidc.yaml that may name every resource, each with its reason."""
 
@@ -70,12 +72,30 @@ def a_role_is_handed_to_named_services_alone(template: Template) -> Iterator[str
 
 
 def what_makes_roles_makes_them_of_one_name(template: Template) -> Iterator[str]:
+    """But for the one of ElastiCache, which AWS names, writes and lets ElastiCache alone become."""
     for role in ("DeployRole", "ExecutionRole"):
         for statement in statements(template, role):
             if any(action.startswith("iam:") for action in listed(statement["Action"])):
                 for resource in listed(statement["Resource"]):
-                    if "${StackName}-" not in str(resource) and resource != {"Fn::GetAtt": ["ExecutionRole", "Arn"]}:
+                    ours = "${StackName}-" in str(resource) or resource == {"Fn::GetAtt": ["ExecutionRole", "Arn"]}
+                    if not ours and not is_of_elasticache(statement):
                         yield f"{role}, {statement['Sid']}: {resource}"
+
+
+def is_of_elasticache(statement: Template) -> bool:
+    return (
+        statement["Action"] == "iam:CreateServiceLinkedRole"
+        and ":role/aws-service-role/elasticache.amazonaws.com/" in str(statement["Resource"])
+        and statement.get("Condition") == {"StringEquals": {"iam:AWSServiceName": "elasticache.amazonaws.com"}}
+    )
+
+
+def what_deploying_takes_beside_the_resources_own_rights_is_there(template: Template) -> Iterator[str]:
+    """The endpoint's private name, and the role that an account's first cache makes."""
+    granted = {action for each in statements(template, "ExecutionRole") for action in listed(each["Action"])}
+    for action in ("route53:AssociateVPCWithHostedZone", "iam:CreateServiceLinkedRole"):
+        if action not in granted:
+            yield f"ExecutionRole: may not {action}"
 
 
 RULES = [
@@ -84,6 +104,7 @@ RULES = [
     no_star_is_without_a_reason,
     a_role_is_handed_to_named_services_alone,
     what_makes_roles_makes_them_of_one_name,
+    what_deploying_takes_beside_the_resources_own_rights_is_there,
 ]
 
 
@@ -105,6 +126,10 @@ FAULTS = [
     (RULES[2], statement_of("Queues"), {"Resource": "*"}),
     (RULES[3], statement_of("HandOverRoles"), {"Condition": {}}),
     (RULES[4], statement_of("Roles"), {"Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}}),
+    (RULES[4], statement_of("RoleOfTheCachesService"), {"Condition": {}}),
+    (RULES[4], statement_of("RoleOfTheCachesService"), {"Action": "iam:CreateRole"}),
+    (RULES[5], statement_of("NameOfTheEndpoint"), {"Action": "route53:GetHostedZone"}),
+    (RULES[5], statement_of("RoleOfTheCachesService"), {"Action": "iam:GetRole"}),
 ]
 
 
