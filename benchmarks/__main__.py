@@ -61,9 +61,9 @@ def _introduction(rounds: int, seconds: float) -> str:
         f"Written by `make bench`, in {seconds / 60:.1f} minutes, {rounds} rounds, on {os.cpu_count()} processors "
         f"({platform.machine()}), Python {platform.python_version()}; load averages at the end {load}. Each figure "
         "stands beside another that was measured in the same run, and the ratio is what counts: contenders take turns, "
-        "and each runs in a process of its own. The model, SQS and Secrets Manager are one stand-in process, Valkey is "
-        "real. The code is in benchmarks/; what people use instead is locked in requirements/bench.txt and ships "
-        "nowhere."
+        "and each runs in a process of its own. In a round each of them runs once; where one ran more or less often, "
+        "its section says so. The model, SQS and Secrets Manager are one stand-in process, Valkey is real. The code is "
+        "in benchmarks/; what people use instead is locked in requirements/bench.txt and ships nowhere."
     )
 
 

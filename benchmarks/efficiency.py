@@ -85,10 +85,8 @@ def measure(servers: Servers, rounds: int) -> Section:
             "the text before its end."
         ),
         _table(streamed, TYPED),
-        (
-            "Against the queues' whole answers in the table above, the worker's streamed ones take "
-            f"{_across(streamed, whole)}."
-        ),
+        "The worker's streamed answers against those of the queues, streamed as here and whole as in the first table:",
+        _across(streamed, whole),
         f"An invocation of {SMALL.batch} messages, {SMALL.in_flight} in flight, has less to share:",
         _table(small, BARE),
     ]
@@ -100,9 +98,10 @@ def _goal(against: str, ratio: Spread, goal: float, why: str) -> Goal:
 
 
 def _across(streamed: dict[str, list[Result]], whole: dict[str, list[Result]]) -> str:
-    """Compare the worker's streamed answers with the queues' whole ones."""
-    ours, spreads = _spreads(streamed)[WORKER].median, _spreads(whole)
-    return ", ".join(f"{ours / spreads[queue.title].median:.1f} x {queue.title}'s" for queue in QUEUES)
+    ours = _spreads(streamed)[WORKER].median
+    medians = [{title: each.median for title, each in _spreads(results).items()} for results in (streamed, whole)]
+    rows = [(queue.title, *(f"{ours / median[queue.title]:.2f}" for median in medians)) for queue in QUEUES]
+    return table(("", "ratio to streamed", "ratio to whole"), rows)
 
 
 def _table(results: dict[str, list[Result]], base: str) -> str:

@@ -34,7 +34,7 @@ def measure(servers: Servers, rounds: int) -> Section:
             f"≥ {GOAL} % of ideal",
             f"{ours.text(1)} %",
             ours.median >= GOAL,
-            f"a slot spends {_words(lost[WORKER])}; the bare client reached {shares[BARE].text(1)} % beside it",
+            f"a slot spends {_words(lost[WORKER], lost[BARE])}; the bare client reached {shares[BARE].text(1)} %",
         )
     )
     section.paragraphs += [
@@ -48,7 +48,9 @@ def measure(servers: Servers, rounds: int) -> Section:
         bars("makespan", "Share of the ideal, % (dashed: the goal)", bars_of(shares, WORKER), goal=GOAL, digits=1),
         (
             f"Where the rest goes: seconds that each of the {TASK.in_flight} slots spends on average, beside the "
-            f"{IDEAL_SECONDS:.0f} s of the model. Medians of the same runs."
+            f"{IDEAL_SECONDS:.0f} s of the model; medians of the same runs. The worker reads the event and claims the "
+            "first tasks before its first calls, claims the next task between two calls, and records the last answers "
+            "after its last ones."
         ),
         table(("", *LOST), [(title, *(f"{each:.3f}" for each in seconds)) for title, seconds in lost.items()]),
         (
@@ -62,7 +64,7 @@ def measure(servers: Servers, rounds: int) -> Section:
     return section
 
 
-LOST: Final = ("before its first call", "in calls, beyond the model", "between calls", "after its last call")
+LOST: Final = ("before its first call", "in calls beyond the model", "between calls", "after its last call")
 
 
 def _lost(runs: Sequence[Result]) -> list[float]:
@@ -72,8 +74,9 @@ def _lost(runs: Sequence[Result]) -> list[float]:
     return [first, calls - IDEAL_SECONDS, between, last]
 
 
-def _words(lost: Sequence[float]) -> str:
-    return ", ".join(f"{seconds:.2f} s {where}" for seconds, where in zip(lost, LOST, strict=True))
+def _words(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    parts = zip(ours, theirs, LOST, strict=True)
+    return ", ".join(f"{our:.2f} s {where} (bare client {their:.2f})" for our, their, where in parts)
 
 
 def _scaling(servers: Servers) -> tuple[str, str]:
