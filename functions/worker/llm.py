@@ -139,8 +139,14 @@ async def _read_events(chunks: AsyncIterator[bytes], parts: AnswerParts, on_text
                 on_text(text)
 
     reader = EventReader()
-    async for chunk in chunks:
-        take(reader.feed(chunk))
-        if reader.is_done:
-            return
-    take(reader.finish())
+    try:
+        async for chunk in chunks:
+            take(reader.feed(chunk))
+            if reader.is_done:
+                return
+    except httpx2.HTTPError:
+        # Behind the finish reason only the usage can be lost, and the answer is paid for.
+        if not parts.is_whole:
+            raise
+    else:
+        take(reader.finish())

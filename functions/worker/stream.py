@@ -20,10 +20,16 @@ MOST_TOKENS: Final = 1_000_000_000
 """Tokens of one answer, at most: a usage above it is nonsense, and would spoil every sum that it is booked in."""
 
 _DONE: Final = b"[DONE]"
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class EventReader:
-    """Cut the bytes of a stream of server-sent events into JSON objects, as they come."""
+    """Cut the bytes of a stream of server-sent events into JSON objects, as they come.
+
+    What the specification (WHATWG HTML, 9.2) says to ignore is ignored: comments, unknown fields, events without data
+    and a byte order mark. Two things differ. A carriage return alone ends no line: to look for it would cost every
+    piece of every answer. And a line that is no field is refused: this is no stream of events.
+    """
 
     def __init__(self) -> None:
         self.is_done = False
@@ -60,13 +66,20 @@ class EventReader:
     def _take(self, line: bytes) -> Iterator[dict[str, Any]]:
         if line.startswith(b"data:"):
             self._data.append(line[5:].strip())
-        elif not line and self._data:
-            event = b"\n".join(self._data)
+        elif line:
+            self._take_other(line)
+        elif self._data:
+            event = b"\n".join(self._data).strip()
             self._data.clear()
             self.is_done = event == _DONE
-            if not self.is_done:
+            if event and not self.is_done:
                 yield object_of(event)
-        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
+
+    def _take_other(self, line: bytes) -> None:
+        field, colon, value = line.removeprefix(_BOM).partition(b":")
+        if field == b"data":  # behind a byte order mark, or bare
+            self._data.append(value.strip())
+        elif field and not colon:
             raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
 
 
@@ -103,10 +116,10 @@ class AnswerParts:
     def __init__(self) -> None:
         self._texts: list[str] = []
         self._tool_calls = ToolCallParts()
-        self._has_tool_calls = False
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._refused = False
+        self._has_begun = False
 
     def add(self, event: dict[str, Any], *, message_key: str = "delta") -> str | None:
         """Take one event and return the text that it adds: "" where it adds to a tool call, None where to nothing.
@@ -118,16 +131,26 @@ class AnswerParts:
 
         """
         if error := event.get("error"):
-            raise judge_in_stream(error, begun=bool(self._texts) or self._has_tool_calls)
+            raise judge_in_stream(error, begun=self._has_begun)
         try:
             self._usage = _usage_of(event.get("usage")) or self._usage
-            choices = event["choices"] if self._usage is None else event.get("choices", [])
+            choices = event.get("choices") or [] if self._has_begun else self._begin(event, message_key)
             # One answer a task: of several choices only the first is kept.
-            grown = [self._take(choice, message_key) for choice in choices if choice.get("index", 0) == 0]
+            grown = [self._take(choice, message_key) for choice in choices if (choice.get("index") or 0) == 0]
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
         texts = [text for text in grown if text is not None]
         return "".join(texts) if texts else None
+
+    def _begin(self, event: dict[str, Any], message_key: str) -> list[dict[str, Any]]:
+        """Return an event's choices, and note whether the model has begun, be it only to reason: that is billed."""
+        if self._usage is not None:
+            self._has_begun = True
+            return event.get("choices") or []
+        choices: list[dict[str, Any]] = event["choices"]
+        deltas = [choice.get(message_key) or {} for choice in choices]
+        self._has_begun = any(value for delta in deltas for name, value in delta.items() if name != "role")
+        return choices
 
     def _take(self, choice: dict[str, Any], message_key: str) -> str | None:
         message = choice.get(message_key) or {}
@@ -139,8 +162,12 @@ class AnswerParts:
         self._refused = self._refused or bool(message.get("refusal"))
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
         calls_tools = self._tool_calls.add(message.get("tool_calls"))
-        self._has_tool_calls = self._has_tool_calls or calls_tools
         return text if text or calls_tools else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the answer has its finish reason: what may follow is its usage."""
+        return self._finish_reason is not None
 
     def finish(self) -> Answer:
         """Join the answer.

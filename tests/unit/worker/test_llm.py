@@ -182,6 +182,22 @@ async def test_a_stream_may_end_without_its_done_once_it_has_its_finish_reason()
     assert answer == Answer("Hi", "stop")
 
 
+@pytest.mark.parametrize(
+    ("tail", "usage"),
+    [
+        pytest.param(b"", None, id="before the usage"),
+        pytest.param(USAGE_EVENT[:-20], None, id="within the usage"),
+        pytest.param(USAGE_EVENT, Usage(3, 2, 5), id="before the done"),
+    ],
+)
+async def test_an_answer_is_whole_though_the_connection_broke_behind_its_finish_reason(
+    tail: bytes, usage: Usage | None
+) -> None:
+    answer, _ = await answer_of(streams(event("Hi"), event(finish="stop"), tail, abort=True))
+
+    assert answer == Answer("Hi", "stop", usage)
+
+
 async def test_what_follows_done_is_not_read() -> None:
     answer, _ = await answer_of(streams(event("Hi", finish="stop"), DONE, b"nonsense\n\n"))
 
