@@ -1,159 +1,170 @@
-"""Count what one prompt costs in requests: the real submit and worker, in this process, on the stand-in and Valkey.
+"""Count what one prompt costs in requests: the real submit and worker, in a process of their own (counting.py).
 
-A round trip to Redis is one write of the client to its socket: a command, or a pipeline of many. SQS requests are
-those that submit, the worker and the event source make; the event source is played here, and receives and deletes ten
-at a time as SQS demands. Run as a program it prints the counts of one run as JSON.
+SQS requests are those that submit, the worker and the event source make; the event source is played, and receives and
+deletes ten at a time as SQS demands.
 """
 
-import argparse
-import importlib
 import json
-import math
-import os
+import statistics
 import subprocess
-import sys
-import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.contenders.worker import INVOCATION, environment
-from benchmarks.measure import OURS
+from benchmarks.measure import OURS, Spread
 from benchmarks.report import Goal, Section, table
 from benchmarks.servers import Servers
 from local.settings import ROOT
 
 PROMPTS: Final = 200
-SQS_BATCH: Final = 10
-MILLISECONDS: Final = 1000
+"""Of a run whose answers come whole."""
+
+STREAMED_PROMPTS: Final = 300
+"""Of a run whose answers are streamed."""
+
+MILLISECONDS: Final = 250
+"""Of an answer that comes whole; how long it takes changes no count."""
+
 FAULTS: Final = 5
 REDIS_GOAL, SQS_GOAL = 2.0, 0.35
 SIZES: Final = (10, 100)
-SQS_ACTIONS: Final = (
-    "SendMessageBatch",
-    "SendMessage",
-    "ReceiveMessage",
-    "DeleteMessageBatch",
-    "ChangeMessageVisibilityBatch",
+PIECES: Final = 50
+STREAMED_SECONDS: Final = (1, 5)
+"""Short and long streams of as many pieces: what differs is what the worker does each second."""
+
+LONGEST_SECONDS: Final = 30
+COLUMNS: Final = {
+    "redis_trips": ("Redis round trips", 2),
+    "redis_commands": ("commands sent", 2),
+    "redis_in": ("bytes to Redis", 0),
+    "redis_out": ("bytes from it", 0),
+    "sqs": ("SQS requests", 3),
+    "sqs_billed": ("as billed", 3),
+    "calls": ("model calls", 2),
+    "script_us": ("µs of scripts", 0),
+    "log_bytes": ("bytes of log", 0),
+}
+"""What is shown of each count, a prompt: its title and digits."""
+
+
+type Counts = dict[tuple[int, ...], Counter[str]]
+"""What was counted, by the size of the batches and the faults in a hundred, and of a stream also its seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of run, and how often it is made."""
+
+    size: int
+    faults: int = 0
+    seconds: int = 0
+    """Of a stream; 0 is an answer that comes whole."""
+    times: int = 1
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """Return its place among the counts."""
+        return (self.size, self.faults, self.seconds) if self.seconds else (self.size, self.faults)
+
+    @property
+    def name(self) -> str:
+        """Name it in a table."""
+        faults = f", {self.faults} % faults" if self.faults else ""
+        return f"batches of {self.size}" + (f", streamed over {self.seconds} s" if self.seconds else faults)
+
+    @property
+    def prompts(self) -> int:
+        """Return how many there are in a run."""
+        return STREAMED_PROMPTS if self.seconds else PROMPTS
+
+    def model(self, servers: Servers) -> str:
+        """Return the address of a model that answers so."""
+        return servers.model(1000 * self.seconds or MILLISECONDS, PIECES if self.seconds else 0, self.faults)
+
+
+KINDS: Final = (
+    Kind(10, times=2),
+    Kind(10, FAULTS),
+    Kind(100, times=3),
+    Kind(100, FAULTS),
+    *(Kind(100, seconds=seconds) for seconds in STREAMED_SECONDS),
 )
 
 
-type Counts = dict[tuple[int, int], Counter[str]]
-"""What was counted, by the size of the batches and the faults in a hundred."""
-
-
 def measure(servers: Servers) -> tuple[Section, Counts]:
-    """Count with and without faults, in small batches and in large ones."""
+    """Count with and without faults, in small batches and in large ones, and what streams add."""
     section = Section("Requests of one prompt")
-    runs = {(size, faults): counted(servers, size, faults) for size in SIZES for faults in (0, FAULTS)}
+    counts: Counts = {}
     rows = []
-    for (size, faults), run in runs.items():
-        each = {name: value / PROMPTS for name, value in run.items()}
+    for kind in KINDS:
+        runs = [counted(servers, kind, kind.prompts) for _ in range(kind.times)]
+        counts[kind.key] = _mean(runs)
+        spreads = {name: Spread([run[name] / run["prompts"] for run in runs]) for name in COLUMNS}
         rows.append(
-            (
-                f"batches of {size}, {faults} % faults",
-                *(f"{each[name]:.2f}" for name in ("redis_trips", "redis_commands")),
-                *(f"{each[name]:.0f}" for name in ("redis_in", "redis_out")),
-                *(f"{each[name]:.3f}" for name in ("sqs", "sqs_billed")),
-                *(f"{each[name]:.2f}" for name in ("calls", "script_us")),
-            )
+            (f"{kind.name}, n = {kind.times}", *(_cell(spreads[name], digits) for name, (_, digits) in COLUMNS.items()))
         )
-        if not faults:
-            trips, sqs = each["redis_trips"], each["sqs"]
-            what = f"batches of {size}"
-            section.goals += [
-                Goal(f"Redis round trips a prompt, {what}", f"≤ {REDIS_GOAL:.0f}", f"{trips:.2f}", trips <= REDIS_GOAL),
-                Goal(f"SQS requests a prompt, {what}", f"≤ {SQS_GOAL}", f"{sqs:.3f}", sqs <= SQS_GOAL),
-            ]
-    head = (
-        "",
-        "Redis round trips",
-        "scripts and commands",
-        "bytes to Redis",
-        "bytes from it",
-        "SQS requests",
-        "as billed",
-        "model calls",
-        "µs in Redis",
+        section.goals += _goals(kind.name, spreads)
+    longest = at_seconds(counts, LONGEST_SECONDS)
+    rows.append(
+        (
+            f"the same over {LONGEST_SECONDS} s, worked out",
+            *(f"{longest[name]:.{digits}f}" for name, (_, digits) in COLUMNS.items()),
+        )
     )
     section.paragraphs += [
         (
-            f"{PROMPTS} prompts submitted in one call, answered whole after {MILLISECONDS / 1000:.0f} s, each event's "
-            "messages all at once; from POST to the last answer, both ends included. Faults are 500s, 429s and cut "
-            "bodies in turn. Round trips are counted at the client's socket, commands and bytes by the server."
+            "From POST to the last answer, both ends included; each event's messages all at once, in an environment "
+            f"that has worked on one event before. {PROMPTS} prompts in one call, whose answers come whole after "
+            f"{MILLISECONDS} ms, as from a model that does not stream. Faults are 500s, 429s and cut bodies in turn. "
+            "But the worker always asks for a stream, and providers send one; then it also notes status and text so "
+            f"far in Redis once a second. So {STREAMED_PROMPTS} prompts whose answers come in {PIECES} pieces. What "
+            "the notes add grows with the seconds: the last line goes on from the two streams in a straight line, for "
+            "as much text. Round trips and commands are counted at the client's socket, bytes and time by the server, "
+            "the log's bytes where it is printed. Medians of n runs, with least and most where they differ."
         ),
-        table(head, rows),
+        table(("", *(title for title, _ in COLUMNS.values())), rows),
     ]
-    return section, runs
+    return section, counts
 
 
-def counted(servers: Servers, size: int, faults: int) -> Counter[str]:
+def _mean(runs: list[Counter[str]]) -> Counter[str]:
+    return Counter({name: round(statistics.fmean(run[name] for run in runs)) for name in runs[0]})
+
+
+def _cell(spread: Spread, digits: int) -> str:
+    text = f"{spread.median:.{digits}f}"
+    same = all(f"{value:.{digits}f}" == text for value in spread.values)
+    return text if same else spread.text(digits)
+
+
+def _goals(what: str, spreads: dict[str, Spread]) -> list[Goal]:
+    trips, sqs = spreads["redis_trips"], spreads["sqs"]
+    why = "what failed is received and deleted once more, in events of few"
+    return [
+        Goal(f"Redis round trips a prompt, {what}", f"≤ {REDIS_GOAL:.0f}", _cell(trips, 2), trips.median <= REDIS_GOAL),
+        Goal(f"SQS requests a prompt, {what}", f"≤ {SQS_GOAL}", _cell(sqs, 3), sqs.median <= SQS_GOAL, why),
+    ]
+
+
+def at_seconds(counts: Counts, seconds: float) -> dict[str, float]:
+    """Work out the counts of one prompt whose answer is streamed for so long: each second adds as much, never less."""
+    (near, one), (far, other) = ((each, counts[100, 0, each]) for each in STREAMED_SECONDS)
+    share = (seconds - near) / (far - near)
+    per_prompt = {name: (one[name] / one["prompts"], other[name] / other["prompts"]) for name in COLUMNS}
+    return {name: first + share * max(0.0, second - first) for name, (first, second) in per_prompt.items()}
+
+
+def counted(servers: Servers, kind: Kind, prompts: int) -> Counter[str]:
     """Run submit and worker in a process of their own and return its counts."""
     servers.empty_redis()
-    before = servers.counts()
     command = [
-        *(str(OURS), "-m", "benchmarks.calls", "--size", str(size), "--redis-port", str(servers.redis_port)),
-        *("--url", servers.model(MILLISECONDS, 0, faults)),
+        *(str(OURS), "-m", "benchmarks.counting", "--size", str(kind.size), "--prompts", str(prompts)),
+        *("--port", str(servers.port), "--redis-port", str(servers.redis_port), "--url", kind.model(servers)),
     ]
     done = subprocess.run(  # noqa: S603  # ours
         command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     )
-    counts = Counter(json.loads(done.stdout.splitlines()[-1]))
-    asked = servers.counts() - before
-    counts |= Counter({"sqs": sum(asked[action] for action in SQS_ACTIONS), "sqs_billed": asked["billed"]})
-    counts["calls"] = asked["calls"]
-    return counts
-
-
-class Trips:
-    """Count what redis-py writes to its sockets."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        from redis.asyncio.connection import AbstractConnection  # noqa: PLC0415  # only where it is counted
-
-        send = AbstractConnection.send_packed_command
-
-        async def counting(*args: Any, **options: Any) -> None:  # noqa: ANN401  # the counted method's own
-            self.number += 1
-            await send(*args, **options)
-
-        AbstractConnection.send_packed_command = counting  # type: ignore[method-assign]  # to count it
-
-
-class EventSource:
-    """Play Lambda's event source for one function."""
-
-    def __init__(self, sqs: Any, queue_url: str, size: int) -> None:  # noqa: ANN401  # boto3's client has no type of its own
-        self._sqs = sqs
-        self._queue_url = queue_url
-        self._size = size
-
-    def batch(self) -> list[dict[str, Any]]:
-        """Receive one event's records."""
-        records: list[dict[str, Any]] = []
-        while len(records) < self._size:
-            most = min(SQS_BATCH, self._size - len(records))
-            received = self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=most)
-            messages = received.get("Messages", [])
-            records += [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": message["Attributes"],
-                }
-                for message in messages
-            ]
-            if len(messages) < most:
-                break
-        return records
-
-    def delete(self, handles: list[str]) -> None:
-        """Delete what was not reported as failed."""
-        for place in range(0, len(handles), SQS_BATCH):
-            group = handles[place : place + SQS_BATCH]
-            entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(group)]
-            self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
+    return Counter(json.loads(done.stdout.splitlines()[-1]))
 
 
 def api_event(body: str) -> dict[str, Any]:
@@ -173,63 +184,3 @@ def submit_environment(names: dict[str, str]) -> dict[str, str]:
         "MAX_PROMPTS": "1000",
         "MAX_PROMPT_BYTES": "262144",
     }
-
-
-def main() -> None:
-    """Submit, work until all is done, and print the counts."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--size", type=int)
-    parser.add_argument("--redis-port", type=int)
-    parser.add_argument("--url")
-    arguments = parser.parse_args()
-    names = environment(arguments.url, arguments.redis_port, arguments.size)
-    os.environ.update(submit_environment(names))
-    printed, sys.stdout = sys.stdout, sys.stderr
-    import boto3  # noqa: PLC0415  # after the environment is set, as all that follows
-    from redis import Redis  # noqa: PLC0415
-
-    submit = importlib.import_module("functions.submit.handler")
-    worker = importlib.import_module("functions.worker.handler")
-    trips = Trips()
-    with Redis(port=arguments.redis_port) as redis, open(os.devnull, "w") as sys.stdout:  # noqa: PTH123  # no path
-        redis.config_resetstat()
-        prompts = [f"Tell joke {number}." for number in range(PROMPTS)]
-        answer = submit.lambda_handler(api_event(json.dumps({"prompts": prompts})), INVOCATION)
-        assert answer["statusCode"] == 202, answer  # noqa: S101, PLR2004  # or there is nothing to count
-        source = EventSource(boto3.client("sqs"), os.environ["QUEUE_URL"], arguments.size)
-        done = billed_ms = invocations = 0
-        while done < PROMPTS:
-            records = source.batch()
-            if not records:
-                time.sleep(0.2)  # all that is left is backed off
-                continue
-            began = time.perf_counter()
-            answer = worker.lambda_handler({"Records": records}, INVOCATION)
-            billed_ms += math.ceil(1000 * (time.perf_counter() - began))
-            invocations += 1
-            back = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
-            handles = [record["receiptHandle"] for record in records if record["messageId"] not in back]
-            source.delete(handles)
-            done += len(handles)
-        stats = redis.info("commandstats")
-        net = redis.info("stats")
-    # INFO and CONFIG are ours, and what a script calls is counted again as a command of its own.
-    scripts = {name: stats[name] for name in ("cmdstat_evalsha", "cmdstat_eval") if name in stats}
-    print(
-        json.dumps(
-            {
-                "redis_trips": trips.number,
-                "billed_ms": billed_ms,
-                "invocations": invocations,
-                "redis_commands": sum(each["calls"] for each in scripts.values()),
-                "script_us": sum(each["usec"] for each in scripts.values()),
-                "redis_in": net["total_net_input_bytes"],
-                "redis_out": net["total_net_output_bytes"],
-            }
-        ),
-        file=printed,
-    )
-
-
-if __name__ == "__main__":
-    main()

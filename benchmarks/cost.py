@@ -1,63 +1,50 @@
-"""Work out what a million prompts cost beside the model, from what was counted and a dated list of prices."""
+"""Work out what a million prompts cost beside the model, from what was counted, drawn times and a list of prices."""
 
-import json
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from heapq import heapreplace
-from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from benchmarks.calls import MILLISECONDS, PROMPTS, Counts
-from benchmarks.report import Section, table
-
-PRICES: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("prices.json").read_text())
-MILLION: Final = 1_000_000
-HOURS: Final = 730
-"""In a month."""
+from benchmarks.bill import (
+    EVENT_BYTES,
+    EVENT_SOURCES,
+    LOOKS,
+    PRICES,
+    PROMPTS_A_CALL,
+    TOKENS_A_SECOND,
+    Choice,
+    Taken,
+    always,
+    elsewhere,
+    lines,
+)
+from benchmarks.calls import MILLISECONDS, PIECES, STREAMED_SECONDS, Counts
+from benchmarks.report import Bar, Section, bars, table
 
 WHOLE_PROCESSOR_MB: Final = 1769
-LOG_BYTES: Final = 480
-"""Of a prompt's line in the worker's log."""
-
-MODEL_BYTES: Final = 4_000
-"""Of a request to the model and its answer, through the NAT."""
-
-CALLERS_CALLS: Final = 4
-"""HTTP calls for a thousand prompts: one POST and three GETs."""
-
-CALLERS_GB_SECONDS: Final = 0.6
-"""Of submit (1 GB) and status (0.5 GB), for those."""
+WORKER_TIMEOUT: Final = 300
+"""Seconds; the template's default."""
 
 SECONDS: Final = (1, 5, 30)
 SPREAD: Final = 0.5
 """Sigma of the log-normal times of a model: a tenth of the answers takes nearly twice the median or more."""
 
-DRAWS: Final = 2_000
+DRAWS: Final = 1_000
+"""Of each kind of batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One way to set up the worker."""
-
-    batch: int
-    concurrency: int
-    memory: int
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name it in a table."""
-        return f"batch {self.batch}, {self.concurrency} at a time, {self.memory} MB{self.note}"
-
+DEFAULT: Final = Choice(100, 100, 1024)
+"""The template's."""
 
 CHOICES: Final = (
-    Choice(1, 1, 512, ": one prompt an invocation"),
+    Choice(1, 1, 512),
     Choice(10, 10, 1769),
     Choice(10, 10, 512),
     Choice(100, 25, 512),
     Choice(100, 100, 512),
-    Choice(100, 100, 1024),
+    DEFAULT,
     Choice(100, 100, 1769),
     Choice(1000, 100, 1024),
 )
@@ -66,67 +53,139 @@ CHOICES: Final = (
 def measure(counts: Counts) -> Section:
     """Compare the choices with each other and with what people pay elsewhere."""
     section = Section("Cost")
-    fixed, slope = overhead(counts)
-    sqs = {size: counts[size, 0]["sqs_billed"] / PROMPTS for size, faults in counts if not faults}
-    rows = []
-    for choice in CHOICES:
-        prices = []
-        for seconds in SECONDS:
-            billed = _billed_seconds(choice, seconds, fixed, slope)
-            prices.append(f"{_dollars(choice, billed, sqs):.2f}")
-        rows.append((choice.name, *prices))
-    celery = 2 * HOURS * (0.25 * PRICES["fargate_arm_vcpu_hour"] + 0.5 * PRICES["fargate_arm_gb_hour"])
-    rows.append(
+    bills = {choice: [bill(choice, seconds, counts) for seconds in SECONDS] for choice in CHOICES}
+    sums = {choice: [sum(each.values()) for each in found] for choice, found in bills.items()}
+    piece = processor_of_a_piece(counts)
+    rows = [
         (
-            f"Celery on two always-on Fargate tasks of 0.25 vCPU, at 1 million a month: {celery:.2f} a month",
-            *[f"{celery:.2f}"] * 3,
+            choice.name,
+            *(f"{price:.2f}{_mark(choice, seconds)}" for price, seconds in zip(dollars, SECONDS, strict=True)),
+            f"{100 * choice.concurrency * TOKENS_A_SECOND * piece / share(choice):.0f} %",
         )
-    )
-    rows += [
-        (f"{name} (list price, without the compute)", *[f"{price:.2f}"] * 3)
-        for name, price in PRICES["hosted_million"].items()
+        for choice, dollars in sums.items()
     ]
-    month = HOURS * (2 * PRICES["cache_node_hour"] + PRICES["nat_hour"])
+    rows += [(name, *[f"{dollars:.2f}"] * len(SECONDS), "") for name, dollars in elsewhere().items()]
+    fixed, slope = overhead(counts)
     section.paragraphs += [
         (
-            f"US dollars for a million prompts, without the model's own price, for answers of {_words()} on average "
-            f"with log-normal times (sigma {SPREAD}): an invocation is billed until its slowest answer. Counted: SQS "
-            f"requests as billed, and what an invocation takes beyond the model, {fixed * 1000:.0f} ms and "
-            f"{slope * 1000:.1f} ms a prompt at a whole processor, more with less memory. Added: Lambda's requests, "
-            f"{CALLERS_CALLS} HTTP calls for a thousand prompts, {LOG_BYTES} bytes of log and {MODEL_BYTES} bytes "
-            f"through a NAT a prompt. Prices: benchmarks/prices.json, {PRICES['region']}, {PRICES['as_of']}; "
-            f"{PRICES['checked']}."
+            "US dollars for a million prompts, without the model's own price, for answers of so many seconds on "
+            f"average, with log-normal times (sigma {SPREAD}). An invocation is billed until its slowest answer: the "
+            f"mean of {DRAWS:,} drawn batches, the same for all memories."
         ),
-        table(("", *(f"{seconds} s" for seconds in SECONDS)), rows),
         (
-            f"Beside that stands what runs always: about {month:.0f} dollars a month for two small cache nodes and one "
-            "NAT gateway. Celery needs its broker too, and the NAT; neither is in the line above."
+            "Counted in the section above, fault-free: SQS requests as billed, the log, and what an invocation takes "
+            f"beyond the model, {1000 * fixed:.0f} ms and {1000 * slope:.1f} ms a prompt where answers come whole, "
+            + ", ".join(
+                f"{1000 * streamed_slope(counts, each):.1f} ms streamed over {each} s" for each in STREAMED_SECONDS
+            )
+            + " (the stand-in's own delay is in it). That is at a whole processor, and more with less memory. Here "
+            "answers are streamed; those of 30 s take as much as those of 5, for the notes of each second are written "
+            "while answers come. No cold start is in it, and no fault."
+        ),
+        (
+            f"Assumed: {TOKENS_A_SECOND} tokens a second, each an event of {EVENT_BYTES} bytes through the NAT; "
+            f"{PROMPTS_A_CALL} prompts a call, looked at {LOOKS} times. The last column is what so many events of all "
+            f"streams at once use of the function's processor, at {1e6 * piece:.0f} µs an event as counted: near 100 % "
+            f"they wait for each other. Prices: benchmarks/prices.json, {PRICES['region']}, {PRICES['as_of']}, each "
+            f"with its source and date, or {PRICES['memory']}."
+        ),
+        table(("", *(f"{seconds} s" for seconds in SECONDS), "processor"), rows),
+        (
+            f"Marked *: a batch takes longer than the template's WorkerTimeout, {WORKER_TIMEOUT} s; what is left of it "
+            "then comes back and is paid for again. Other prices are without whatever they run on or wait for."
+        ),
+        bars(
+            "cost",
+            f"Dollars for a million prompts of {SECONDS[1]} s, beside the model",
+            [
+                Bar(choice.name, dollars[1], dollars[1], dollars[1], is_ours=choice == DEFAULT)
+                for choice, dollars in sums.items()
+            ],
+        ),
+        f"What the template's defaults ({DEFAULT.name}) come to:",
+        table(
+            ("", *(f"{seconds} s" for seconds in SECONDS)),
+            [
+                *((item, *(f"{each[item]:.2f}" for each in bills[DEFAULT])) for item in bills[DEFAULT][0]),
+                ("**sum**", *(f"**{dollars:.2f}**" for dollars in sums[DEFAULT])),
+            ],
+        ),
+        (
+            f"Beside that stands what runs always, about {sum(always(2, 2).values()):.0f} dollars a month with two "
+            "cache nodes and two NAT gateways, about "
+            f"{sum(always(1, 1).values()):.0f} with one of each: docs/operations.md has the list. It includes polling "
+            f"{EVENT_SOURCES} empty queues, {always(1, 1)['polling']:.2f}. Celery needs its broker too, and the NAT; "
+            "neither is in its line above."
         ),
     ]
     return section
 
 
-def _words() -> str:
-    return ", ".join(f"{seconds} s" for seconds in SECONDS)
+def _mark(choice: Choice, seconds: float) -> str:
+    return "*" if seconds * makespan(choice.batch, choice.concurrency) > WORKER_TIMEOUT else ""
 
 
 def overhead(counts: Counts) -> tuple[float, float]:
-    """Fit what an invocation takes beyond the model: seconds for itself, and for each prompt."""
-    sizes = sorted({size for size, faults in counts if not faults})
-    beyond = [
-        counts[size, 0]["billed_ms"] / counts[size, 0]["invocations"] / 1000 - MILLISECONDS / 1000 for size in sizes
-    ]
-    slope = max(0.0, (beyond[-1] - beyond[0]) / (sizes[-1] - sizes[0]))
-    return max(0.0, beyond[0] - slope * sizes[0]), slope
+    """Fit what an invocation takes beyond a model that answers whole: seconds for itself, and for each prompt."""
+    return _fit({size: _beyond(run, MILLISECONDS / 1000) for size, run in _whole(counts).items()})
 
 
-def _billed_seconds(choice: Choice, mean: float, fixed: float, slope: float) -> float:
-    """Return the average time of an invocation."""
-    random = Random(f"{choice.name} {mean}")
-    draws = max(50, DRAWS // choice.batch)
-    times = [drawn_makespan(random, choice.batch, choice.concurrency, mean) for _ in range(draws)]
-    share = max(1.0, WHOLE_PROCESSOR_MB / choice.memory)
-    return statistics.fmean(times) + (fixed + slope * choice.batch) * share
+def streamed_slope(counts: Counts, seconds: int) -> float:
+    """Return what a prompt adds to an invocation beyond a model that streams; what is its own stays the same."""
+    return max(0.0, (_beyond(counts[100, 0, seconds], seconds) - overhead(counts)[0]) / 100)
+
+
+def processor_of_a_piece(counts: Counts) -> float:
+    """Return the seconds of the processor that one piece of a stream takes."""
+    whole, streamed = (run["processor_us"] / run["prompts"] for run in (counts[100, 0], counts[100, 0, 1]))
+    return max(0.0, streamed - whole) / PIECES / 1e6
+
+
+def bill(choice: Choice, seconds: float, counts: Counts) -> dict[str, float]:
+    """Return the dollars of a million prompts, item by item, whose answers are streamed for so long."""
+    whole = _whole(counts)
+    nearest = min(STREAMED_SECONDS, key=lambda each: abs(each - seconds))
+    taken = Taken(
+        _fit({size: run["log_bytes"] / run["prompts"] * size for size, run in whole.items()}),
+        {size: run["sqs_billed"] / run["prompts"] for size, run in whole.items()},
+    )
+    beyond = overhead(counts)[0], streamed_slope(counts, nearest)
+    return lines(choice, seconds, billed_seconds(choice, seconds, beyond), taken)
+
+
+def _whole(counts: Counts) -> dict[int, Any]:
+    return {size: run for (size, faults, *streamed), run in counts.items() if not faults and not streamed}
+
+
+def _beyond(run: Mapping[str, int], seconds: float) -> float:
+    return run["billed_ms"] / run["invocations"] / 1000 - seconds
+
+
+def _fit(by_size: Mapping[int, float]) -> tuple[float, float]:
+    """Draw a line through the smallest and the largest: what is there at no prompts, and what each adds."""
+    least, most = min(by_size), max(by_size)
+    slope = max(0.0, (by_size[most] - by_size[least]) / (most - least))
+    return max(0.0, by_size[least] - slope * least), slope
+
+
+def billed_seconds(choice: Choice, mean: float, beyond: tuple[float, float]) -> float:
+    """Return the average time of an invocation; what it takes beyond the model is that of a whole processor."""
+    fixed, slope = beyond
+    return mean * makespan(choice.batch, choice.concurrency) + (fixed + slope * choice.batch) / share(choice)
+
+
+def share(choice: Choice) -> float:
+    """Return the part of a processor that a function gets; more than one is of no use to one thread."""
+    return min(1.0, choice.memory / WHOLE_PROCESSOR_MB)
+
+
+@cache
+def makespan(batch: int, concurrency: int) -> float:
+    """Return how long a batch takes on average whose answers take 1 s on average; times are in proportion to it."""
+    if batch == 1:
+        return 1.0
+    random = Random(f"{batch} {concurrency}")
+    return statistics.fmean(drawn_makespan(random, batch, concurrency, 1.0) for _ in range(DRAWS))
 
 
 def drawn_makespan(random: Random, prompts: int, slots: int, mean: float) -> float:
@@ -143,19 +202,3 @@ def drawn_makespan(random: Random, prompts: int, slots: int, mean: float) -> flo
 def drawn_seconds(random: Random, mean: float) -> float:
     """Draw how long one answer takes."""
     return mean * random.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)
-
-
-def _dollars(choice: Choice, billed: float, sqs: dict[int, float]) -> float:
-    invocations = MILLION / choice.batch
-    # One message at a time is received and deleted one at a time, and sent ten at a time.
-    requests = 2.1 if choice.batch == 1 else sqs[min(sqs, key=lambda size: abs(size - choice.batch))]
-    callers = MILLION / 1000 * CALLERS_CALLS
-    return float(
-        invocations * billed * choice.memory / 1024 * PRICES["lambda_gb_second_arm"]
-        + (invocations + callers) / MILLION * PRICES["lambda_million_requests"]
-        + requests * PRICES["sqs_million_requests"]
-        + callers / MILLION * PRICES["rest_api_million_calls"]
-        + MILLION / 1000 * CALLERS_GB_SECONDS * PRICES["lambda_gb_second_arm"]
-        + MILLION * LOG_BYTES / 1e9 * PRICES["logs_gb"]
-        + MILLION * MODEL_BYTES / 1e9 * PRICES["nat_gb"]
-    )
