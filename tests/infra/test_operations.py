@@ -5,8 +5,10 @@ import re
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from benchmarks.bill import DOLLARS, LAMBDAS_LOG_BYTES, Taken, always, lines
+from benchmarks.cost import DEFAULT, makespan
 from tests.infra.commands import commands_in, complaints
-from tests.infra.stack import ROOT, read_template
+from tests.infra.stack import ROOT, Templates, read_template
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -51,6 +53,16 @@ def test_its_settings_are_parameters_of_the_template() -> None:
     assert names <= read_template()["Parameters"].keys()
 
 
+def test_what_it_says_to_set_of_a_nested_stack_can_be_set_in_the_template() -> None:
+    sources = Templates.read().sources
+    settable = sources.pop("root")["Parameters"].keys()
+    nested = {name for source in sources.values() for name in source["Parameters"]}
+    named = set(re.findall(r"`([A-Z]\w+)", GUIDE))
+
+    assert "ServerlessGigabytes" in named
+    assert named & nested <= settable
+
+
 def test_what_it_says_to_enter_at_github_is_what_the_bootstrap_gives_and_the_workflows_read() -> None:
     workflows = "".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml"))
     read = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflows))
@@ -70,3 +82,68 @@ def test_links_within_it_lead_somewhere() -> None:
     }
 
     assert set(re.findall(r"\]\(#([\w-]+)\)", GUIDE)) <= headings
+
+
+def cost_table(head: str) -> list[list[str]]:
+    """Return the cells of a table of what it costs, without head and sum."""
+    section = GUIDE.split("## What it costs")[1].split(head)[1].split("\n\n")[1]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in section.splitlines()[2:-1]]
+
+
+def numbers(text: str) -> list[str]:
+    return [found.replace(",", "") for found in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
+
+
+def is_rounded(written: str, exact: float) -> bool:
+    digits = len(written.partition(".")[2])
+    return abs(float(written) - exact) <= 0.5 * 10**-digits + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("item", "names"),
+    [
+        ("cache", ["cache_node_hour"]),
+        ("NAT gateways", ["nat_hour", "address_hour"]),
+        ("endpoint", ["endpoint_hour"]),
+        ("secrets", ["secret_month"]),
+        ("alarms", ["alarm_metric_month"]),
+        ("polling", ["sqs_million_requests"]),
+        ("worker", ["lambda_gb_second_arm"]),
+        ("NAT, data", ["nat_gb"]),
+        ("log", ["logs_gb"]),
+        ("SQS", ["sqs_million_fair_requests"]),
+        ("API Gateway", ["rest_api_million_calls"]),
+        ("submit and status", ["lambda_gb_second_arm"]),
+        ("Lambda's requests", ["lambda_million_requests"]),
+        ("X-Ray", ["xray_million_traces"]),
+    ],
+)
+def test_its_prices_are_those_that_the_benchmarks_reckon_with(item: str, names: list[str]) -> None:
+    rows = [*cost_table("**Idle, a month.**"), *cost_table("**A million prompts.**")]
+    [row] = [row for row in rows if row[0].startswith(item)]
+
+    priced = row[0] if len(row) == 4 else row[1]
+    assert [float(price) for price in re.findall(r"\$([\d.]*\d)", priced)] == [DOLLARS[name] for name in names]
+
+
+@pytest.mark.parametrize(("column", "nodes", "gateways"), [(1, 1, 1), (2, 2, 2)])
+def test_what_it_says_of_an_idle_month_is_what_the_benchmarks_add_up(column: int, nodes: int, gateways: int) -> None:
+    written = [numbers(row[column])[0] for row in cost_table("**Idle, a month.**")]
+    exact = always(nodes, gateways)
+
+    assert all(map(is_rounded, written, exact.values())), exact
+    assert len(written) == len(exact)
+    total = GUIDE.split("**Idle, a month.**")[1].split("| **sum** |")[1].splitlines()[0].split("|")[column - 1]
+    assert is_rounded(numbers(total)[0], sum(exact.values()))
+
+
+def test_what_it_says_of_a_million_prompts_is_the_bill_of_the_benchmarks() -> None:
+    rows = cost_table("**A million prompts.**")
+    memory, seconds = numbers(rows[0][0])
+    task, invocation = (float(each) for each in numbers(rows[2][0]))
+    exact = lines(DEFAULT, 5, float(seconds), Taken((invocation - LAMBDAS_LOG_BYTES, task), {100: 0.3}))
+
+    assert int(memory) == DEFAULT.memory
+    assert 0 < float(seconds) - 5 * makespan(DEFAULT.batch, DEFAULT.concurrency) < 1
+    assert [row[0].partition(":")[0].split(", ")[0] for row in rows] == [name.split(", ")[0] for name in exact]
+    assert all(is_rounded(row[2], dollars) for row, dollars in zip(rows, exact.values(), strict=True)), exact
