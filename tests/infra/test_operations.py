@@ -96,7 +96,7 @@ def numbers(text: str) -> list[str]:
 
 def is_rounded(written: str, exact: float) -> bool:
     digits = len(written.partition(".")[2])
-    return abs(float(written) - exact) <= 0.5 * 10**-digits + 1e-9
+    return abs(float(written) - exact) <= float(f"0.5e-{digits}") + 1e-9
 
 
 @pytest.mark.parametrize(
