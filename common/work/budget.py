@@ -58,7 +58,9 @@ class BudgetGuard:
         if verdict.exhausted is None:
             return None
         to_deadline = (message.task.deadline_ms - verdict.now_ms) / 1000
-        return max(0.0, min(LOOK_SECONDS, verdict.seconds_left, to_deadline))
+        if to_deadline <= 0:
+            return None  # it starts no call: the claim, whose clock is later, fails it unpaid
+        return min(LOOK_SECONDS, verdict.seconds_left, to_deadline)
 
     async def _ask(self, tenant: str, budgets: Budgets) -> Verdict:
         now, news = _now(), self._news.get((tenant, budgets))

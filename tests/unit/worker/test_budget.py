@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from common.budgets import Budgets
-from common.tasks import TaskStatus, WaitingOn
+from common.tasks import FailureCode, TaskStatus, WaitingOn
 from common.work.budget import LOOK_SECONDS
 from common.work.delivery import RENEWED_RECEIVES, EndingKind
 from tests.unit.worker.stage import EPOCH_MS, Stage, answers
@@ -55,6 +55,20 @@ def test_a_task_waits_no_longer_than_its_deadline(stage: Stage) -> None:
     stage.work(stage.delivery("prompt", budgets=BUDGETS, deadline_in=60))
 
     assert stage.queue.waits == {"prompt": pytest.approx(60, abs=1)}
+
+
+def test_at_its_deadline_a_waiting_task_fails_unpaid(stage: Stage) -> None:
+    stage.budgets.used = 100
+    delivery = stage.delivery("prompt", budgets=BUDGETS, deadline_in=60)
+    stage.work(delivery)
+
+    stage.pass_time(60)
+    assert stage.work(delivery) == []
+
+    record = stage.record("prompt")
+    assert record is not None
+    assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEADLINE_EXCEEDED)
+    assert stage.model.calls == []
 
 
 def test_many_calls_ask_once_a_second_and_others_never(stage: Stage) -> None:
