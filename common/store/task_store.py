@@ -123,10 +123,13 @@ class TaskStore:
             records.write_tool_calls(answer.tool_calls),
             records.write_optional(None if answer.cost_nanos is None else str(answer.cost_nanos)),
         ]
-        text, now_ms = await self._rebuild_and_run("complete", lease.task, args)
+        ref = lease.task.ref
+        (text, now_ms), due = await self._unannounced(_rebuilding("complete", lease.task, args))
         outcome = EndOutcome(records.read_text(text))
+        # Booked first: an end that cannot be announced is announced by the next delivery, which has no answer to book.
         if outcome is EndOutcome.ENDED:
-            await self._spending.book(lease.task.ref, answer, now_ms)
+            await self._spending.book(ref, answer, now_ms)
+        await self._deliveries.announce(ref.tenant, ref.batch_id, due)
         return outcome
 
     async def fail(
@@ -211,14 +214,18 @@ class TaskStore:
 
     async def _rebuild_and_run(self, script: str, task: Task, args: Sequence[Argument]) -> Any:  # noqa: ANN401  as run's
         """Make a transition that first rebuilds what Redis has lost."""
-        args = [*records.write_task(task), *args, records.write_webhook(task.webhook)]
-        return await self._transition(task.ref, Call(script, _keys_of(task.ref), args))
+        return await self._transition(task.ref, _rebuilding(script, task, args))
 
     async def _transition(self, ref: TaskRef, call: Call) -> Any:  # noqa: ANN401  as run's
+        answer, due = await self._unannounced(call)
+        await self._deliveries.announce(ref.tenant, ref.batch_id, due)
+        return answer
+
+    async def _unannounced(self, call: Call) -> tuple[Any, Any]:
+        """Make a transition and return its answer, and what is to be announced, if anything."""
         with redis_errors():
             answer, *due = await self._scripts.run(self._client, call)
-        await self._deliveries.announce(ref.tenant, ref.batch_id, *due)
-        return answer
+        return answer, due[0] if due else None
 
     async def _transitions(
         self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
@@ -256,6 +263,10 @@ class TaskStore:
         with redis_errors():
             answers = await self._scripts.run_many(self._client, calls)
         return _in_order(chunks, answers)
+
+
+def _rebuilding(script: str, task: Task, args: Sequence[Argument]) -> Call:
+    return Call(script, _keys_of(task.ref), [*records.write_task(task), *args, records.write_webhook(task.webhook)])
 
 
 def _names(batch: NewBatch) -> Iterator[bytes]:

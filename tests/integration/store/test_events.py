@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final
 
 import pytest
@@ -25,6 +26,8 @@ from tests.integration.store.harness import (
 
 HOOK: Final = Webhook("https://hooks.example/batches?token=secret")
 ANSWER: Final = Answer("Forty-two.", "stop")
+
+DAY: Final = datetime.fromtimestamp(START_MS // 1000, UTC).date().isoformat()
 
 type End = Callable[[Harness, Task], Awaitable[object]]
 
@@ -133,6 +136,16 @@ async def test_what_could_not_be_announced_keeps_its_message_and_is_announced_wh
     harness.announcer.fails = False
     await harness.store.claim(lease_of(task, "owner-d"))
     assert len(harness.announcer.announced) == 1
+
+
+async def test_an_answer_is_booked_although_its_batchs_end_could_not_be_announced(harness: Harness) -> None:
+    [task] = await submitted(harness, webhook=HOOK)
+    harness.announcer.fails = True
+
+    with pytest.raises(StoreUnavailable):
+        await complete(harness, task)
+
+    assert (await harness.store.spend(TENANT, DAY)).tasks == 1
 
 
 @pytest.mark.parametrize("end", [cancel, read_past_the_deadline], ids=lambda end: end.__name__)
