@@ -39,7 +39,10 @@ class GatheringScripts(Scripts):
         try:
             return await answer
         except asyncio.CancelledError:
-            await trip.leave(answer)
+            if trip.leave(answer):
+                if self._open is trip:
+                    self._open = None  # before it has ended: who comes now would wait in vain
+                await trip.end()
             raise
 
     async def _go(self, trip: "_Trip") -> None:
@@ -96,9 +99,13 @@ class _Trip:
             else:
                 future.set_result(answer)
 
-    async def leave(self, answer: asyncio.Future[Any]) -> None:
-        """Give up one answer; with the last one the trip ends, and nothing of it runs on."""
+    def leave(self, answer: asyncio.Future[Any]) -> bool:
+        """Give up one answer; true where nobody waits for another."""
         answer.cancel()
-        if all(future.done() for future, _ in self._waiting) and not self.task.done():
+        return all(future.done() for future, _ in self._waiting)
+
+    async def end(self) -> None:
+        """End the trip; nothing of it runs on."""
+        if not self.task.done():
             self.task.cancel()
             await asyncio.wait([self.task])

@@ -109,6 +109,19 @@ async def test_an_error_is_that_of_its_own_call(client: Watched) -> None:
     assert isinstance(bad, ResponseError)
 
 
+async def test_a_call_that_comes_while_a_trip_is_given_up_takes_the_next(client: Watched) -> None:
+    scripts = GatheringScripts(SOURCES)
+    left = asyncio.create_task(scripts.run(client, grow("left")))
+    await asyncio.sleep(0)  # it has opened its trip
+
+    left.cancel()
+    async with asyncio.timeout(10):
+        assert await asyncio.create_task(scripts.run(client, grow("key"))) == 1
+
+    assert left.cancelled()
+    assert await client.get("left") is None
+
+
 async def test_a_server_that_does_not_answer_fails_all_calls_of_the_trip(client: Watched) -> None:
     scripts = GatheringScripts(SOURCES)
     async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
