@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import batched
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from common.work.delivery import SUSPECT_MARK, Delivery
 
@@ -22,6 +22,14 @@ BATCH_SIZE: Final = 10
 SUSPECT_ATTRIBUTES: Final[Mapping[str, "MessageAttributeValueTypeDef"]] = {
     SUSPECT_MARK: {"DataType": "String", "StringValue": "true"}
 }
+
+CLIENT: Final[Mapping[str, Any]] = {
+    "connect_timeout": 2,
+    "read_timeout": 3,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+    "max_pool_connections": 50,
+}
+"""How the client is made; times are in seconds. Messages go back in the last seconds of an invocation."""
 
 MAX_DELAY_SECONDS: Final = 900
 """SQS delays a new message by 15 minutes at most."""
@@ -54,16 +62,19 @@ class RedeliveryQueue:
             for batch in batched(waits, BATCH_SIZE, strict=False):
                 group.create_task(self._change(batch))
 
-    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
-        """Send a copy of each message, for its tenant, due in so many seconds; return those that were sent.
+    async def send_anew(
+        self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
+    ) -> None:
+        """Send a copy of each message, for its tenant, due in so many seconds; tell of each as soon as it is sent.
 
         A copy has not been received yet. Whoever dies before the old message is deleted leaves both: the record
         settles that. Failures are told and not raised.
         """
-        sent = await asyncio.gather(*(self._send(*wait) for wait in waits))
-        return [delivery for (delivery, _, _), is_sent in zip(waits, sent, strict=True) if is_sent]
+        async with asyncio.TaskGroup() as group:
+            for wait in waits:
+                group.create_task(self._send(*wait, on_sent))
 
-    async def _send(self, delivery: Delivery, tenant: str, seconds: float) -> bool:
+    async def _send(self, delivery: Delivery, tenant: str, seconds: float, on_sent: Callable[[Delivery], None]) -> None:
         # One by one: ten bodies may be more than SendMessageBatch takes, and this is rare.
         try:
             client = await self._connected()
@@ -78,8 +89,8 @@ class RedeliveryQueue:
             )
         except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
             self._on_failure(type(error).__name__, 1)
-            return False
-        return True
+        else:
+            on_sent(delivery)
 
     async def _change(self, batch: Sequence[tuple[Delivery, float]]) -> None:
         try:
@@ -106,7 +117,8 @@ class RedeliveryQueue:
             if self._client is not None:
                 return self._client
             aioboto3 = await asyncio.to_thread(importlib.import_module, "aioboto3")
-            client: SQSClient = await self._opened.enter_async_context(aioboto3.Session().client("sqs"))
+            config = importlib.import_module("aiobotocore.config").AioConfig(**CLIENT)
+            client: SQSClient = await self._opened.enter_async_context(aioboto3.Session().client("sqs", config=config))
             self._client = client
             return client
 

@@ -5,7 +5,7 @@ One delivery's way is told in attempt.py; here is what the deliveries share: slo
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -33,8 +33,10 @@ class PutBacks(Protocol):
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
         """Make each message visible again in so many seconds."""
 
-    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
-        """Send a copy of each message, for its tenant, due in so many seconds; return those that were sent."""
+    async def send_anew(
+        self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
+    ) -> None:
+        """Send a copy of each message, for its tenant, due in so many seconds; tell of each as soon as it is sent."""
 
 
 class Journal(Protocol):
@@ -185,18 +187,20 @@ class Worker:
 
     async def _put_back(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> list[Delivery]:
         """Bring back what is not done with, and return what the queue must not delete."""
-        back = [(job, ending, ending.visible_in) for job, ending in endings if ending.visible_in is not None]
+        back = [(job.delivery, ending.visible_in) for job, ending in endings if ending.visible_in is not None]
         renewed = [
-            (job.delivery, job.message.task.ref.tenant, wait)
-            for job, ending, wait in back
-            if job.message and ending.kind in ONLY_WAITED and job.delivery.receives >= RENEWED_RECEIVES
+            (job.delivery, job.message.task.ref.tenant, ending.visible_in)
+            for job, ending in endings
+            if ending.visible_in is not None
+            and (job.message and ending.kind in ONLY_WAITED and job.delivery.receives >= RENEWED_RECEIVES)
         ]
+        names = {delivery.message_id for delivery, _, _ in renewed}
         sent: set[str] = set()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(window.hard_end - QUEUE_END_SECONDS):
-                if renewed:
-                    sent = {delivery.message_id for delivery in await self._queue.send_anew(renewed)}
-                waits = [(job.delivery, wait) for job, _, wait in back if job.delivery.message_id not in sent]
-                if waits:
-                    await self._queue.put_back(waits)
-        return [job.delivery for job, _, _ in back if job.delivery.message_id not in sent]
+                # Side by side, and each noted as it is sent: one that hangs must cost its neighbours nothing.
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._queue.send_anew(renewed, lambda delivery: sent.add(delivery.message_id)))
+                    group.create_task(self._queue.put_back([each for each in back if each[0].message_id not in names]))
+                await self._queue.put_back([each for each in back if each[0].message_id in names - sent])
+        return [delivery for delivery, _ in back if delivery.message_id not in sent]

@@ -159,12 +159,17 @@ class FakeQueue:
     waits: dict[str, float] = field(default_factory=dict)
     sent: dict[str, float] = field(default_factory=dict)
     refuses: bool = False
+    hangs_at: str | None = None
 
-    async def send_anew(self, waits: Sequence[tuple[Delivery, str, float]]) -> list[Delivery]:
-        if self.refuses:
-            return []
-        self.sent |= {delivery.message_id: wait for delivery, _, wait in waits}
-        return [delivery for delivery, _, _ in waits]
+    async def send_anew(
+        self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
+    ) -> None:
+        for delivery, _, wait in waits:
+            if delivery.message_id == self.hangs_at:
+                await asyncio.Event().wait()
+            if not self.refuses:
+                self.sent[delivery.message_id] = wait
+                on_sent(delivery)
 
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
         self.waits |= {delivery.message_id: wait for delivery, wait in waits}

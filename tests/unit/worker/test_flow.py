@@ -317,6 +317,17 @@ def test_what_cannot_be_sent_anew_becomes_visible_again(stage: Stage) -> None:
     assert set(stage.queue.waits) == {"prompt"}
 
 
+def test_a_copy_that_hangs_takes_neither_those_that_were_sent_nor_the_others_with_it(stage: Stage) -> None:
+    stage.flows.paused_until = 40.0
+    stage.queue.hangs_at = "hangs"
+
+    back = stage.work(stage.delivery("first", receives=2), stage.delivery("hangs", receives=2), stage.delivery("fresh"))
+
+    assert set(back) == {"hangs", "fresh"}
+    assert set(stage.queue.sent) == {"first"}
+    assert set(stage.queue.waits) == {"fresh"}
+
+
 # ─── A claim whose reply was lost ─────────────────────────────────────────────────────────────────────────────────────
 
 
