@@ -151,10 +151,16 @@ class _Call:
             self._socket.do_handshake()
 
     def _dial(self) -> socket.socket:
-        for address in self._addresses[:-1]:
+        *others, last = self._addresses
+        for address in others:
             with contextlib.suppress(OSError):
-                return socket.create_connection((address, self._target.port), CONNECT_SECONDS)
-        return socket.create_connection((self._addresses[-1], self._target.port), CONNECT_SECONDS)
+                return self._dial_one(address)
+            if self._is_cut:  # a connection that is being made cannot be cut
+                raise TimeoutError
+        return self._dial_one(last)
+
+    def _dial_one(self, address: str) -> socket.socket:
+        return socket.create_connection((address, self._target.port), CONNECT_SECONDS)
 
 
 def _verdict(status: int) -> Try:

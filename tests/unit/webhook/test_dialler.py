@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from common.webhooks import DeliveryCode, Target
+from functions.webhook import dialler as dialler_module
 from functions.webhook.dialler import Dialler, look_up
 from functions.webhook.service import Try
 from tests.receiver import HOST, Receiver, receiving
@@ -242,6 +243,28 @@ async def test_a_look_up_that_hangs_is_cut_when_its_time_is_over(receiver: Recei
 
     hung = Dialler(allow_loopback=True, resolve=hang, context=knowing(AUTHORITY), try_seconds=0.1)
     assert await call(receiver, hung) == Try(DeliveryCode.TIMEOUT)
+
+
+async def test_once_its_time_is_over_no_other_address_is_dialled(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN a first address that does not answer before the time is over
+    cut, is_cut, dialled = dialler_module._Call.cut, threading.Event(), []
+
+    def cut_and_tell(call: dialler_module._Call) -> None:
+        cut(call)
+        is_cut.set()
+
+    def dial(address: tuple[str, int], timeout: float) -> socket.socket:
+        dialled.append(address[0])
+        is_cut.wait(30)
+        raise TimeoutError(timeout)
+
+    monkeypatch.setattr(dialler_module._Call, "cut", cut_and_tell)
+    monkeypatch.setattr(socket, "create_connection", dial)
+
+    assert await call(receiver, dialler("127.0.0.2", HOST, try_seconds=0.1)) == Try(DeliveryCode.TIMEOUT)
+    assert dialled == ["127.0.0.2"]
 
 
 async def test_a_huge_answer_is_not_read(receiver: Receiver) -> None:
