@@ -76,6 +76,32 @@ class Stack:
                 yield name, statement
 
 
+NESTED = {name: f"infra/{name}.yaml" for name in ("network", "cache", "observability")}
+"""The templates nested in template.yaml, there under the same name with a capital letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Templates:
+    """Hold the template, as `root`, and those nested in it, as they are written."""
+
+    sources: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls) -> "Templates":
+        """Read them all."""
+        return cls(
+            {"root": read_template()} | {name: yaml_parse((ROOT / path).read_text()) for name, path in NESTED.items()}
+        )
+
+    def root(self, **parameters: str) -> Stack:
+        """Return the root stack as these parameters deploy it."""
+        return Stack.of(self.sources["root"], **parameters)
+
+    def nested(self, name: str, **parameters: str) -> Stack:
+        """Return a nested stack, such as `network`, as these parameters deploy it."""
+        return Stack(self.sources[name], deployed(self.sources[name], **parameters))
+
+
 def target(value: object) -> str:
     """Return the name of the resource that a `Ref` or a `Fn::GetAtt` points at, or an empty string."""
     match value:
