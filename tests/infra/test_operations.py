@@ -147,3 +147,10 @@ def test_what_it_says_of_a_million_prompts_is_the_bill_of_the_benchmarks() -> No
     assert 0 < float(seconds) - 5 * makespan(DEFAULT.batch, DEFAULT.concurrency) < 1
     assert [row[0].partition(":")[0].split(", ")[0] for row in rows] == [name.split(", ")[0] for name in exact]
     assert all(is_rounded(row[2], dollars) for row, dollars in zip(rows, exact.values(), strict=True)), exact
+
+
+def test_each_of_its_lines_for_a_million_prompts_is_so_many_times_its_price() -> None:
+    for _, quantity, dollars in cost_table("**A million prompts.**"):
+        [(many, price, million)] = re.findall(r"([\d,.]+)(?: [\w-]+)? at \$([\d.]*\d)( a million)?", quantity)
+        exact = float(many.replace(",", "")) * float(price) / (1_000_000 if million else 1)
+        assert is_rounded(dollars, exact), quantity
