@@ -445,14 +445,9 @@ class StoreMachine(RuleBasedStateMachine):
         try:
             real = type(self).run(getattr(self.real.store, method)(*args, **named))
         except EventUnsent:
-            # What is due could not be announced: the message comes again, and is claimed. The queue is well by then.
+            # What is due could not be announced: who has the message repeats the call. The queue is well again by then.
             self.note(f"{method} could not announce")
             self.real.announcer.fails = self.fake.announcer.fails = False
-            if method == "complete":
-                lease, answer = args
-                assert isinstance(lease, Lease)
-                assert isinstance(answer, Answer)
-                return self.claimed_after(lease, answer)
             real = type(self).run(getattr(self.real.store, method)(*args, **named))
         self.scripts.twice = False
         try:
@@ -463,12 +458,6 @@ class StoreMachine(RuleBasedStateMachine):
         if self.real.announcer.announced != self.fake.announcer.announced:
             self.disagreement = f"{method}: the store and the stand-in announce differently"
         return real
-
-    def claimed_after(self, lease: Lease, answer: Answer) -> Any:  # noqa: ANN401  as above
-        """See an end announced by the next delivery; the stand-in has both in one."""
-        outcome = at_once(self.fake.store.complete(lease, answer))
-        self.both("claim", replace(lease, owner="the next delivery's"))
-        return outcome
 
     def each(self, act: Callable[[Harness], Coroutine[Any, Any, None]]) -> None:
         type(self).run(act(self.real))
