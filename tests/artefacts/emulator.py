@@ -3,9 +3,11 @@
 AWS's runtime emulator comes with the SAM CLI, the runtime's client from PyPI; together they need no container.
 """
 
+import asyncio
 import json
 import os
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,7 +29,8 @@ RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
 # -S and -s: without the packages that are installed for the interpreter, which Lambda has not.
 PYTHON = (str(Path(sys._base_executable).resolve()), "-S", "-s")  # type: ignore[attr-defined]  # no public name for it
 
-START_TRIES = 100
+START_SECONDS = 30
+POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,13 @@ def link_runtime(folder: Path) -> None:
 class Emulator:
     """A function that waits for events."""
 
-    url: str
+    client: httpx.AsyncClient
     log: Path
+    """What the function prints, and what the emulator tells of its init and of each invocation."""
 
     async def invoke(self, event: object) -> Any:  # noqa: ANN401 - what a function answers is its own
         """Send an event and return the answer; an error is an object with errorMessage."""
-        async with httpx.AsyncClient(timeout=60) as client:
-            answer = await client.post(f"{self.url}/2015-03-31/functions/function/invocations", json=event)
+        answer = await self.client.post("/2015-03-31/functions/function/invocations", json=event)
         return answer.json()
 
 
@@ -92,15 +95,23 @@ async def running(
     listen, api = _free_ports()
     log = folder / f"{function}.log"
     command = [
-        *(str(ROOT / EMULATOR), "--log-level", "error"),
+        *(str(ROOT / EMULATOR), "--log-level", "info"),
         *("--runtime-interface-emulator-address", f"127.0.0.1:{listen}", "--runtime-api-address", f"127.0.0.1:{api}"),
         *(*PYTHON, "-m", "awslambdaric", handler),
     ]
     environment = artefacts.environment(function, variables)
+    client = httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{listen}",
+        timeout=60,
+        trust_env=False,
+        # An empty one: nothing here speaks TLS, and reading all authorities takes a while.
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    )
     child = await Child.start(function, command, env=environment, log=log, cwd=artefacts.build / function)
     try:
-        await _listens(listen)
-        yield Emulator(f"http://127.0.0.1:{listen}", log)
+        async with client:
+            await _listens(listen)
+            yield Emulator(client, log)
     finally:
         await child.stop()
 
@@ -111,9 +122,15 @@ def _free_ports() -> tuple[int, int]:
 
 
 async def _listens(port: int) -> None:
-    transport = httpx.AsyncHTTPTransport(retries=START_TRIES)
-    async with httpx.AsyncClient(transport=transport) as client:
-        await client.get(f"http://127.0.0.1:{port}/")
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                writer.close()
+                return
 
 
 def read_event(name: str) -> Any:  # noqa: ANN401 - events are JSON
