@@ -61,6 +61,10 @@ _LIMITED: Final = _message(
 )
 
 
+_KEYS: Final = {hashlib.sha256(b"local").hexdigest(): {"tenant": "local"}}
+_SECRETS: Final = {"sluice/api-keys": json.dumps(_KEYS), "sluice/openai-api-key": "sk-made-up"}
+
+
 class Queue:
     """Keep messages, as SQS does: one that was received is away until its visibility is over or it is deleted."""
 
@@ -120,7 +124,8 @@ class Services:
         service, _, action = target.partition(".")
         self.counts[action] += 1
         if service == "secretsmanager":
-            return _message("200 OK", b'{"SecretString":"sk-made-up"}', "application/x-amz-json-1.1")
+            secret = json.dumps({"SecretString": _SECRETS[json.loads(body)["SecretId"]]})
+            return _message("200 OK", secret.encode(), "application/x-amz-json-1.1")
         answer = json.dumps(self.queue.answer(action, json.loads(body))).encode()
         # What is received counts by its size, as what is sent does.
         self.counts["billed"] += -(-max(len(body), len(answer)) // BILLED_BYTES)
