@@ -80,6 +80,7 @@ function readTable(text, template) {
   const used = template.trim() ? variables(template) : [];
   const missing = used.filter(name => !columns.includes(name));
   if (missing.length) return none(`there is no column ${missing.join(", ")}`);
+  if (template.trim() && !used.length) return none("the template names no column");
   const items = [];
   for (const { line, row } of rows) {
     const custom = row.custom_id ? { custom_id: row.custom_id } : {};
