@@ -157,6 +157,8 @@ class Core:
     def retry(self, batch_id: str, *, idempotency_key: str | None = None) -> Operation[Submission]:
         """Ask again what failed of a batch, as new tasks of a new one; a failed task is asked again once.
 
+        Where nothing has failed since the last time, the answer is the batch of that time, `replayed`.
+
         Raises:
             NothingToRetryError: nothing of it has failed.
 
