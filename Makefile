@@ -13,7 +13,7 @@ PORT ?= 8000#            port of the local API, on loopback
 CONCURRENCY ?= 3#        model calls at a time, for each worker
 WORKERS ?= 2#            workers at a time of each kind (MaximumConcurrency), at least 2
 WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
-ARCH ?= arm64#           what `make build` builds for: arm64 or x86_64
+ARCH ?= arm64#           what `make build` and `make deploy` build for: arm64 or x86_64
 STAGE ?= dev#            which stack `make deploy` means: dev or prod
 FAULT_RUNS ?= 1#         how often `make faults` runs each fault
 MUTANTS ?=#              which mutants, such as MUTANTS="common.work.verdicts*"; without it all
@@ -130,7 +130,8 @@ screenshots: setup ## Take the pictures of the console in docs/images, with Chro
 build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build
 
-deploy: build ## Build, and deploy the stack of samconfig.toml's STAGE: dev or prod
+# The build says itself for which processor it is, so that no parameter can say another.
+deploy: build ## Build, and deploy the stack of samconfig.toml's STAGE: dev or prod (ARCH=x86_64 for Intel)
 	@exec env $(SAM) deploy --config-env $(STAGE)
 
 lock: .venv/.made ## Take the newest versions that the .in files allow

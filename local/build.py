@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -82,7 +83,7 @@ class Build:
             *("--cached", "--parallel", "--cache-dir", self._folder / "cache"),
             *("--parameter-overrides", f"Architecture={self._architecture}"),
         )
-        _stamp(self.artefacts / "template.yaml", digest)
+        stamp(self.artefacts / "template.yaml", digest, self._architecture)
         for data in self.artefacts.glob("**/botocore/data"):
             _prune(data)
         # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new times on the way to
@@ -156,10 +157,15 @@ def _files(source: Path) -> Iterator[Path]:
             yield path
 
 
-def _stamp(template: Path, digest: str) -> None:
-    """Say in the template which sources it was built of; see AutoPublishAlias in template.yaml."""
+def stamp(template: Path, digest: str, architecture: str) -> None:
+    """Say in the built template which sources it was built of, and for which processor.
+
+    The former is for AutoPublishAlias in template.yaml. The latter takes the parameter's place: packages for one do not
+    run on another, so nothing that deploys may choose anew.
+    """
     text = template.read_text()
-    template.write_text(text.replace(": unbuilt", f": b-{digest[:16]}"))
+    text = text.replace(": unbuilt", f": b-{digest[:16]}")
+    template.write_text(re.sub(r"(?:!Ref|Ref:) Architecture\b", architecture, text))
 
 
 def _prune(data: Path) -> None:
