@@ -1,10 +1,12 @@
 """Hold template.yaml, translated as SAM translates it, against the rules; and the rules against planted faults."""
 
+import tomllib
+
 import pytest
 
 from tests.infra import rules, rules_of_access
 from tests.infra.faults import FAULTS, Fault, Rule
-from tests.infra.stack import Stack, read_template
+from tests.infra.stack import ROOT, Stack, read_template
 
 RULES = [*rules.RULES, *rules_of_access.RULES]
 
@@ -33,6 +35,38 @@ def test_a_planted_fault_wakes_its_rule(fault: Fault) -> None:
 
 def test_no_rule_is_without_a_fault() -> None:
     assert {rule.__name__ for rule in RULES} == {fault.rule.__name__ for fault in FAULTS}
+
+
+OF_SETTINGS = [
+    rules.visibility_is_six_times_the_functions_timeout,
+    rules.large_batches_have_a_window,
+    rules.each_time_is_shorter_than_the_next,
+    rules_of_access.a_functions_environment_is_what_its_settings_read,
+]
+"""The rules that a parameter's value can break; CloudFormation, which cannot reckon, would deploy it."""
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_what_samconfig_sets_fits_together(environment: str) -> None:
+    deploy = tomllib.loads((ROOT / "samconfig.toml").read_text())[environment]["deploy"]["parameters"]
+    stack = Stack.of(read_template(), **dict(each.split("=", 1) for each in deploy["parameter_overrides"]))
+
+    assert [complaint for rule in OF_SETTINGS for complaint in rule(stack)] == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "culprit"),
+    [
+        ({"WorkerTimeout": "120"}, "WorkerFunction: MODEL_TIMEOUT_SECONDS must be at most 112"),
+        ({"Concurrency": "10", "ConcurrencyMin": "11"}, "WorkflowFunction: CONCURRENCY_MIN"),
+    ],
+)
+def test_parameters_that_stop_every_worker_are_noticed(parameters: dict[str, str], culprit: str) -> None:
+    stack = Stack.of(read_template(), **parameters)
+
+    complaints = [complaint for rule in OF_SETTINGS for complaint in rule(stack)]
+
+    assert any(culprit in complaint for complaint in complaints), complaints
 
 
 def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
