@@ -215,6 +215,44 @@ def test_a_table_fills_in_a_template(console: Console, prompt_file: Callable[[st
     expect(console.row(2)).to_contain_text("A joke about dogs, and cats")
 
 
+def test_a_template_that_names_no_column_is_said_to_be_none_while_it_is_typed(console: Console) -> None:
+    page = console.page
+    page.get_by_text("Options").click()
+    page.get_by_label("Format").select_option("csv")
+    page.get_by_label("Prompts").fill("topic,price\nplants,3\ndogs,4\n")
+    template = page.get_by_label("Template, for CSV")
+    send = page.get_by_role("button", name=re.compile("^Send"))
+
+    template.press_sequentially("A joke about {topic")
+    expect(page.get_by_text("Line 1: the template names no column")).to_be_visible()
+    expect(send).to_be_disabled()
+    template.press_sequentially("}")
+    expect(send).to_have_text("Send 2 prompts")
+    template.fill("A joke")
+    expect(page.get_by_text("Line 1: the template names no column")).to_be_visible()
+    expect(send).to_be_disabled()
+
+
+@pytest.mark.parametrize("way", ["find", "resize"])
+def test_what_comes_onto_the_screen_after_the_end_has_its_answer(console: Console, way: str) -> None:
+    # GIVEN a run that has ended, and whose last rows have not been on the screen
+    page = console.page
+    console.send(*(f"Story {number}" for number in range(1, 31)))
+    expect(console.number("done")).to_have_text("30 / 30")
+    expect(page.get_by_role("button", name="Cancel the rest")).to_be_hidden()
+
+    # WHEN one is looked for, or the window grows
+    if way == "find":
+        page.get_by_label("Find a prompt or name").press_sequentially("Story 30")
+        expect(console.rows).to_have_count(1)
+    else:
+        page.set_viewport_size({"width": 1280, "height": 2400})
+
+    # THEN it is shown with its answer
+    expect(console.row(30)).to_be_in_viewport()
+    expect(console.row(30).locator(".text")).not_to_be_empty()
+
+
 def test_the_answers_can_be_saved(console: Console) -> None:
     console.send("A joke about the economy", "A joke about plants")
     expect(console.number("done")).to_have_text("2 / 2")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Download, Page, Route, expect
 
 from local.aws import API_KEY
 from tests.browser.console import Console
 from tests.browser.contrast import low_contrasts
+from tests.browser.sending import Held
 from tests.local.calls import accept, ended
 
 pytestmark = pytest.mark.timeout(300)
@@ -282,6 +283,54 @@ def test_a_key_counts_from_the_moment_a_dialog_is_closed_wherever_the_browser_ha
     assert left_on == "single-keys"
 
     expect(page.get_by_label("Prompts")).to_be_focused()
+
+
+def test_a_key_that_is_pressed_again_does_nothing_twice(console: Console) -> None:
+    # GIVEN a run with a task that has failed and one that goes on, and a service that takes its time to answer
+    page = console.page
+    console.send("Forbidden [[fault:policy]]", f"Tell me about rivers {SLOW}")
+    expect(console.number("failed")).to_have_text("1")
+    console.row(2).click()
+    expect(console.panel).to_have_attribute("data-status", "processing")
+    retries, cancels = Held(page, "**/batches/*/retry"), Held(page, "**/tasks/*/cancel")
+
+    # WHEN it is asked twice to send the failed one again, and to cancel the other, THEN each is done once
+    for key in "rrcc":
+        page.keyboard.press(key)
+    retries.next().continue_()
+    expect(console.heading).to_have_text("3 tasks")
+    cancels.next().continue_()
+    expect(console.panel).to_have_attribute("data-status", "cancelled")
+    expect(console.number("done")).to_have_text("3 / 3")
+    assert (len(retries.keys), len(cancels.keys)) == (1, 1)
+
+
+def test_a_key_that_is_held_down_moves_through_the_tasks_and_does_nothing_else_again(console: Console) -> None:
+    page = console.page
+    console.send(*(f"Story {number}" for number in range(1, 6)))
+    expect(console.number("done")).to_have_text("5 / 5")
+
+    page.keyboard.press("j")
+    for _ in range(3):
+        page.keyboard.down("j")
+    expect(console.row(4)).to_have_attribute("aria-selected", "true")
+    page.keyboard.up("j")
+
+    saved: list[Download] = []
+
+    def keep(download: Download) -> None:
+        saved.append(download)
+
+    page.on("download", keep)
+    with page.expect_download():
+        page.keyboard.down("d")
+    expect(page.get_by_role("button", name="Download")).to_be_enabled()
+    page.keyboard.down("d")
+    expect(page.get_by_role("button", name="Download")).to_be_enabled()
+    page.keyboard.up("d")
+    with page.expect_download():
+        page.keyboard.press("d")
+    assert len(saved) == 2
 
 
 def test_single_keys_can_be_turned_off(console: Console) -> None:

@@ -3,7 +3,7 @@
 import { api, freshKey } from "./api.js";
 import { make, say, sure } from "./dom.js";
 import { many, whole } from "./format.js";
-import { everyTask } from "./run.js";
+import { IDS } from "./run.js";
 
 const post = path => api.call(path, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
 
@@ -35,6 +35,18 @@ export async function cancelRest(run) {
   const about = "What waits is never asked. What runs is aborted; it may have cost something by then. What has ended stays.";
   if (!open || !(await sure(`Cancel ${many(open, "task")}?`, about, "Cancel them"))) return;
   for (const { id } of run.batches.filter(batch => !batch.over)) await post(`batches/${encodeURIComponent(id)}/cancel`);
+}
+
+/** Read every task in full, in order, a portion at a time. */
+async function* everyTask(run) {
+  for (let place = 0; place < run.tasks.length; place += IDS) {
+    let path = `tasks?task_ids=${run.tasks.slice(place, place + IDS).map(task => task.id).join(",")}`;
+    while (path) {
+      const { body } = await api.call(path);
+      yield* body.tasks;
+      path = body.next ? `tasks${body.next}` : "";
+    }
+  }
 }
 
 /** Save every task as the service tells it, a line each. */

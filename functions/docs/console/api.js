@@ -3,6 +3,12 @@
 const KEY = "sluice.key";
 const LONGEST_WAIT = 30_000;
 const TRANSIENT = new Set([429, 500, 502, 503, 504]);
+const TOMORROW = "budget_exhausted"; // a 429 until midnight: nobody waits for that
+const TROUBLE = {
+  throttled: "The service asks to slow down.",
+  unavailable: "The service is not available at the moment.",
+  offline: "There is no connection to the service.",
+};
 
 /** An answer that is no success: problem+json with its code, and how long to wait. */
 export class Refusal extends Error {
@@ -12,12 +18,17 @@ export class Refusal extends Error {
     this.code = problem.code || String(status);
     this.errors = problem.errors || [];
     this.retryAfter = retryAfter;
+    this.isStopped = false; // whether it was waited out no longer, because somebody said so
+  }
+
+  get isPassing() {
+    return TRANSIENT.has(this.status) && this.code !== TOMORROW;
   }
 }
 
-/** Speak to the API. Events: `trouble` (detail: {kind, text, until}), `clear`, and `refused` where the key is no good. */
+/** Speak to the API. Events: `trouble` (detail: {kind, text, until, canStop}), `clear`, and `refused` where the key is no good. */
 class Api extends EventTarget {
-  #troubled = false;
+  #waits = new Set(); // calls that were answered by trouble so far
   skew = 0; // of the server's clock against ours, milliseconds
 
   get key() {
@@ -48,43 +59,52 @@ class Api extends EventTarget {
     throw new Refusal(answer.status, parsed(text), Number(answer.headers.get("Retry-After")) || null);
   }
 
-  /** Call until there is an answer that waiting would not change; only for what may be repeated. With `quiet` no event tells of it. */
-  async call(path, options = {}) {
+  /**
+   * Call until there is an answer that waiting would not change, or until somebody stops it; only for what may be repeated. With `quiet`
+   * no event tells of it.
+   */
+  call(path, options = {}) {
+    const wait = { ends: new AbortController(), canStop: options.method === "POST" };
+    const answer = this.#insist(path, options, wait).finally(() => this.#waits.delete(wait) && this.#say());
+    answer.catch(error => !options.quiet && [401, 403].includes(error.status) && this.dispatchEvent(new Event("refused")));
+    return answer;
+  }
+
+  async #insist(path, options, wait) {
+    const { signal } = wait.ends;
     for (let tries = 0; ; tries += 1) {
       try {
         const answer = await this.once(path, options);
-        if (!options.quiet) this.#clear();
         return { ...answer, body: answer.text ? JSON.parse(answer.text) : null };
       } catch (error) {
-        if (options.signal?.aborted) throw error;
-        if (error instanceof Refusal && !TRANSIENT.has(error.status)) {
-          if (options.quiet) throw error;
-          this.#clear();
-          if (error.status === 401 || error.status === 403) this.dispatchEvent(new CustomEvent("refused", { detail: error }));
-          throw error;
-        }
-        const wait = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** tries) * (0.75 + Math.random() / 2);
-        if (!options.quiet) this.#tell(error, Date.now() + wait);
-        await pause(wait, options.signal, !(error instanceof Refusal));
+        if (options.signal?.aborted || (error instanceof Refusal && !error.isPassing)) throw error;
+        signal.throwIfAborted();
+        const delay = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** tries) * (0.75 + Math.random() / 2);
+        if (!options.quiet) this.#tell(error, Date.now() + delay, wait);
+        await pause(delay, AbortSignal.any([signal, options.signal].filter(Boolean)), !(error instanceof Refusal));
       }
     }
   }
 
-  #tell(error, until) {
-    this.#troubled = true;
-    const kind = error instanceof Refusal ? (error.status === 429 ? "throttled" : "unavailable") : "offline";
-    const text = {
-      throttled: "The service asks to slow down.",
-      unavailable: "The service is not available at the moment.",
-      offline: "There is no connection to the service.",
-    }[kind];
-    this.dispatchEvent(new CustomEvent("trouble", { detail: { kind, text, until } }));
+  /** Try no longer what was to be sent or done: it ends as refused for what it waited for. */
+  stop() {
+    for (const { ends, canStop, why } of this.#waits) if (canStop) ends.abort(Object.assign(why, { isStopped: true }));
   }
 
-  #clear() {
-    if (!this.#troubled) return;
-    this.#troubled = false;
-    this.dispatchEvent(new Event("clear"));
+  #tell(error, until, wait) {
+    const kind = error instanceof Refusal ? (error.status === 429 ? "throttled" : "unavailable") : "offline";
+    wait.why = error instanceof Refusal ? error : new Refusal(0, { detail: TROUBLE.offline });
+    wait.told = { kind, text: TROUBLE[kind], until };
+    this.#waits.delete(wait);
+    this.#waits.add(wait);
+    this.#say();
+  }
+
+  /** Tell of the latest trouble that is left. */
+  #say() {
+    const waits = [...this.#waits];
+    const detail = { ...waits.at(-1)?.told, canStop: waits.some(each => each.canStop) };
+    this.dispatchEvent(waits.length ? new CustomEvent("trouble", { detail }) : new Event("clear"));
   }
 }
 

@@ -19,7 +19,7 @@ const KEYS = [
   ["t", "light, dark, as the system"], ["?", "this list"],
 ];
 
-const board = new Board({ root: at("run"), open: task => go(board.run, task), changed: run => run === board.run && keep(run) });
+const board = new Board({ root: at("run"), open: task => go(board.run, task), changed: keep });
 const panel = new Panel({ close: () => go(board.run, null), take: told => board.run?.take(told) });
 const forms = { root: at("compose"), needKey: askKey, sent: (run, ...rest) => {
   const to = board.sent(run, ...rest);
@@ -42,17 +42,28 @@ function go(run, task) {
   if (location.hash !== hashOf(run, task)) location.hash = hashOf(run, task);
 }
 
+const recent = () => JSON.parse(sessionStorage.getItem(RECENT) || "[]");
+
+/** Remember the batches of a run, shown or not: each is paid for. */
 function keep(run) {
-  const all = JSON.parse(sessionStorage.getItem(RECENT) || "[]");
-  const known = all.find(each => each.ids[0] === run.batches[0].id);
-  const at = known?.at || new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-  const recent = all.filter(each => each !== known);
-  recent.unshift({ ids: run.batches.map(({ id }) => id), size: run.tasks.length, at });
-  sessionStorage.setItem(RECENT, JSON.stringify(recent.slice(0, 12)));
-  // A batch that joins the run changes the address and adds no step to go back over.
-  const { ids, task } = place();
-  if (ids[0] === run.batches[0].id) history.replaceState(null, "", hashOf(run, task && { id: task }));
+  const ids = run.batches.map(({ id }) => id);
+  const all = recent();
+  const before = all.filter(each => each.ids.every(id => ids.includes(id)));
+  const time = before.at(-1)?.at || new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+  const others = all.filter(each => !before.includes(each));
+  sessionStorage.setItem(RECENT, JSON.stringify([{ ids, size: run.tasks.length, at: time }, ...others].slice(0, 12)));
+  readdress(run);
+  if (!at("compose").hidden) compose.showRecent(recent());
 }
+
+/** Have the address tell of all batches of the run that is shown; one that joins it adds no step to go back over. */
+function readdress(run) {
+  const { ids, task } = place();
+  if (run === board.run && ids[0] === run.batches[0].id) history.replaceState(null, "", hashOf(run, task && { id: task }));
+}
+
+/** Return all batches of the run that begins with these: an address from before the others joined it has not got them. */
+const grownFrom = ids => recent().find(each => ids.every((id, place) => id === each.ids[place]))?.ids || ids;
 
 let shown = "";
 function show() {
@@ -63,11 +74,12 @@ function show() {
   if (!isRun) {
     board.close();
     panel.hide();
-    compose.showRecent(JSON.parse(sessionStorage.getItem(RECENT) || "[]"));
+    compose.showRecent(recent());
     document.title = "Sluice console";
     if (shown) workflows.focus();
   } else {
-    board.open(ids);
+    board.open(grownFrom(ids));
+    readdress(board.run);
     const wanted = task && (board.run.find(task) || grown(task));
     if (wanted && panel.task !== wanted) {
       panel.show(wanted);
@@ -148,16 +160,22 @@ at("key-dialog").addEventListener("close", () => (at("key").value = ""));
 // ---- What goes wrong --------------------------------------------------------------------------------------------------
 
 let ticking = 0;
-function notice(kind, text, button = null) {
+const told = {
+  text: make("span"), left: make("span", { class: "soft number", "aria-hidden": "true" }),
+  stop: make("button", { class: "plain", type: "button", click: () => api.stop() }, "Stop"),
+  change: make("button", { class: "plain", type: "button", click: () => askKey() }, "Change the key"),
+};
+at("notice").append(...Object.values(told));
+function notice(kind, text, ...shown) {
   clearInterval(ticking);
   at("notice").dataset.kind = kind;
-  at("notice").replaceChildren(make("span", {}, text), button ?? "");
+  write(told.text, text);
+  for (const each of [told.left, told.stop, told.change]) each.hidden = !shown.includes(each);
   at("notice").hidden = false;
 }
-api.addEventListener("trouble", ({ detail: { kind, text, until } }) => {
-  const left = make("span", { class: "soft number", "aria-hidden": "true" });
-  notice(kind, text, left);
-  const tick = () => write(left, until > Date.now() ? `Next try in ${about(until - Date.now())}.` : "Trying again …");
+api.addEventListener("trouble", ({ detail: { kind, text, until, canStop } }) => {
+  notice(kind, text, told.left, canStop && told.stop);
+  const tick = () => write(told.left, until > Date.now() ? `Next try in ${about(until - Date.now())}.` : "Trying again …");
   tick();
   ticking = setInterval(tick, 500);
 });
@@ -165,8 +183,7 @@ api.addEventListener("clear", () => {
   clearInterval(ticking);
   at("notice").hidden = true;
 });
-api.addEventListener("refused", () =>
-  notice("refused", "The service does not accept this key.", make("button", { class: "plain", type: "button", click: () => askKey() }, "Change the key")));
+api.addEventListener("refused", () => notice("refused", "The service does not accept this key.", told.change));
 
 // ---- Dialogs, colours and the keyboard --------------------------------------------------------------------------------
 
@@ -190,6 +207,8 @@ const actions = {
   "?": () => at("help-dialog").showModal(),
 };
 addEventListener("keydown", event => {
+  // Held down, a key goes on through the tasks, and does nothing else again.
+  if (event.repeat && !["j", "k"].includes(event.key)) return;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") {
     if (event.target.id === "find" && event.target.value) return;

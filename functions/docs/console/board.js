@@ -19,9 +19,7 @@ export class Board {
   #charted = 0;
   #due = 0;
   #said = "";
-  #gone = [];
-  #told = "";
-  #sending = null;
+  #left = new Set(); // runs that were left while more of them was sent or done
 
   constructor({ root, open, changed }) {
     this.changed = changed;
@@ -51,8 +49,11 @@ export class Board {
     }));
     this.charts = new Charts();
     this.list = new List({ open });
-    parts.find.addEventListener("input", () => this.draw());
-    addEventListener("scroll", () => this.#look(), { passive: true });
+    parts.find.addEventListener("input", () => {
+      this.draw();
+      this.#look();
+    });
+    for (const moved of ["scroll", "resize"]) addEventListener(moved, () => this.#look(), { passive: true });
     root.append(
       make("div", { class: "run-head" }, make("div", {}, parts.title, parts.about), make("div", { class: "buttons" }, parts.retry, parts.cancel, parts.save)),
       parts.gone, make("div", { class: "card summary" }, parts.strip, parts.facts), this.charts.element,
@@ -61,51 +62,49 @@ export class Board {
     setInterval(() => this.run && !this.run.isOver && !document.hidden && this.draw(), 1000);
   }
 
-  /** Show these batches; those that are there already stay as they are. */
+  /** Show these batches; those that are there already stay as they are, and a run that they are the beginning of goes on. */
   open(ids) {
+    const begun = [this.run?.isBusy && this.run, ...this.#left].find(run => run && run.batches[0].id === ids[0]);
+    if (begun) return begun === this.run || this.#show(begun);
     if (this.run && ids.length === this.run.batches.length && ids.every((id, place) => this.run.batches[place].id === id)) return;
-    this.#begin();
-    for (const id of ids) this.run.add(id);
-    this.run.watch();
-    this.draw();
+    const run = new Run();
+    for (const id of ids) run.add(id);
+    this.#begin(run);
   }
 
-  /** Show what has just been accepted; returns the run it went to, for the next call of the same file. */
+  /** Take what has just been accepted, and show the first of it; returns the run it went to, for the next call of the same file. */
   sent(run, answer, prompts, sending) {
-    this.#sending = sending;
-    if (!run) {
-      this.#begin();
-      run = this.run;
-      run.add(answer.batch_id, answer.task_ids.length, answer.tasks, prompts);
-      run.watch();
-    } else if (answer) run.add(answer.batch_id, answer.task_ids.length, answer.tasks, prompts);
-    if (run === this.run) this.draw();
-    return run;
+    const to = run || new Run();
+    to.sending = sending;
+    if (answer) to.add(answer.batch_id, answer.task_ids.length, answer.tasks, prompts);
+    if (!run) this.#begin(to);
+    this.draw();
+    return to;
   }
 
-  #begin() {
-    this.close();
-    const run = (this.run = new Run());
-    this.#gone = [];
-    this.#told = "";
-    this.#filter = "all";
-    this.#said = "";
-    this.parts.find.value = "";
+  #begin(run) {
     run.visible = () => this.list.visible();
     run.addEventListener("change", () => this.draw());
     run.addEventListener("added", () => this.changed(run));
-    run.addEventListener("refused", ({ detail }) => {
-      this.#told = detail.error.message;
-      this.draw();
-    });
-    run.addEventListener("gone", ({ detail }) => {
-      this.#gone.push(detail);
-      this.draw();
-    });
+    this.#show(run);
+    this.changed(run);
   }
 
+  #show(run) {
+    this.close();
+    this.#left.delete(run);
+    this.run = run;
+    this.#filter = "all";
+    this.#said = "";
+    this.parts.find.value = "";
+    run.watch();
+    this.draw();
+  }
+
+  /** Leave the run. What is sent or done goes on without being seen. */
   close() {
     this.run?.stop();
+    if (this.run?.isBusy) this.#left.add(this.run);
     this.run = null;
   }
 
@@ -139,9 +138,10 @@ export class Board {
     this.#head(totals, now);
     const words = parts.find.value.trim().toLowerCase();
     const shown = run.tasks.filter(task => (this.#filter === "all" || task.status === this.#filter) && (!words || nameOf(task).toLowerCase().includes(words)));
-    this.list.show(shown);
+    // Where nothing is asked for any more, what has come onto the screen is read once.
+    if (this.list.show(shown) && run.isOver) this.#look();
     parts.nothing.hidden = Boolean(shown.length);
-    write(parts.nothing, run.tasks.length ? "No task is like this." : this.#gone.length ? "" : "Reading the batch …");
+    write(parts.nothing, run.tasks.length ? "No task is like this." : run.gone.length ? "" : "Reading the batch …");
     if (performance.now() - this.#charted > CHART_EVERY || run.isOver) {
       this.#charted = performance.now();
       this.charts.show(run, totals, now);
@@ -156,7 +156,7 @@ export class Board {
     const left = run.isOver ? null : timeLeft(run, totals, now);
     const ended = run.tasks.reduce((last, task) => Math.max(last, task.ended || 0), 0);
     write(parts.title, totals.size ? many(totals.size, "task") : "Run");
-    write(parts.about, `${run.batches.length > 1 ? `${run.batches.length} batches from ` : "Batch "}${first?.id ?? ""}${this.#sending ? ` · sending ${whole(this.#sending.done)} of ${whole(this.#sending.all)}` : ""}`);
+    write(parts.about, `${run.batches.length > 1 ? `${run.batches.length} batches from ` : "Batch "}${first?.id ?? ""}${run.sending ? ` · sending ${whole(run.sending.done)} of ${whole(run.sending.all)}` : ""}`);
     write(numbers.done, `${short(totals.over)} / ${short(totals.size)}`);
     write(numbers.running, short(totals.processing));
     write(numbers.waiting, short(totals.queued));
@@ -177,10 +177,12 @@ export class Board {
     write(parts.retry, `Retry the ${many(failed, "failed one", "failed ones")}`);
     parts.cancel.hidden = run.isOver || !totals.size;
     parts.save.hidden = !totals.over;
-    parts.gone.hidden = !this.#gone.length && !this.#told;
+    write(parts.save, run.reading ? `Reading ${whole(run.reading)} …` : "Download");
+    for (const name of ["retry", "cancel", "save"]) parts[name].disabled = run.doing.has(name);
+    parts.gone.hidden = !run.gone.length && !run.told;
     if (!parts.gone.hidden) parts.gone.replaceChildren(
-      ...this.#gone.map(({ id, error }) => make("p", {}, make("strong", {}, error.code === "expired" ? "This batch has expired. " : "There is no such batch for this key. "), make("code", {}, id))),
-      this.#told && make("p", {}, this.#told));
+      ...run.gone.map(({ id, error }) => make("p", {}, make("strong", {}, error.code === "expired" ? "This batch has expired. " : "There is no such batch for this key. "), make("code", {}, id))),
+      run.told && make("p", {}, run.told));
     document.title = `${totals.size ? `${Math.floor((totals.over / totals.size) * 100)} % · ` : ""}Sluice console`;
   }
 
@@ -193,30 +195,35 @@ export class Board {
   }
 
   retry() {
-    return this.#act(this.parts.retry, () => retryFailed(this.run));
+    return this.#act("retry", retryFailed);
   }
 
   cancel() {
-    return this.#act(this.parts.cancel, () => cancelRest(this.run));
+    return this.#act("cancel", cancelRest);
   }
 
   save() {
-    return this.#act(this.parts.save, () => saveAll(this.run, count => write(this.parts.save, count ? `Reading ${whole(count)} …` : "Download")));
+    return this.#act("save", run => saveAll(run, count => {
+      run.reading = count;
+      this.draw();
+    }));
   }
 
   /** Do what a button says, once at a time; what it has to say stands under the title. */
-  async #act(button, work) {
+  async #act(name, work) {
     const { run } = this;
-    button.disabled = true;
+    if (run.doing.has(name)) return;
+    run.doing.add(name);
+    this.draw();
     try {
-      this.#told = (await work()) || "";
+      run.told = (await work(run)) || "";
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.#told = error.message;
+      run.told = error.message;
     } finally {
-      button.disabled = false;
+      run.doing.delete(name);
+      this.draw();
     }
     run.hurry();
-    this.draw();
   }
 }

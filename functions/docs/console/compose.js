@@ -115,15 +115,17 @@ export class Compose {
     if (!api.key) return this.needKey(() => this.send());
     const template = this.#found.columns.length ? this.parts.template.value : "";
     const common = this.#common();
+    const { text } = this.source;
     this.parts.send.disabled = true;
     const refused = await this.sender.send("tasks", this.#found.items, {
       body: prompts => ({ ...(template ? { template, inputs: prompts } : { prompts }), ...common }),
       shown: item => shown(item, template),
       told: ({ done, all }) => write(this.parts.send, `Sending ${whole(done)} of ${whole(all)} …`),
     });
-    if (!refused) return this.source.fill("");
+    // What was typed or chosen meanwhile is to be sent yet.
+    if (!refused && this.source.text === text) this.source.fill("");
     this.#look();
-    this.source.refuse(refused);
+    if (refused) this.source.refuse(refused);
   }
 
   /** List what this tab has sent or opened. */

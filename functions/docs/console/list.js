@@ -23,7 +23,7 @@ export class List {
       const row = event.target.closest(".row");
       if (row) this.select(this.#rows[row.dataset.slot].task, { open: true });
     });
-    addEventListener("scroll", () => this.draw(), { passive: true });
+    for (const moved of ["scroll", "resize"]) addEventListener(moved, () => this.draw(), { passive: true });
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
@@ -31,11 +31,13 @@ export class List {
     return this.#selected;
   }
 
-  /** Show these tasks, in this order. */
+  /** Show these tasks, in this order; returns whether they are others than before. */
   show(tasks) {
+    const isOther = tasks.length !== this.tasks.length || tasks.some((task, place) => task !== this.tasks[place]);
     this.tasks = tasks;
     if (this.#selected && !tasks.includes(this.#selected)) this.#selected = null;
     this.draw();
+    return isOther;
   }
 
   /** Return the tasks on the screen. */
@@ -149,4 +151,4 @@ function textOf(task) {
   return task.text.replace(/\s+/g, " ").trim();
 }
 
-export const WAITS = { capacity: "waits for a free worker", rate_limit: "waits for the rate limit", provider: "waits for its next attempt" };
+export const WAITS = { capacity: "waits for a free worker", budget: "waits for the next day's budget", rate_limit: "waits for the rate limit", provider: "waits for its next attempt" };

@@ -161,15 +161,16 @@ export class Panel {
   }
 
   async cancel() {
-    if (!this.task || isOver(this.task.status)) return;
-    this.parts.cancel.disabled = true;
+    if (!this.task || isOver(this.task.status) || this.parts.cancel.disabled) return;
+    const { cancel, state } = this.parts;
+    cancel.disabled = true;
     try {
       const { body } = await api.call(`tasks/${encodeURIComponent(this.task.id)}/cancel`, { method: "POST", signal: this.#ends.signal });
       this.#told(body);
     } catch (error) {
-      if (error instanceof Refusal) write(this.parts.state, error.message);
+      if (error instanceof Refusal) write(state, error.message);
     } finally {
-      this.parts.cancel.disabled = false;
+      cancel.disabled = false;
     }
   }
 }

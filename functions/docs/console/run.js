@@ -3,7 +3,7 @@
 
 import { api, Refusal } from "./api.js";
 
-const IDS = 200; // a URL of API Gateway holds about 240 ids
+export const IDS = 200; // a URL of API Gateway holds about 240 ids
 const OVER = new Set(["completed", "failed", "cancelled", "expired", "not_found"]);
 const BATCH = "status,progress,size,counts,usage,cost,metadata,created_at,deadline_at,expires_at,tasks";
 const TASK = "custom_id,progress,model,waiting_on,error,retried_as,usage,cost,created_at,started_at,ended_at";
@@ -30,13 +30,17 @@ class Task {
   }
 }
 
-/** Watch batches. Events: `change` when there is something to draw, `added` when there is more of it, `gone` (detail: {id, error}) for
- * batches, `refused` (detail: {error}) where a question was no good. */
+/** Watch batches. Events: `change` when there is something to draw, `added` when there is more of it. */
 export class Run extends EventTarget {
   batches = [];
   tasks = [];
+  gone = []; // batches that cannot be read: {id, error}
+  told = ""; // what was said last of what was asked of it
+  sending = null; // {done, all} while more of it is sent
+  doing = new Set(); // the names of what is being done with it
+  reading = 0; // tasks read so far, to be saved
   visible = () => [];
-  #ends = new AbortController();
+  #ends = null;
   #wake = null;
   #isHurried = false;
 
@@ -63,6 +67,11 @@ export class Run extends EventTarget {
     batch.size = Math.max(batch.size, size);
   }
 
+  /** Whether more of it is being sent, or something is being done with it. */
+  get isBusy() {
+    return Boolean(this.sending || this.doing.size);
+  }
+
   get isOver() {
     return this.batches.every(batch => batch.over);
   }
@@ -87,7 +96,7 @@ export class Run extends EventTarget {
   }
 
   stop() {
-    this.#ends.abort();
+    this.#ends?.abort();
   }
 
   /** Look again now: something was done, or other rows are on the screen. */
@@ -98,7 +107,7 @@ export class Run extends EventTarget {
 
   /** Look until it is stopped; what waits for nothing is not asked about. */
   async watch() {
-    const { signal } = this.#ends;
+    const { signal } = (this.#ends = new AbortController());
     while (!signal.aborted) {
       let seconds = null;
       this.#isHurried = false;
@@ -110,7 +119,10 @@ export class Run extends EventTarget {
         if (!(error instanceof Refusal)) throw error;
         // A key that is no good waits for another, which hurries; anything else is said.
         seconds = [401, 403].includes(error.status) ? null : REFUSED_SECONDS;
-        if (seconds) this.#emit("refused", { error });
+        if (seconds) {
+          this.told = error.message;
+          this.#emit("change");
+        }
       }
       if (document.hidden) seconds = Math.max(seconds ?? 0, HIDDEN_SECONDS);
       await this.#rest(seconds, signal);
@@ -134,7 +146,8 @@ export class Run extends EventTarget {
     } catch (error) {
       if (!(error instanceof Refusal) || ![404, 410].includes(error.status)) throw error;
       batch.over = true;
-      this.#emit("gone", { id: batch.id, error });
+      this.gone.push({ id: batch.id, error });
+      this.#emit("change");
       return 0;
     }
     const seconds = Number(answer.headers.get("Retry-After")) || 1;
@@ -223,19 +236,7 @@ export class Run extends EventTarget {
     if (isOver(told.status) && !wasOver) batch.known += 1;
   }
 
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
-  }
-}
-
-/** Read every task in full, in order, a portion at a time. */
-export async function* everyTask(run, signal) {
-  for (let place = 0; place < run.tasks.length; place += IDS) {
-    let path = `tasks?task_ids=${run.tasks.slice(place, place + IDS).map(task => task.id).join(",")}`;
-    while (path) {
-      const { body } = await api.call(path, { signal });
-      yield* body.tasks;
-      path = body.next ? `tasks${body.next}` : "";
-    }
+  #emit(name) {
+    this.dispatchEvent(new Event(name));
   }
 }

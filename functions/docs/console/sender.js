@@ -17,10 +17,11 @@ export class Sender {
   /**
    * Send items, a call after another: `body` makes a call's body of its items, `shown` the text that stands for one, and `told` is called
    * before each. Where a call is refused this returns {error, items, done}: what it held, and how many items went before it.
-   * The same calls again, as after such a refusal, have the same keys until all of them are accepted.
+   * The same calls again, as after such a refusal, have the same keys until all of them are accepted, whatever is sent in between.
    */
   async send(path, items, { body, shown, told }) {
     this.sending = { done: 0, all: items.length };
+    const made = [];
     let run = null;
     let open = null;
     try {
@@ -29,17 +30,18 @@ export class Sender {
         const text = JSON.stringify(body(open.map(({ item }) => item)));
         // With its place: two calls of one file may be alike, and are two.
         const call = `${this.sending.done} ${path} ${text}`;
+        made.push(call);
         if (!this.#keys.has(call)) this.#keys.set(call, freshKey());
         const { body: answer } = await api.call(path, { method: "POST", body: text, headers: { "Idempotency-Key": this.#keys.get(call) } });
         this.sending.done += open.length;
         run = this.sent(run, answer, open.map(({ item }) => shown(item)), this.sending);
       }
-      this.#keys.clear();
+      for (const call of made) this.#keys.delete(call);
       return null;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      // What was accepted is on the screen by now; what was not is told in the form.
-      if (run) location.hash = "#";
+      // What was accepted is kept; what was not is told in the form.
+      location.hash = "#";
       return { error, items: open, done: this.sending.done };
     } finally {
       this.sending = null;

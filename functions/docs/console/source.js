@@ -78,7 +78,13 @@ export class Source {
       const { item, field, detail } = placed(each, items);
       return item ? `Line ${[whole(item.line), ...field].filter(Boolean).join(", ")}: ${detail}` : detail;
     });
-    this.#say(titleOf(error), done ? `The first ${whole(done)} were accepted; nothing of the rest was. Once that is mended, all can be sent again: what was accepted is not done twice.` : lines.length ? "" : error.message, lines);
+    const again = "all can be sent again: what was accepted is not done twice.";
+    this.#say(titleOf(error), [
+      lines.length ? "" : sentence(error.message),
+      done && `The first ${whole(done)} were accepted${error.isStopped ? "." : "; nothing of the rest was."}`,
+      // A call that got no answer may have been accepted.
+      error.isStopped ? sentence(again) : done && `Once that is mended, ${again}`,
+    ].filter(Boolean).join(" "), lines);
   }
 
   #say(title, about, lines) {
@@ -89,5 +95,7 @@ export class Source {
   }
 }
 
+const sentence = text => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+
 /** Say whose fault a refusal is. */
-export const titleOf = error => (error.status === 401 || error.status === 403 ? "The key was not accepted" : "The call was refused");
+export const titleOf = error => (error.isStopped ? "Stopped" : error.status === 401 || error.status === 403 ? "The key was not accepted" : "The call was refused");

@@ -165,10 +165,16 @@ export class Workflows {
     const told = ({ done, all }) => write(this.button, isMany ? `Starting ${whole(done)} of ${whole(all)} …` : "Starting …");
     this.button.disabled = true;
     const items = isMany ? this.#found.items : [{ line: 1, item: given }];
+    const before = this.#written();
     const refused = await this.sender.send(`workflows/${encodeURIComponent(name)}`, items, { body, shown: shownInput, told });
-    if (!refused) this.#clear();
-    this.#look();
+    if (!refused && this.#written() === before) this.#clear();
+    if (this.#chosen) this.#look();
     if (refused) this.#refuse(refused, isMany);
+  }
+
+  /** Return all that the form holds, as one text: what is sent leaves it, unless something else was written meanwhile. */
+  #written() {
+    return JSON.stringify([this.#chosen?.name, this.source.text, ...Array.from(this.form.elements, ({ value }) => value)]);
   }
 
   /** Say what was refused at the field or the line that it names, and what names none below them. */
