@@ -20,6 +20,14 @@ def test_every_command_exists_with_its_options() -> None:
     assert [complaint for words in found for complaint in complaints(words)] == []
 
 
+def test_so_does_every_command_by_which_the_readme_deploys() -> None:
+    section = (ROOT / "README.md").read_text().split("## Deploy it")[1].split("\n## ")[0]
+    found = list(commands_in(section))
+
+    assert ["make", "deploy"] in found
+    assert [complaint for words in found for complaint in complaints(words)] == []
+
+
 @pytest.mark.parametrize(
     ("line", "culprit"),
     [
