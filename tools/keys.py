@@ -156,10 +156,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         ring = Ring(boto3.client("secretsmanager"), name, now=lambda: datetime.now(UTC))
         if asked.command == "issue":
             print(ring.issue(asked.tenant, _models_of(asked), _budgets_of(asked)))
-            print("This is the only time it is shown. It works at once.", file=sys.stderr)
+            print("This is the only time it is shown. It works within about a minute.", file=sys.stderr)
         elif asked.command == "allow":
             ring.allow(asked.principal, asked.tenant, _models_of(asked), _budgets_of(asked))
-            print(f"{asked.principal} may come as {asked.tenant} at once.", file=sys.stderr)
+            print(f"{asked.principal} may come as {asked.tenant} within about a minute.", file=sys.stderr)
         elif asked.command == "change":
             ring.change(asked.tenant, _budgets_of(asked), asked.models)
             print(f"The budgets of {asked.tenant} are changed; that acts within six minutes.", file=sys.stderr)
