@@ -1,7 +1,6 @@
-"""Let the simulation run for a day of ten million prompts, and say what is full first and what to raise."""
+"""Let the simulation run for a day of ten million prompts, and say what is saturated first and what to raise."""
 
 import math
-import statistics
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,8 +8,8 @@ from functools import partial
 from itertools import accumulate, pairwise
 from typing import Final
 
-from benchmarks.calls import PROMPTS, Counts
-from benchmarks.cost import WHOLE_PROCESSOR_MB, drawn_seconds, overhead
+from benchmarks.calls import Counts, at_seconds
+from benchmarks.cost import DEFAULT, drawn_seconds, makespan, overhead, share, streamed_slope
 from benchmarks.curves import Curve, curves
 from benchmarks.report import Section, table
 from benchmarks.saturation import Resource, saturation
@@ -25,16 +24,13 @@ AMPLITUDE: Final = 2.0
 """Of the sine around the average, which it is scaled back to after all below zero is cut off: nights without load."""
 
 BUSY_HOURS: Final = slice(11 * HOUR, 13 * HOUR)
-CALL_SECONDS: Final = 5.0
+CALL_SECONDS: Final = 5
 WAIT_GOAL: Final = 60
 """Seconds that no prompt is to wait, where the number of environments is looked for."""
 
-BATCH_SIZE: Final = 100
-CONCURRENCY: Final = 100
 MAX_WORKERS: Final = 10
-MEMORY_MB: Final = 1024
 DEADLINE_SECONDS: Final = 21_600
-"""These five are what template.yaml says."""
+"""As DEFAULT, what template.yaml says."""
 
 SMALL_BATCH: Final = 10
 LOW_LIMIT, HIGH_LIMIT = 10_000, 30_000
@@ -52,14 +48,14 @@ PLOT_SECONDS: Final = 300
 def measure(servers: Servers, counts: Counts) -> Section:
     """Check the model against measured runs, then let it run for a day."""
     section = Section("Ten million prompts a day, simulated")
-    beyond = overhead(counts)
-    fixed, slope = (seconds * max(1.0, WHOLE_PROCESSOR_MB / MEMORY_MB) for seconds in beyond)
-    defaults = System(BATCH_SIZE, CONCURRENCY, MAX_WORKERS, fixed, slope, deadline=DEADLINE_SECONDS)
+    part = share(DEFAULT)
+    fixed, slope = overhead(counts)[0] / part, streamed_slope(counts, CALL_SECONDS) / part
+    defaults = System(DEFAULT.batch, DEFAULT.concurrency, MAX_WORKERS, fixed, slope, deadline=DEADLINE_SECONDS)
     coming, answers = arrivals(DAILY), Invocations(partial(drawn_seconds, mean=CALL_SECONDS))
     enough = sufficient(defaults, coming, answers)
     small = sufficient(replace(defaults, batch=SMALL_BATCH, concurrency=SMALL_BATCH), coming, answers)
     systems = {
-        f"the defaults: batches of {BATCH_SIZE}, {MAX_WORKERS} environments": defaults,
+        f"the defaults: batches of {DEFAULT.batch}, {MAX_WORKERS} environments": defaults,
         f"{enough.environments} environments": enough,
         f"the same, the model at {LOW_LIMIT:,} requests a minute": replace(enough, requests_a_minute=LOW_LIMIT),
         f"the same, the model at {HIGH_LIMIT:,}": replace(enough, requests_a_minute=HIGH_LIMIT),
@@ -67,21 +63,21 @@ def measure(servers: Servers, counts: Counts) -> Section:
     }
     days = {name: simulate(system, coming, answers) for name, system in systems.items()}
     peak = DAILY * peak_share()
-    script_us = counts[BATCH_SIZE, 0]["script_us"] / PROMPTS
+    script_us = at_seconds(counts, CALL_SECONDS)["script_us"]
     section.paragraphs += [
         (
-            "First the check: measured runs, and what the simulation says of them with what an invocation takes beyond "
-            "the model, as counted above."
+            "First the check: measured runs, all prompts there from the start, and what the simulation says of them "
+            "with what an invocation takes beyond the model, as counted above. All environments are on this machine."
         ),
-        validated(servers, beyond),
+        validated(servers, overhead(counts)),
         (
-            f"Then the day, all of it: {DAILY:,} prompts, answers of {CALL_SECONDS:.0f} s on average with log-normal "
-            f"times, nothing at night and {peak:.0f} prompts a second at noon, {peak * DAY / DAILY:.1f} times the "
-            f"average. Invocations have {MEMORY_MB} MB, so what they take beyond the model takes "
-            f"{fixed / beyond[0] if beyond[0] else 1:.1f} times as long. What waits longer than its deadline, "
-            f"{DEADLINE_SECONDS:,} s, fails without being asked. A wait is from the arrival to the start of the call; "
-            f"environments and calls are those at work at the busiest moment. {enough.environments} and "
-            f"{small.environments} environments are the fewest with which no prompt waits for {WAIT_GOAL} s."
+            f"Then the day, all of it: {DAILY:,} prompts, answers streamed for {CALL_SECONDS} s on average with "
+            f"log-normal times, nothing at night and {peak:.0f} prompts a second at noon, {peak * DAY / DAILY:.1f} "
+            f"times the average. A full batch takes {fixed + slope * DEFAULT.batch:.2f} s beyond the model at "
+            f"{DEFAULT.memory} MB. What waits longer than its deadline, {DEADLINE_SECONDS:,} s, fails without being "
+            "asked. A wait is from the arrival to the start of the call; environments and calls are those at work at "
+            f"the busiest moment. {enough.environments} and {small.environments} environments are the fewest with "
+            f"which no prompt waits for {WAIT_GOAL} s."
         ),
         table(
             (
@@ -127,9 +123,8 @@ def _load() -> list[float]:
 def sufficient(system: System, coming: Sequence[int], answers: Invocations) -> System:
     """Return the system with the fewest environments with which no prompt of the busy hours waits too long."""
     busy = coming[BUSY_HOURS]
-    draws = answers.of(system, system.batch)
-    makespan = statistics.fmean(next(draws).ends[-1] for _ in range(1000))
-    seconds = system.overhead + system.overhead_a_prompt * system.batch + makespan
+    seconds = CALL_SECONDS * makespan(system.batch, system.concurrency)
+    seconds += system.overhead + system.overhead_a_prompt * system.batch
     # What the peak needs if all batches are full; it may be a little less, as a backlog of a minute is allowed.
     full = max(busy) * seconds / system.batch
     numbers = range(math.floor(0.9 * full), math.ceil(1.1 * full))
@@ -165,11 +160,11 @@ def _resources(peak: float, enough: System, small: System, script_us: float) -> 
     account = "the quota of the account"
     return [
         Resource(
-            f"environments of the defaults, batches of {BATCH_SIZE}", MAX_WORKERS, enough.environments, "MaxWorkers"
+            f"environments of the defaults, batches of {DEFAULT.batch}", MAX_WORKERS, enough.environments, "MaxWorkers"
         ),
         Resource(
             "calls in flight of the defaults, Concurrency x MaxWorkers",
-            CONCURRENCY * MAX_WORKERS,
+            DEFAULT.concurrency * MAX_WORKERS,
             peak * CALL_SECONDS,
             "MaxWorkers, or BatchSize and Concurrency",
         ),
@@ -183,6 +178,8 @@ def _resources(peak: float, enough: System, small: System, script_us: float) -> 
             )
             for system in (enough, small)
         ),
-        Resource("SQS messages in flight", SQS_IN_FLIGHT, BATCH_SIZE * enough.environments, "the quota of the queue"),
+        Resource(
+            "SQS messages in flight", SQS_IN_FLIGHT, DEFAULT.batch * enough.environments, "the quota of the queue"
+        ),
         Resource("Redis, µs of scripts a second on one core", 1_000_000, peak * script_us, "the nodes of the cluster"),
     ]

@@ -28,13 +28,19 @@ class Case:
         )
 
 
+WARM_UP_MILLISECONDS: Final = 100
 CASES: Final = (
-    Case(Task(prompts=60, in_flight=10, warm_up=10, milliseconds=500, batch=10)),
-    Case(Task(prompts=150, in_flight=50, warm_up=50, milliseconds=1000, batch=150)),
-    Case(Task(prompts=200, in_flight=100, warm_up=50, milliseconds=1000, batch=100), environments=3),
+    Case(Task(60, in_flight=10, warm_up=10, milliseconds=500, batch=10, warm_up_milliseconds=WARM_UP_MILLISECONDS)),
+    Case(Task(150, in_flight=50, warm_up=50, milliseconds=1000, batch=150, warm_up_milliseconds=WARM_UP_MILLISECONDS)),
+    Case(
+        Task(60, in_flight=20, warm_up=20, milliseconds=1500, batch=20, warm_up_milliseconds=WARM_UP_MILLISECONDS),
+        environments=3,
+    ),
     # All starts are within the horizon of the schedule: the worker that is measured takes no message twice.
     Case(
-        Task(prompts=75, in_flight=75, warm_up=50, milliseconds=1000, batch=75), environments=2, requests_a_minute=2_400
+        Task(75, in_flight=75, warm_up=50, milliseconds=1000, batch=75, warm_up_milliseconds=WARM_UP_MILLISECONDS),
+        environments=2,
+        requests_a_minute=2_400,
     ),
 )
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from benchmarks import day as days
-from benchmarks.cost import drawn_makespan, drawn_seconds
+from benchmarks.cost import DEFAULT, drawn_makespan, drawn_seconds
 from benchmarks.simulation import FIRST_POLLERS, Day, Invocation, Invocations, System, drawn, simulate
 from common.flow import HORIZON_MS
 from local.settings import ROOT
@@ -190,10 +190,10 @@ def test_the_defaults_are_those_of_the_template() -> None:
         return int(match[1])
 
     for parameter, value in (
-        ("BatchSize", days.BATCH_SIZE),
-        ("Concurrency", days.CONCURRENCY),
+        ("BatchSize", DEFAULT.batch),
+        ("Concurrency", DEFAULT.concurrency),
         ("MaxWorkers", days.MAX_WORKERS),
     ):
         assert found(rf"\n  {parameter}:\n(?:    .*\n)*?    Default: (\d+)\n") == value
-    assert found(r"\n  WorkerFunction:\n(?:    .*\n|\n)*?      MemorySize: (\d+)\n") == days.MEMORY_MB
+    assert found(r"\n  WorkerFunction:\n(?:    .*\n|\n)*?      MemorySize: (\d+)\n") == DEFAULT.memory
     assert found(r"\n          DEADLINE_SECONDS: \"(\d+)\"\n") == days.DEADLINE_SECONDS
