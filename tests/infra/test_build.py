@@ -16,11 +16,11 @@ def test_a_build_deploys_for_the_processor_that_it_was_built_for(tmp_path: Path,
     template.write_text(yaml.safe_dump(read_template(), sort_keys=False))
 
     # WHEN it is stamped
-    stamp(template, "0123456789abcdef0123", architecture)
+    stamp(template, "f" * 64, architecture)
 
     # THEN no parameter can ask for another, and every version is this build's
     for parameter in ("arm64", "x86_64"):
         stack = Stack.of(yaml.safe_load(template.read_text()), Architecture=parameter)
         assert {tuple(each["Architectures"]) for _, each in stack.of_type("Lambda::Function")} == {(architecture,)}
         versions = {each["Description"] for _, each in stack.of_type("Lambda::Version")}
-        assert versions == {"b-0123456789abcdef"}
+        assert versions == {"b-" + "f" * 16}
