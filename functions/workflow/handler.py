@@ -1,7 +1,8 @@
 """Start the workflow worker: SQS batch in, the messages that have to come back out.
 
 It works as the worker does, by what stands in common/work; but what it asks is a chain. service.py runs it, model.py
-makes its calls, run.py and step.py know which of them are done. chains.py is what a team writes.
+makes its calls, run.py and step.py know which of them are done, branches.py leaves none behind. chains.py is what a
+team writes.
 """
 
 from common import cold_start

@@ -152,9 +152,11 @@ class StepModel(ChatOpenAI):
         name = run.name(request)
         step = run.kept(name)
         if step is None:
-            async with self._provider.slots.one():
-                step = await self._step(run, request, messages, stop, kwargs)
-            await self._keep(run, name, step)
+            with run.branches.call():
+                async with self._provider.slots.one():
+                    run.branches.has_slot()
+                    step = await self._step(run, request, messages, stop, kwargs)
+                await self._keep(run, name, step)
             run.done(step)
         return ChatResult(generations=[ChatGeneration(message=step.message)])
 

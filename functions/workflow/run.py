@@ -9,6 +9,7 @@ from typing import Any, Final
 from common.messages import TaskMessage
 from common.tasks import Usage
 from common.work.call import Listener
+from functions.workflow.branches import Branches
 from functions.workflow.step import Step, digest_of
 
 CUT: Final = "length"
@@ -21,6 +22,7 @@ class Run:
     def __init__(self, message: TaskMessage, hear: Listener, kept: Mapping[str, str], steps: int) -> None:
         """Take the task, who hears its text, the steps of former attempts, and how many there will be."""
         self.message = message
+        self.branches = Branches()
         self._hear = hear
         self._kept = {name: Step.decode(text) for name, text in kept.items()}
         self._steps = steps

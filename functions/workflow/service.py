@@ -65,7 +65,7 @@ class Chains:
         await self._models.close()
 
     async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
-        """Run a task's chain to its end.
+        """Run a task's chain to its end; nothing of it runs on then, however it ended.
 
         Raises:
             ModelError: a step failed; or as ModelRefused the task asks for no workflow that there is, its input is not
@@ -85,7 +85,8 @@ class Chains:
         kept = await self._steps.steps(message.task.ref)
         run = Run(message, hear, kept, built.workflow.steps(given))
         with as_current(run):
-            text = await _text_of(built.chain, given)
+            async with run.branches.ended():
+                text = await _text_of(built.chain, given)
         return Answer(paired(text), run.finish_reason, run.usage, (), run.cost_nanos)
 
 

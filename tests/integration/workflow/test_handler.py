@@ -117,6 +117,24 @@ def test_a_step_that_fails_in_every_attempt_fails_the_task(start: Start) -> None
     assert environment.model.calls.total - asked == 4
 
 
+def test_a_step_that_fails_beside_others_is_the_only_one_that_is_asked_again(
+    environment: WorkflowEnvironment,
+) -> None:
+    # GIVEN ten articles, of which the first is refused once while the others are under way
+    articles = [f"[[latency:0.1]] Article {number}." for number in range(9)]
+    asked = environment.model.calls.total
+    ref = environment.start("summarize_articles", articles=["[[fault:500x1]] About beans.", *articles])
+
+    # WHEN it is delivered twice
+    assert environment.deliver() == 1
+    assert environment.model.calls.total - asked == 10
+    assert environment.deliver() == 0
+
+    # THEN the first has been asked twice, the others once, and then all of them together
+    assert environment.task(ref).status is TaskStatus.COMPLETED
+    assert environment.model.calls.total - asked == 12
+
+
 def test_a_rate_limit_costs_no_attempt(start: Start) -> None:
     with start(two_steps("one", "[[fault:429x1]] [[retry-after:100]] two")) as environment:
         ref = environment.start("two", word="quince")
