@@ -96,9 +96,9 @@ def measure(counts: Counts) -> Section:
         ),
         bars(
             "cost",
-            f"Dollars for a million prompts of {SECONDS[1]} s, beside the model",
+            f"Dollars for a million prompts of {SECONDS[1]} s, by batch, calls at a time and memory",
             [
-                Bar(choice.name, dollars[1], dollars[1], dollars[1], is_ours=choice == DEFAULT)
+                Bar(choice.name.removeprefix("batch "), dollars[1], dollars[1], dollars[1], is_ours=choice == DEFAULT)
                 for choice, dollars in sums.items()
             ],
         ),
