@@ -94,6 +94,7 @@ def measure(servers: Servers, counts: Counts) -> Section:
         ),
         _plot(dict(list(days.items())[:3])),
         (
+            "A limit above the peak spaces the calls of a batch too, so that each batch takes a little longer. "
             "Left out: cold starts, failed calls and what is asked again, and that the event source may hand over "
             "batches that are not full while others wait. Where the model's limit holds prompts up, the simulation "
             "leaves them in the queue; the real worker receives them and puts them back until a start is free."
