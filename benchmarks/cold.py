@@ -1,206 +1,156 @@
-"""Compare what a cold start imports: each built function, and the same function with its naive imports."""
+"""Measure cold starts of the built functions: import, init and first request, and the same with naive imports."""
 
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
-import time
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from benchmarks.imports import FUNCTIONS, PARTS, Function, Way, Ways, import_ms, sdk_ms, shares, variables_of
 from benchmarks.measure import Spread
-from benchmarks.report import Goal, Section, table
+from benchmarks.report import Bar, Goal, Section, bars, table
 from benchmarks.servers import Servers
-from local.settings import ROOT, build_folder
-from tests.artefacts.emulator import ARCHITECTURE, PYTHON, Artefacts, link_runtime, read_event, running
-from tests.infra.stack import Stack, read_template
+from benchmarks.starts import FIRST, INIT, SECOND, Starter, Starts
+from local.settings import ROOT
 
 SCALE_MS: Final = 860
 """What `import openai` without bytecode took on the machine for which the goals were set."""
 
-TIMES: Final = 2
-"""How many imports of the SDK are measured in a round, and of each function at least as many."""
+TURNS: Final = 3
+"""How often a round imports what ships and has a goal; naive imports take longer and have none: once."""
 
-LIGHT: Final = 3
-"""How many imports of a function without the SDK are measured for one of the SDK."""
+MOST_PARTS: Final = 3
+"""How many parts of an import are named where its goal is not met."""
 
-_COMMON: Final = (
-    "from aws_lambda_powertools import Logger, Metrics, Tracer\n"
-    "from aws_lambda_powertools.event_handler import APIGatewayRestResolver\n"
-    "import boto3, pydantic, redis.asyncio\n"
-)
-_CALLING: Final = _COMMON + "import aioboto3, aiohttp, openai\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """Name a function, its folder and event, what its import may take, and the imports it could do without."""
-
-    name: str
-    folder: str
-    goal_ms: int | None
-    naive: str
-    of: str = "WorkerFunction"
-    """Whose artefact has all that the naive imports need."""
-
-    @property
-    def repeats(self) -> int:
-        """How often its import is measured for one of the SDK: the shorter it is, the more a neighbour spoils."""
-        return 1 if self.folder in {"worker", "workflow"} else LIGHT
-
-
-FUNCTIONS: Final = (
-    Function("SubmitFunction", "submit", 150, _COMMON),
-    Function("StatusFunction", "status", 150, _COMMON),
-    Function(
-        "AuthorizerFunction",
-        "authorizer",
-        150,
-        (
-            "from aws_lambda_powertools import Logger, Metrics, Tracer\n"
-            "from aws_lambda_powertools.utilities import parameters\nimport boto3, pydantic"
-        ),
-    ),
-    Function("WorkerFunction", "worker", 500, _CALLING),
-    Function("WorkflowFunction", "workflow", None, f"{_CALLING}import langchain_openai", of="WorkflowFunction"),
-)
-OPENAI: Final = "import openai"
-WHY: Final = {
-    "submit": "boto3 and Redis's client are half of it, and its first request needs both",
-    "status": "Redis's client is in it, and its first request needs that",
-    "authorizer": "boto3, which Powertools' parameters import, is half of it",
-    "worker": "the SDK, with its types, is two thirds of it",
-}
-"""What there is to say where the goal is not met; `python -X importtime` says it."""
-
-_TIMED: Final = """
-import os, sys, time
-wall, cpu = time.perf_counter(), time.process_time()
-{program}
-print(1000 * (time.process_time() - cpu), 1000 * (time.perf_counter() - wall), file=sys.__stdout__, flush=True)
-os._exit(0)
-"""
+type Imports = defaultdict[tuple[str, str], Spread]
+"""What importing took on the goals' scale, by the way's title and the function's name."""
 
 
 def measure(servers: Servers, rounds: int) -> Section:
-    """Measure imports, and the first and second request under the runtime emulator."""
-    subprocess.run([sys.executable, "-m", "local.build"], cwd=ROOT, check=True)
+    """Measure imports in fresh interpreters, and init and requests under the runtime emulator."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        # A copy of our own: another process may build anew at any time.
+        subprocess.run([sys.executable, "-m", "local.build", "--to", folder / "built"], cwd=ROOT, check=True)  # noqa: S603  # ours
+        ways = Ways.of(folder / "built", folder)
+        variables = variables_of(servers)
+        sdk, imports = _imports(ways, variables, rounds)
+        parts = {function.name: shares(ways.ours, function, variables[function.name]) for function in FUNCTIONS}
+        starter = Starter(servers, variables)
+        for _ in range(rounds):
+            for way in (ways.ours, ways.naive):
+                asyncio.run(starter.chain(way))
     section = Section("Cold starts")
-    with TemporaryDirectory() as folder:
-        runtime = Path(folder, "runtime")
-        runtime.mkdir()
-        link_runtime(runtime)
-        built = Artefacts(build_folder(ARCHITECTURE) / "sam", runtime)
-        bare = Artefacts(_without_bytecode(built.build, Path(folder, "bare")), runtime)
-        variables = _variables(servers)
-        times: defaultdict[str, Spread] = defaultdict(Spread)
-        naive = {function.name: _import_ms(bare, function.of, {}, function.naive) for function in FUNCTIONS}
-        for _ in range(TIMES * rounds):
-            times["openai"].values.append(_import_ms(bare, "WorkerFunction", {}, OPENAI))
-            for function in FUNCTIONS:
-                handler = f"import functions.{function.folder}.handler"
-                for _ in range(function.repeats):
-                    times[function.name].values.append(
-                        _import_ms(built, function.name, variables[function.name], handler)
-                    )
-        answers = asyncio.run(_requests(built, variables, Path(folder)))
-    openai = min(times["openai"].values)
-    rows = []
     for function in FUNCTIONS:
-        name, goal = function.folder, function.goal_ms
-        ours, naive_ms = times[function.name], naive[function.name]
-        least = min(ours.values)
-        scaled = least * SCALE_MS / openai
-        rows.append(
-            (
-                name,
-                f"{least:.0f} ({ours.median:.0f})",
-                f"{naive_ms:.0f}",
-                f"{least / naive_ms:.2f}",
-                f"{scaled:.0f}",
-                *answers[function.name],
-            )
-        )
-        if goal is not None:
-            measured = f"{scaled:.0f} ms, {least / openai:.2f} x `import openai`"
-            section.goals.append(Goal(f"import of {name}", f"≤ {goal} ms", measured, scaled <= goal, WHY[name]))
-    head = (
-        "",
-        "import, CPU ms",
-        "naive",
-        "ratio",
-        "on the goals' scale",
-        "start to first answer, ms",
-        "second answer, ms",
-    )
+        if function.goal_ms is not None:
+            taken = imports[ways.ours.title, function.name]
+            section.goals.append(_goal(function, function.goal_ms, taken, parts[function.name]))
     section.paragraphs += [
         (
-            f"CPU of importing the built handler with its bytecode: the least of {TIMES * rounds} fresh interpreters, "
-            f"{LIGHT * TIMES * rounds} of the light functions, for whatever else runs can only add to it, and the "
-            "median in brackets. Beside it, once, the same function with everything it could use imported at the top "
-            "and no bytecode, as `sam build` leaves it. The "
-            f"goals are for a machine on which `import openai` without bytecode takes {SCALE_MS} ms; here it takes "
-            f"{openai:.0f} ms. The last two columns are wall time under AWS's runtime emulator, from the start of the "
-            "process."
+            "What Lambda does before a function's first request is mostly to import it, so the goals are for the CPU "
+            "of importing the built handler in a fresh interpreter, traced as on AWS, clients made. They were set for "
+            f"a machine on which `import openai` without bytecode takes {SCALE_MS} ms. In this run that took "
+            f"{sdk.text(0)} ms. So each turn imports the SDK once and then each function once, and each function's "
+            f"time is divided by the SDK's of its turn and multiplied by {SCALE_MS}. Shown are the medians with the "
+            f"least and the most, in ms on that scale: of {TURNS * rounds} turns for what ships, and of {rounds} of "
+            "them for naive imports. The workflow worker, which has no goal, was imported once each way."
         ),
-        table(head, rows),
+        (
+            "Naive is the same handler behind a module that first imports, at the top, all that a function of its kind "
+            "is mostly written with: Powertools' logger, metrics, tracer and event handler, boto3, pydantic, redis, "
+            "and for the workers aioboto3, aiohttp, the SDK and LangChain. The last column is that without the "
+            "bytecode, which `sam build` does not make and `make build` adds."
+        ),
+        table(("import, ms", "goal", *(way.title for way in ways)), _import_rows(ways, imports)),
+        bars(
+            "import",
+            "CPU of an import on the goals' scale, ms: the goal is 150 (dashed), the worker's 500",
+            _bars(ways, imports),
+            goal=min(function.goal_ms for function in FUNCTIONS if function.goal_ms is not None),
+            digits=0,
+        ),
+        (
+            "Where what ships goes, in percent of its import, by one run of Python's `-X importtime`. A module that is "
+            "imported by many counts where it belongs, not where it was first asked for; botocore and urllib3 count "
+            "as boto3, and the making of clients as our own."
+        ),
+        table(("", *PARTS, "others"), _part_rows(parts)),
+        (
+            "Each function under AWS's runtime emulator, untraced, in wall ms of this machine, not scaled, as the "
+            f"emulator's log tells them; starts of each: {rounds}. Init is from the start of the interpreter until the "
+            "function asks for its first event. What is imported only where it is first used is in the first request, so the two "
+            "count together. Both ways have their bytecode and differ in imports only. Each start is given two "
+            "requests, and each answer is checked: what submit has accepted, status is asked for and the workers "
+            "work on."
+        ),
+        table(
+            ("wall ms", INIT, "naive", FIRST, "naive", "together", "naive", SECOND),
+            _start_rows(ways, starter.starts),
+        ),
     ]
     return section
 
 
-def _without_bytecode(build: Path, to: Path) -> Path:
-    for part in ("CommonLayer", *{function.of for function in FUNCTIONS}):
-        shutil.copytree(build / part, to / part, ignore=shutil.ignore_patterns("__pycache__"), copy_function=os.link)
-    return to
+def _imports(ways: Ways, variables: dict[str, dict[str, str]], rounds: int) -> tuple[Spread, Imports]:
+    """Import in turns, each with an import of the SDK of its own, so that a slower minute slows both."""
+    sdk = Spread()
+    imports: Imports = defaultdict(Spread)
+    for turn in range(TURNS * rounds):
+        sdk.values.append(sdk_ms(ways, variables["WorkerFunction"]))
+        for way in ways if turn % TURNS == 0 else [ways.ours]:
+            for function in FUNCTIONS:
+                if function.goal_ms is not None or turn == 0:
+                    taken = import_ms(way, function, variables[function.name])
+                    imports[way.title, function.name].values.append(SCALE_MS * taken / sdk.values[-1])
+    return sdk, imports
 
 
-def _variables(servers: Servers) -> dict[str, dict[str, str]]:
-    stack = Stack.of(read_template())
-    made = {
-        "REDIS_HOST": "127.0.0.1",
-        "REDIS_PORT": str(servers.redis_port),
-        "REDIS_TLS": "false",
-        "REDIS_CLUSTER": "false",
-        "REDIS_IAM": "false",
-        "REDIS_USERNAME": "",
-        "QUEUE_URL": f"{servers.address}/1/tasks",
-        "WORKFLOW_QUEUE_URL": f"{servers.address}/1/workflows",
-        "WEBHOOK_QUEUE_URL": f"{servers.address}/1/webhooks",
-        "OPENAI_BASE_URL": servers.model(1, chunks=1),
-        "AWS_ENDPOINT_URL": servers.address,
-    }
-    names = [function.name for function in FUNCTIONS]
-    return {name: {key: str(value) for key, value in stack.variables(name).items()} | made for name in names}
+def _goal(function: Function, goal_ms: int, taken: Spread, parts: Counter[str]) -> Goal:
+    measured = f"{taken.text(0)} ms, {taken.median / SCALE_MS:.2f} x `import openai`"
+    (most, share), *others = parts.most_common(MOST_PARTS)
+    why = ", ".join([f"{most} is {share} % of it", *(f"{part} {share} %" for part, share in others)])
+    return Goal(f"import of {function.folder}", f"≤ {goal_ms} ms", measured, taken.median <= goal_ms, why)
 
 
-def _import_ms(artefacts: Artefacts, function: str, variables: dict[str, str], program: str) -> float:
-    environment = artefacts.environment(function, variables) | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(  # noqa: S603  # ours
-        [*PYTHON, "-c", _TIMED.format(program=program)],
-        cwd=artefacts.build / function,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return float(done.stdout.split()[-2])
+def _import_rows(ways: Ways, imports: Imports) -> list[tuple[object, ...]]:
+    return [
+        (function.folder, function.goal_ms or "", *(imports[way.title, function.name].text(0) for way in ways))
+        for function in FUNCTIONS
+    ]
 
 
-async def _requests(
-    artefacts: Artefacts, variables: dict[str, dict[str, str]], folder: Path
-) -> dict[str, tuple[str, str]]:
-    answers = {}
-    for function in FUNCTIONS:
-        name, event = function.name, read_event(function.folder)
-        handler = f"functions.{function.folder}.handler.lambda_handler"
-        began = time.perf_counter()
-        async with running(artefacts, name, handler, variables[name], folder) as emulator:
-            await emulator.invoke(event)
-            first = time.perf_counter()
-            await emulator.invoke(event)
-            answers[name] = (f"{1000 * (first - began):.0f}", f"{1000 * (time.perf_counter() - first):.0f}")
-    return answers
+def _bars(ways: Ways, imports: Imports) -> list[Bar]:
+    return [
+        imports[way.title, function.name].bar(f"{function.folder}, {way.title}", is_ours=way is ways.ours)
+        for function in FUNCTIONS
+        if function.goal_ms is not None
+        for way in ways
+    ]
+
+
+def _part_rows(parts: dict[str, Counter[str]]) -> list[tuple[object, ...]]:
+    return [
+        (function.folder, *(own[part] for part in PARTS), 100 - sum(own[part] for part in PARTS))
+        for function in FUNCTIONS
+        for own in (parts[function.name],)
+    ]
+
+
+def _start_rows(ways: Ways, starts: Starts) -> list[tuple[object, ...]]:
+    return [
+        (
+            function.folder,
+            *(starts[way.title, function.name, INIT].text(0) for way in (ways.ours, ways.naive)),
+            *(starts[way.title, function.name, FIRST].text(0) for way in (ways.ours, ways.naive)),
+            *(_together(starts, way, function).text(0) for way in (ways.ours, ways.naive)),
+            starts[ways.ours.title, function.name, SECOND].text(0),
+        )
+        for function in FUNCTIONS
+    ]
+
+
+def _together(starts: Starts, way: Way, function: Function) -> Spread:
+    init, first = (starts[way.title, function.name, phase].values for phase in (INIT, FIRST))
+    return Spread([sum(both) for both in zip(init, first, strict=True)])
