@@ -80,9 +80,9 @@ def measure(servers: Servers, rounds: int) -> Section:
         (
             "Each function under AWS's runtime emulator, untraced, in wall ms of this machine, not scaled, as the "
             f"emulator's log tells them; starts of each: {rounds}. Init is from the start of the interpreter until the "
-            "function asks for its first event. What is imported only where it is first used is in the first request, so the two "
-            "count together. Both ways have their bytecode and differ in imports only. Each start is given two "
-            "requests, and each answer is checked: what submit has accepted, status is asked for and the workers "
+            "function asks for its first event. What is imported only where it is first used is in the first request, "
+            "so the two count together. Both ways have their bytecode and differ in imports only. Each start is given "
+            "two requests, and each answer is checked: what submit has accepted, status is asked for and the workers "
             "work on."
         ),
         table(
