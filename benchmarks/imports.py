@@ -143,7 +143,7 @@ def import_ms(way: Way, function: Function, variables: Mapping[str, str]) -> flo
     return float(_run(way, function.name, variables, "-c", program).stdout.split()[-1])
 
 
-_STANDARD: Final = "standard library"
+_STANDARD: Final = "the standard library"
 _OURS: Final = "our own"
 _WHOSE: Final = {
     "common": _OURS,
