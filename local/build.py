@@ -173,7 +173,7 @@ def _prune(data: Path) -> None:
     for path in data.iterdir():
         if path.is_dir() and path.name not in SERVICES:
             shutil.rmtree(path)
-    # The addresses of all services everywhere: reading them is two thirds of making the first client.
+    # The addresses of all services everywhere: reading them is nearly half of making the first client.
     endpoints = data / "endpoints.json"
     content = json.loads(endpoints.read_text())
     for partition in content["partitions"]:
