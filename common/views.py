@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
@@ -169,8 +170,14 @@ def time_of(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     # Not from a float: 1.001 s would come out as 1.000.
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(microsecond=milliseconds % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, millisecond = divmod(milliseconds, 1000)
+    return f"{_written(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _written(second: int) -> str:
+    # The tasks of a batch have seven times each, and all within a few seconds of each other.
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def show_cost(nanos: int | None) -> Body | None:
