@@ -36,6 +36,6 @@ async def portion_of[Item](
 
 
 def _size_of(body: Mapping[str, Any]) -> int:
-    # As it travels: the body is a string inside the JSON of Lambda's answer, where a quote becomes \" and a \ becomes \\.
+    # As it travels: a string inside the JSON of Lambda's answer, where each quote and backslash gets a backslash more.
     text = json.dumps(body)
     return len(text) + text.count('"') + text.count("\\") + 2
