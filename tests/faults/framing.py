@@ -48,11 +48,16 @@ class HttpRequests(_Requests):
         head_end = self._left.find(b"\r\n\r\n")
         if head_end < 0:
             return None
-        end = head_end + 4 + content_length(self._left[:head_end])
+        end = head_end + 4 + _content_length(self._left[:head_end])
         return end if end <= len(self._left) else None
 
 
-def content_length(head: bytes) -> int:
+def is_whole_message(data: bytes) -> bool:
+    """Tell whether these bytes are all of an HTTP message."""
+    return any(HttpRequests().feed(data))
+
+
+def _content_length(head: bytes) -> int:
     """Read the length of a message's body."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):

@@ -33,9 +33,9 @@ class Exchange:
         """Send it on."""
         await self._link.to_server(self.request)
 
-    async def reply(self) -> bytes:
+    async def reply(self, is_whole: Callable[[bytes], bool] = bool) -> bytes:
         """Wait for the reply, or its first bytes, and keep it from the client: the server has done what was asked."""
-        return await self._link.intercepted()
+        return await self._link.intercepted(is_whole)
 
     async def answer(self, reply: bytes) -> None:
         """Send a reply to the client, the server's or our own."""
@@ -98,6 +98,8 @@ class Link:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     _waiting: asyncio.Future[bytes] | None = None
+    _is_whole: Callable[[bytes], bool] = bool
+    _kept: bytes = b""
 
     async def to_server(self, data: bytes) -> None:
         self.server.write(data)
@@ -105,15 +107,17 @@ class Link:
 
     async def to_client(self, data: bytes) -> None:
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(data)
+            self._kept += data
+            if self._is_whole(self._kept):
+                self._waiting.set_result(self._kept)
             return
         # What comes after the intercepted part of a reply is for nobody, as its client was reset.
         if not self.client.is_closing():
             self.client.write(data)
             await self.client.drain()
 
-    async def intercepted(self) -> bytes:
-        self._waiting = asyncio.get_running_loop().create_future()
+    async def intercepted(self, is_whole: Callable[[bytes], bool]) -> bytes:
+        self._waiting, self._is_whole, self._kept = asyncio.get_running_loop().create_future(), is_whole, b""
         try:
             return await self._waiting
         finally:
