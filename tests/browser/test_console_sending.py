@@ -217,15 +217,8 @@ def full(route: Route) -> None:
     refuse(route, 429, "queue_full", "the queue holds too many tasks", retry_after=HOURS)
 
 
-@pytest.mark.parametrize(
-    ("trouble", "why"), [(full, "The queue holds too many"), (Route.abort, "There is no connection to the service")]
-)
 def test_whoever_waits_to_send_can_stop_and_send_the_rest_later(
-    console: Console,
-    batches: Batches,
-    send_file: Callable[[], None],
-    trouble: Callable[[Route], None],
-    why: str,
+    console: Console, batches: Batches, send_file: Callable[[], None]
 ) -> None:
     # GIVEN a file whose second call waits, while the run is read as ever
     page = console.page
@@ -233,12 +226,12 @@ def test_whoever_waits_to_send_can_stop_and_send_the_rest_later(
     first = batches.accept()
     expect(console.heading).to_have_text("1,000 tasks")
     with page.expect_response("**/batches/**"):
-        trouble(batches.calls.next())
+        full(batches.calls.next())
 
     # WHEN it is stopped, THEN the form says why it waited
     page.get_by_role("button", name="Stop").click()
     said = page.get_by_role("alert").filter(has_text="Stopped")
-    expect(said).to_contain_text(why)
+    expect(said).to_contain_text("The queue holds too many")
     expect(said).to_contain_text("The first 1,000 were accepted. All can be sent again")
     expect(page.locator("#notice")).to_be_hidden()
 
@@ -247,6 +240,29 @@ def test_whoever_waits_to_send_can_stop_and_send_the_rest_later(
     assert [batches.accept() for _ in range(3)] == console_ids(console, first)
     keys = batches.calls.keys
     assert keys[2:4] == keys[:2]
+
+
+def test_a_try_that_is_under_way_is_stopped_too(
+    console: Console, batches: Batches, send_file: Callable[[], None]
+) -> None:
+    # GIVEN a file whose second call had no connection, and is tried again
+    page = console.page
+    send_file()
+    batches.accept()
+    batches.calls.next().abort()
+    batches.calls.next()
+
+    # WHEN it is stopped before that has an answer, THEN the form says why it was tried again
+    page.get_by_role("button", name="Stop").click()
+    said = page.get_by_role("alert").filter(has_text="Stopped")
+    expect(said).to_contain_text("There is no connection to the service")
+
+    # AND what is sent again has the keys of before
+    page.get_by_role("button", name="Send 2,500 prompts").click()
+    for _ in range(3):
+        batches.accept()
+    keys = batches.calls.keys
+    assert keys[:2] == [keys[0], keys[2]] == keys[3:5]
 
 
 def console_ids(console: Console, first: str) -> list[str]:

@@ -71,17 +71,16 @@ class Api extends EventTarget {
   }
 
   async #insist(path, options, wait) {
-    const { signal } = wait.ends;
+    const signal = AbortSignal.any([wait.ends.signal, options.signal].filter(Boolean));
     for (let tries = 0; ; tries += 1) {
       try {
-        const answer = await this.once(path, options);
+        const answer = await this.once(path, { ...options, signal });
         return { ...answer, body: answer.text ? JSON.parse(answer.text) : null };
       } catch (error) {
-        if (options.signal?.aborted || (error instanceof Refusal && !error.isPassing)) throw error;
-        signal.throwIfAborted();
+        if (signal.aborted || (error instanceof Refusal && !error.isPassing)) throw error;
         const delay = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** tries) * (0.75 + Math.random() / 2);
         if (!options.quiet) this.#tell(error, Date.now() + delay, wait);
-        await pause(delay, AbortSignal.any([signal, options.signal].filter(Boolean)), !(error instanceof Refusal));
+        await pause(delay, signal, !(error instanceof Refusal));
       }
     }
   }
