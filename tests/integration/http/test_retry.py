@@ -59,6 +59,15 @@ def started(api: Api, queue: Queue, **more: object) -> tuple[dict[str, Any], Wor
     return answer.body, Work(api, messages), messages
 
 
+def break_off(api: Api, batch_id: str, headers: dict[str, str] | None = None) -> None:
+    """Retry a batch while the queue takes no messages."""
+    queue = api.submit.submissions._prompts._queue
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queue, "_url", queue._url + "-gone")
+        refused = api.retry(batch_id, headers)
+    assert (refused.status, refused.body["code"]) == (503, "queue_unavailable")
+
+
 def test_the_failed_are_asked_again_with_all_that_they_came_with(api: Api, queue: Queue) -> None:
     # GIVEN a batch of which two have failed
     old, work, messages = started(
@@ -147,16 +156,11 @@ def test_a_key_always_gets_the_answer_of_its_first_call(api: Api, queue: Queue) 
     assert len(queue.drain()) == 2
 
 
-def test_a_retry_that_could_not_be_sent_is_sent_by_its_repeat_and_by_nothing_else(
-    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_that_could_not_be_sent_is_sent_by_its_repeat_and_by_nothing_else(api: Api, queue: Queue) -> None:
     # GIVEN a retry whose messages the queue has not taken
     old, work, _ = started(api, queue)
     work.fail(0, 1)
-    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
-    refused = api.retry(old["batch_id"])
-    assert (refused.status, refused.body["code"]) == (503, "queue_unavailable")
-    monkeypatch.undo()
+    break_off(api, old["batch_id"])
 
     # WHEN another task fails, and the call is repeated
     work.fail(2)
@@ -170,14 +174,10 @@ def test_a_retry_that_could_not_be_sent_is_sent_by_its_repeat_and_by_nothing_els
     assert len(queue.drain()) == 3
 
 
-def test_whoever_has_a_broken_off_retry_sent_is_told_its_ids_under_another_key_too(
-    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_has_a_broken_off_retry_sent_is_told_its_ids_under_another_key_too(api: Api, queue: Queue) -> None:
     old, work, _ = started(api, queue)
     work.fail(0, 1)
-    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
-    assert api.retry(old["batch_id"], {"Idempotency-Key": "k"}).status == 503
-    monkeypatch.undo()
+    break_off(api, old["batch_id"], {"Idempotency-Key": "k"})
 
     finished = api.retry(old["batch_id"], {"Idempotency-Key": "l"})
 
@@ -201,14 +201,10 @@ def test_a_repeat_still_answers_when_tasks_that_were_retried_have_expired(api: A
     assert [task["retry_of"] for task in again.body["tasks"]] == [None, old["task_ids"][1]]
 
 
-def test_a_retry_of_which_tasks_expired_before_it_was_sent_is_gone(
-    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_of_which_tasks_expired_before_it_was_sent_is_gone(api: Api, queue: Queue) -> None:
     old, work, messages = started(api, queue)
     work.fail(0, 1)
-    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
-    assert api.retry(old["batch_id"]).status == 503
-    monkeypatch.undo()
+    break_off(api, old["batch_id"])
     work.lose(messages[0].task.ref)
 
     answer = api.retry(old["batch_id"])
