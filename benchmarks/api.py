@@ -16,7 +16,7 @@ from typing import Any, Final
 import boto3
 from redis import Redis
 
-from benchmarks.calls import api_event, submit_environment
+from benchmarks.calls import api_event, status_event, submit_environment
 from benchmarks.contenders.load import cpu_seconds
 from benchmarks.contenders.worker import INVOCATION, environment
 from benchmarks.measure import OURS, Spread, bars_of
@@ -146,7 +146,7 @@ def main() -> None:
         return records
 
     def get(records: Sequence[TaskRecord]) -> None:
-        event = status_event(",".join(record.ref.task_id for record in records))
+        event = status_event([record.ref.task_id for record in records])
         got = timed(f"GET of {len(records)}", lambda: status.lambda_handler(event, INVOCATION))
         floor.prepare_get(records, got["body"])
         timed(f"GET of {len(records)}, floor", lambda: floor.get(event))
@@ -174,16 +174,6 @@ async def complete(store: TaskStore, records: Sequence[TaskRecord]) -> None:
         lease = Lease(task_of(record, len(records)), secrets.token_hex(16), 60_000, 3)
         await store.claim(lease)
         await store.complete(lease, ANSWER)
-
-
-def status_event(ids: str) -> dict[str, Any]:
-    """Return the event of GET /tasks for these ids."""
-    event: dict[str, Any] = json.loads((ROOT / "tests" / "events" / "status.json").read_text())
-    return {
-        **event,
-        "queryStringParameters": {"task_ids": ids},
-        "multiValueQueryStringParameters": {"task_ids": [ids]},
-    }
 
 
 class Floor:

@@ -8,6 +8,7 @@ import json
 import statistics
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -171,6 +172,17 @@ def api_event(body: str) -> dict[str, Any]:
     """Return the event of POST /tasks with this body."""
     event: dict[str, Any] = json.loads((ROOT / "tests" / "events" / "submit.json").read_text())
     return {**event, "body": body}
+
+
+def status_event(ids: Sequence[str]) -> dict[str, Any]:
+    """Return the event of GET /tasks for these ids."""
+    event: dict[str, Any] = json.loads((ROOT / "tests" / "events" / "status.json").read_text())
+    asked = ",".join(ids)
+    return {
+        **event,
+        "queryStringParameters": {"task_ids": asked},
+        "multiValueQueryStringParameters": {"task_ids": [asked]},
+    }
 
 
 def submit_environment(names: dict[str, str]) -> dict[str, str]:

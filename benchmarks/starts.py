@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import boto3
 
+from benchmarks.calls import api_event, status_event
 from benchmarks.counting import EventSource
 from benchmarks.imports import FUNCTIONS, Function, Way
 from benchmarks.measure import Spread
@@ -51,7 +52,7 @@ class Starter:
         chains = [record for record in records if f'"workflow/{WORKFLOW}"' in record["body"]]
         prompts = [record for record in records if record not in chains]
         events: dict[str, list[Any]] = {
-            "status": [_question(ids)] * 2,
+            "status": [status_event(ids)] * 2,
             "authorizer": [read_event("authorizer")] * 2,
             "worker": [{"Records": [record]} for record in prompts[:2]],
             "workflow": [{"Records": [record]} for record in chains],
@@ -96,13 +97,4 @@ def _check(function: Function, answer: object) -> None:
 def _workflow_call() -> dict[str, Any]:
     called = {"resource": "/workflows/{name}", "path": f"/workflows/{WORKFLOW}", "pathParameters": {"name": WORKFLOW}}
     body = json.dumps({"inputs": [{"topic": "a magical forest"}, {"topic": "the sea"}]})
-    return {**read_event("submit"), **called, "body": body}
-
-
-def _question(ids: Sequence[str]) -> dict[str, Any]:
-    asked = ",".join(ids)
-    parameters = {
-        "queryStringParameters": {"task_ids": asked},
-        "multiValueQueryStringParameters": {"task_ids": [asked]},
-    }
-    return {**read_event("status"), **parameters}
+    return {**api_event(body), **called}
