@@ -11,7 +11,8 @@ from common.errors import InvalidRequest, RequestTooLarge
 from functions.submit.conversation import messages_of
 from functions.submit.items import check_count, prompts_of
 from functions.submit.limits import Limits
-from functions.submit.schema import RESERVED_PARAMS, CallBody, KnownParams, PromptBody, Terms
+from functions.submit.params import check_params
+from functions.submit.schema import CallBody, PromptBody, Terms
 from functions.submit.service import Call, Prompt
 from functions.submit.shape import converted, shaped
 from functions.submit.target import read_webhook
@@ -109,7 +110,4 @@ def _check_common(body: CallBody | PromptBody, place: str, limits: Limits) -> No
     if body.system is not None and not body.system.strip():
         raise InvalidRequest("must not be blank", pointer=f"{place}/system", code="blank_text")
     if body.params is not None:
-        for name, reason in RESERVED_PARAMS.items():
-            if name in body.params:
-                raise InvalidRequest(reason, pointer=f"{place}/params/{name}", code="reserved_param")
-        converted(body.params, KnownParams, f"{place}/params")
+        check_params(body.params, place)

@@ -4,7 +4,7 @@ msgspec checks types and ranges; the rules that need more than one field are in 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -100,6 +100,7 @@ class KnownParams(Struct, frozen=True, kw_only=True):
     seed: int | None = None
     user: str | None = None
     reasoning_effort: str | None = None
+    service_tier: Literal["auto", "default"] | None = None
     response_format: dict[str, Any] | None = None
     tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -107,10 +108,15 @@ class KnownParams(Struct, frozen=True, kw_only=True):
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
 
 
+PRICED_TIERS: Final = ("auto", "default")
+"""The service tiers that the price table knows: it has one price a model."""
+
 _OURS: Final = "is set by Sluice itself"
 _TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text and tool calls"
 _BY_TOOLS: Final = "is what chat completions had before `tools` and `tool_choice`; use those"
 _SDK: Final = "is no parameter of the model"
+_FEE: Final = "has the provider search, at a fee that is in no usage and that this service has no price for"
+_ONE_MODEL: Final = "names other models to ask; a prompt asks the one model that stands beside its `params`"
 
 RESERVED_PARAMS: Final[Mapping[str, str]] = {
     "model": "belongs beside `params`, not in it",
@@ -129,6 +135,14 @@ RESERVED_PARAMS: Final[Mapping[str, str]] = {
     "extra_query": _SDK,
     "extra_body": _SDK,
     "timeout": _SDK,
+    # Of several providers: OpenAI, xAI, Qwen and OpenRouter.
+    "web_search_options": _FEE,
+    "search_parameters": _FEE,
+    "enable_search": _FEE,
+    "plugins": _FEE,
+    # Of routers such as OpenRouter and LiteLLM: they lead past the models that a key may ask, and past their prices.
+    "models": _ONE_MODEL,
+    "fallbacks": _ONE_MODEL,
 }
 """The params that a caller may not set, and why."""
 

@@ -10,6 +10,7 @@ RESERVED_PARAMS: Final = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "n", "logprobs", "top_logprobs", "modalities", "audio"),
         *("functions", "function_call", "extra_headers", "extra_query", "extra_body", "timeout"),
+        *("web_search_options", "search_parameters", "enable_search", "plugins", "models", "fallbacks"),
     }
 )
 """What the API takes in no params; docs/api.md says why."""
