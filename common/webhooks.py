@@ -52,7 +52,7 @@ class DeliveryCode(StrEnum):
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
     """The host's name leads, or leads also, to an address that is not public."""
     NAME_NOT_RESOLVED = "name_not_resolved"
-    """The host's name leads nowhere."""
+    """The host's name leads nowhere, or was not resolved in time."""
     CONNECTION = "connection"
     """No connection, or it broke before the answer."""
     TLS = "tls"

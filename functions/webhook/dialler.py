@@ -1,8 +1,9 @@
 """Call addresses that callers chose, and nothing but those: this code stands where an attacker would like to stand.
 
-A name is looked up once, each of its addresses must be public, and one of those very addresses is dialled: a name that
-answers otherwise a moment later leads nowhere. The certificate is checked against the name. Redirects are not
-followed, no proxy of the environment is used, the answer's body is not read, and all of it has one time limit.
+A name is looked up once (resolver.py), each of its addresses must be public, and one of those very addresses is
+dialled: a name that answers otherwise a moment later leads nowhere. The certificate is checked against the name.
+Redirects are not followed, no proxy of the environment is used, the answer's body is not read, and all of it has one
+time limit.
 """
 
 import asyncio
@@ -33,13 +34,8 @@ THREADS: Final = 10
 
 USER_AGENT: Final = "Sluice-Webhooks/1"
 
-type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-
-
-async def look_up(host: str, port: int) -> list[str]:
-    """Return the addresses of a name; raise OSError where it has none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+type Resolve = Callable[[str, str, int], Awaitable[Sequence[str]]]
+"""Return the addresses of a tenant's host and port; raise OSError where it has none."""
 
 
 class Dialler:
@@ -49,33 +45,34 @@ class Dialler:
         self,
         *,
         allow_loopback: bool,
-        resolve: Resolve = look_up,
+        resolve: Resolve,
         context: ssl.SSLContext | None = None,
         try_seconds: float = TRY_SECONDS,
     ) -> None:
-        """Take whether this machine may be called; tests take another look-up, other authorities and less time."""
+        """Take whether this machine may be called, and what resolves names; tests set other authorities, less time."""
         self._allow_loopback = allow_loopback
         self._resolve = resolve
         self._context = context or ssl.create_default_context()
         self._try_seconds = try_seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
-        """Send a body and return what came of it; never raises."""
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        """Send a body for a tenant and return what came of it; never raises."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._try_seconds
         try:
             async with asyncio.timeout_at(end):
-                found = [ipaddress.ip_address(text) for text in await self._resolve(target.host, target.port)]
+                addresses = await self._resolve(tenant, target.host, target.port)
+                found = [ipaddress.ip_address(text) for text in addresses]
         except TimeoutError:
             return Try(DeliveryCode.TIMEOUT)
-        except (OSError, UnicodeError, ValueError):
+        except (OSError, ValueError):
             return Try(DeliveryCode.NAME_NOT_RESOLVED)
         if not all(is_allowed(address, allow_loopback=self._allow_loopback) for address in found):
             return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
         # Lambda outside of a VPC has no IPv6.
-        addresses = [str(address) for address in sorted(dict.fromkeys(found), key=lambda address: address.version)]
-        call = _Call(target, addresses[:MOST_ADDRESSES], self._context if target.is_tls else None, self._try_seconds)
+        ordered = [str(address) for address in sorted(dict.fromkeys(found), key=lambda address: address.version)]
+        call = _Call(target, ordered[:MOST_ADDRESSES], self._context if target.is_tls else None, self._try_seconds)
         timer = loop.call_at(end, call.cut)
         try:
             return await loop.run_in_executor(self._threads, call.make, headers, body)

@@ -17,6 +17,7 @@ from common.metrics import Metric
 from common.telemetry import Telemetry
 from functions.webhook.dialler import Dialler
 from functions.webhook.queue import CLIENT, Queues
+from functions.webhook.resolver import Resolver
 from functions.webhook.schedule import Schedule
 from functions.webhook.service import Courier, Event, Outcome
 from functions.webhook.settings import WebhookSettings
@@ -26,7 +27,7 @@ SETTINGS = WebhookSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
 COURIER = Courier(
     Signer(SecretsProvider(), SETTINGS.secret),
-    Dialler(allow_loopback=SETTINGS.allow_loopback),
+    Dialler(allow_loopback=SETTINGS.allow_loopback, resolve=Resolver().resolve),
     Schedule(SystemRandom().random),
     now_ms=lambda: time.time_ns() // 1_000_000,
     allow_loopback=SETTINGS.allow_loopback,
@@ -57,9 +58,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 async def deliver(events: list[Event]) -> list[Outcome]:
     """Make a try for each, all at once."""
-    outcomes = await asyncio.gather(*map(COURIER.deliver, events))
-    await QUEUES.settle(outcomes)
-    return outcomes
+    return await asyncio.gather(*map(deliver_one, events))
+
+
+async def deliver_one(event: Event) -> Outcome:
+    """Make a try and settle it at once: its neighbours' receivers may be slow."""
+    outcome = await COURIER.deliver(event)
+    await QUEUES.settle(outcome)
+    return outcome
 
 
 def note(outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from botocore.config import Config
@@ -34,9 +34,9 @@ class Queues:
         self._receipt_url = receipt_url
         self._on_failure = on_failure
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """See to all that was tried, at once."""
-        await asyncio.gather(*(asyncio.to_thread(self._settle, outcome) for outcome in outcomes))
+    async def settle(self, outcome: Outcome) -> None:
+        """Set when an event that was tried comes back, and send the receipt."""
+        await asyncio.to_thread(self._settle, outcome)
 
     def _settle(self, outcome: Outcome) -> None:
         try:
@@ -47,6 +47,11 @@ class Queues:
                     VisibilityTimeout=math.ceil(outcome.wait),
                 )
             if outcome.receipt is not None:
-                self._client.send_message(QueueUrl=self._receipt_url, MessageBody=outcome.receipt.encode())
+                # A fair queue: no tenant's receipts delay another's.
+                self._client.send_message(
+                    QueueUrl=self._receipt_url,
+                    MessageBody=outcome.receipt.encode(),
+                    MessageGroupId=outcome.receipt.tenant,
+                )
         except (BotoCoreError, ClientError) as error:
             self._on_failure(type(error).__name__)

@@ -41,8 +41,8 @@ class Signing(Protocol):
 class Dialling(Protocol):
     """Call."""
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
-        """Send a body and return what came of it, in a bounded time; never raises."""
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        """Send a body for a tenant and return what came of it, in a bounded time; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Courier:
             target = target_of(announcement.url, allow_loopback=self._allow_loopback)
         except BadAddress:
             return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
-        return await self._dialler.post(target, headers, body.encode())
+        return await self._dialler.post(announcement.tenant, target, headers, body.encode())
 
     def _outcome(self, event: Event, announcement: Announcement, made: Try) -> Outcome:
         now_ms, receives = self._now_ms(), event.receives

@@ -3,9 +3,11 @@
 import io
 import json
 import secrets
+import socket
+import threading
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
@@ -178,6 +180,51 @@ def test_an_event_that_its_queue_gives_up_is_shown_as_failed_by_its_batch(
     said = log.getvalue()
     assert f"{batch_id}.completed" in said
     assert "token" not in said
+
+
+def test_names_of_one_tenant_that_never_resolve_leave_anothers_delivery_and_receipt_alone(
+    webhook: ModuleType, sqs: "SQSClient", receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # GIVEN more names than a pool has threads, which the system does not give up on, and a receiver of another tenant
+    given_up, resolve = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # as the system's
+        if host.startswith("hang"):
+            given_up.wait(30)
+            raise socket.gaierror
+        return resolve(host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    queue_url, receipt_url = webhook.SETTINGS.webhook_queue_url, webhook.SETTINGS.receipt_queue_url
+    batch_id = new_batch_id(4, secrets.token_bytes(16))
+    addresses = [("rival", f"https://hang-{number}.example/") for number in range(40)]
+    addresses.append(("acme", f"http://localhost:{receiver.port}/"))
+    for tenant, url in addresses:
+        Outbox(queue_url, sqs)._send(Announcement(tenant, batch_id, url, 1, {"completed": 1}))
+    records: list[Any] = []
+    while len(records) < len(addresses):
+        records += received(sqs, queue_url)["Records"]
+    answers: list[dict[str, Any]] = []
+    invocation = threading.Thread(target=lambda: answers.append(webhook.lambda_handler({"Records": records}, CONTEXT)))
+
+    # WHEN one invocation has them all
+    invocation.start()
+    try:
+        # THEN the other tenant's receipt is there while the names hang
+        [filed] = sqs.receive_message(
+            QueueUrl=receipt_url, MessageSystemAttributeNames=["MessageGroupId"], WaitTimeSeconds=20
+        )["Messages"]
+        assert filed["Attributes"]["MessageGroupId"] == "acme"
+        receipt = Receipt.decode(filed["Body"])
+        assert (receipt.tenant, receipt.delivery.status) == ("acme", DeliveryStatus.DELIVERED)
+        assert not given_up.is_set()
+    finally:
+        given_up.set()
+        invocation.join()
+
+    # AND the others come back
+    assert len(answers[0]["batchItemFailures"]) == 40
+    assert len(receiver.received) == 1
 
 
 def test_what_is_no_event_and_no_receipt_stays_on_its_queue(webhook: ModuleType, receipt: ModuleType) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Final
@@ -14,7 +14,8 @@ import trustme
 
 from common.webhooks import DeliveryCode, Target
 from functions.webhook import dialler as dialler_module
-from functions.webhook.dialler import Dialler, look_up
+from functions.webhook.dialler import Dialler, Resolve
+from functions.webhook.resolver import Resolver
 from functions.webhook.service import Try
 from tests.receiver import HOST, Receiver, receiving
 
@@ -38,9 +39,9 @@ def knowing(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-def leads_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        del host, port
+def leads_to(*addresses: str) -> Resolve:
+    async def resolve(tenant: str, host: str, port: int) -> Sequence[str]:
+        del tenant, host, port
         return addresses
 
     return resolve
@@ -57,7 +58,7 @@ def dialler(*addresses: str, try_seconds: float = 10.0, authority: trustme.CA = 
 
 
 async def call(receiver: Receiver, caller: Dialler | None = None, host: str = NAME, path: str = "/hook?a=1") -> Try:
-    return await (caller or dialler()).post(Target(host, receiver.port, path), HEADERS, BODY)
+    return await (caller or dialler()).post("acme", Target(host, receiver.port, path), HEADERS, BODY)
 
 
 async def test_a_body_arrives_by_tls_at_the_name_and_path(receiver: Receiver) -> None:
@@ -133,7 +134,7 @@ async def test_a_name_that_leads_to_us_is_not_called(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1"])
 async def test_no_way_of_writing_this_machine_gets_past_the_look_up(receiver: Receiver, host: str) -> None:
-    strict = Dialler(allow_loopback=False, context=knowing(AUTHORITY))
+    strict = Dialler(allow_loopback=False, resolve=Resolver().resolve, context=knowing(AUTHORITY))
 
     assert (await call(receiver, strict, host=host)).code in {
         DeliveryCode.ADDRESS_NOT_ALLOWED,
@@ -148,8 +149,8 @@ async def test_the_address_that_was_checked_is_dialled_although_the_name_leads_e
     # GIVEN a name that leads to the public when it is looked up, and to us right after
     looks: list[str] = []
 
-    async def rebinding(host: str, port: int) -> Sequence[str]:
-        del host, port
+    async def rebinding(tenant: str, host: str, port: int) -> Sequence[str]:
+        del tenant, host, port
         looks.append("look")
         return ["93.184.216.34"] if len(looks) == 1 else [HOST]
 
@@ -196,8 +197,8 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(receiver: Receiv
 
 
 async def test_a_name_that_leads_nowhere_says_so(receiver: Receiver) -> None:
-    async def nobody(host: str, port: int) -> Sequence[str]:
-        raise OSError(host, port)
+    async def nobody(tenant: str, host: str, port: int) -> Sequence[str]:
+        raise OSError(tenant, host, port)
 
     lost = Dialler(allow_loopback=True, resolve=nobody, context=knowing(AUTHORITY))
 
@@ -236,8 +237,8 @@ async def test_a_receiver_that_never_answers_is_cut_when_its_time_is_over(receiv
 
 
 async def test_a_look_up_that_hangs_is_cut_when_its_time_is_over(receiver: Receiver) -> None:
-    async def hang(host: str, port: int) -> Sequence[str]:
-        del host, port
+    async def hang(tenant: str, host: str, port: int) -> Sequence[str]:
+        del tenant, host, port
         await asyncio.get_running_loop().create_future()
         return []
 
@@ -312,12 +313,9 @@ async def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypat
     assert await call(receiver) == Try(None, 204)
 
 
-async def test_names_are_looked_up_as_the_system_does() -> None:
-    assert HOST in await look_up("localhost", 443)
-
-
 async def test_http_reaches_this_machine_where_that_is_allowed() -> None:
     with receiving() as plain:
         target = Target("localhost", plain.port, "/", is_tls=False)
 
-        assert await Dialler(allow_loopback=True, resolve=leads_to(HOST)).post(target, HEADERS, BODY) == Try(None, 204)
+        caller = Dialler(allow_loopback=True, resolve=leads_to(HOST))
+        assert await caller.post("acme", target, HEADERS, BODY) == Try(None, 204)

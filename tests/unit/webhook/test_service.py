@@ -46,7 +46,8 @@ class Calls:
     answer: Try = field(default_factory=lambda: Try(None, 204))
     made: list[tuple[Target, dict[str, str], bytes]] = field(default_factory=list)
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        assert tenant == "acme"
         self.made.append((target, dict(headers), body))
         return self.answer
 
