@@ -30,7 +30,7 @@ SAM = ROOT / ".venv-sam" / "bin" / "sam"
 # This file too: another way to build makes every kept build stale.
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
 # What the functions call, and the X-Ray SDK. botocore describes four hundred services, and nine tenths of its size are
-# those descriptions. See docs/decisions/0021.
+# those descriptions. See docs/decisions/0035.
 SERVICES = ("secretsmanager", "sqs", "sts", "xray")
 _LOCK_POLL_SECONDS = 0.1
 

@@ -76,7 +76,7 @@ async def start_valkey(run: Path, port: int) -> Child:
 
 def aws_endpoint(port: int) -> str:
     """Give the address of MiniStack's AWS services."""
-    # By name: the address 127.0.0.1 becomes the API's own domain, see docs/decisions/0011.
+    # By name: the address 127.0.0.1 becomes the API's own domain, see docs/decisions/0023.
     return f"http://localhost:{port}"
 
 

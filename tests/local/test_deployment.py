@@ -1,6 +1,6 @@
 """template.yaml on the stack in a network that is there: what stands afterwards, and an upgrade with tasks in flight.
 
-What MiniStack 1.5.33 can't hold of a deployment is named in docs/decisions/0114.
+What MiniStack 1.5.33 can't hold of a deployment is named in docs/decisions/0041.
 """
 
 import json

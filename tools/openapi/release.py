@@ -52,7 +52,7 @@ def judge(document: dict[str, Any], folder: Path = FOLDER) -> tuple[bool, Sequen
     lines = [f"The API breaks {len(found)} things of {versions[0]}:", *(f"  {each}" for each in found)]
     if _may_break(*versions):
         return True, [*lines, f"which {versions[1]} may do"]
-    return False, [*lines, "Undo them, or raise the version so that it may (docs/decisions/0107)"]
+    return False, [*lines, "Undo them, or raise the version so that it may (docs/decisions/0001)"]
 
 
 def _may_break(old: str, new: str) -> bool:
