@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.client.service import KEY
 
-SLUICE = (sys.executable, "-c", "from sluice.cli import main; main()")
+SLUICE = (sys.executable, "-c", "from sluice._cli import main; main()")
 SECONDS = 60
 
 

@@ -18,7 +18,7 @@ from sluice import (
     TaskStatus,
     UnreadableAnswerError,
 )
-from sluice.drivers import Address
+from sluice._transports import Endpoint
 from tests.client.conftest import Caller, MakeCaller, Time
 from tests.client.service import KEY, RESET, Service, problem
 
@@ -216,7 +216,7 @@ def test_what_is_no_part_of_a_path_is_no_id(caller: Caller, task_id: str) -> Non
 )
 def test_an_address_that_cannot_be_right_is_refused_without_showing_secrets(url: str, key: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
-        Address.of(url, key, {})
+        Endpoint.of(url, key, {})
 
     assert KEY not in str(caught.value)
     assert "secret@" not in str(caught.value)
@@ -225,12 +225,12 @@ def test_an_address_that_cannot_be_right_is_refused_without_showing_secrets(url:
 def test_the_environment_names_the_service_where_nothing_else_does() -> None:
     environ = {"SLUICE_URL": "https://example.org/prod/", "SLUICE_API_KEY": KEY}
 
-    address = Address.of(None, None, environ)
+    address = Endpoint.of(None, None, environ)
 
     assert (address.url, address.api_key) == ("https://example.org/prod", KEY)
-    assert Address.of("https://other.org", None, environ).url == "https://other.org"
+    assert Endpoint.of("https://other.org", None, environ).url == "https://other.org"
 
 
 def test_no_text_about_a_client_shows_its_key() -> None:
     with Sluice("https://example.org", KEY) as sluice:
-        assert KEY not in repr(sluice) + repr(sluice._driver.address) + repr(sluice._flows)
+        assert KEY not in repr(sluice) + repr(sluice._transport.endpoint) + repr(sluice._calls)

@@ -7,7 +7,7 @@ import pytest
 import sluice
 from local.settings import ROOT
 from sluice import ProblemError, SluiceError, Task, TaskCancelledError, TaskFailedError, TaskGoneError
-from sluice.errors import problem_of
+from sluice._exceptions import problem_of
 
 _ROW = re.compile(r"^\| (?P<statuses>\d{3}[^|]*)\| (?P<codes>[^|]+)\|$", re.MULTILINE)
 KINDS = {
@@ -69,10 +69,10 @@ def test_a_problem_that_is_not_quite_one_is_still_an_error(body: dict[str, objec
 
 
 def test_the_tree_in_the_description_is_the_tree() -> None:
-    described = re.findall(r"[├└]── (\w+)", sluice.errors.__doc__ or "")
+    described = re.findall(r"[├└]── (\w+)", sluice._exceptions.__doc__ or "")
     defined = {
         name
-        for name, value in vars(sluice.errors).items()
+        for name, value in vars(sluice._exceptions).items()
         if isinstance(value, type) and issubclass(value, SluiceError) and value is not SluiceError
     }
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from sluice import Task
-from sluice.cli.exits import Exit, Stop
-from sluice.cli.journal import Journal, Sent, journal_of, ranges_of, read_history
-from sluice.cli.tally import Tally
+from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.journal import Journal, SentChunk, journal_of, ranges_of, read_history
+from sluice._cli.outcome_counts import OutcomeCounts
 
 HEADER = {"source": "s", "chunk": 10, "total": 30, "nonce": ""}
 
 
-def tally(completed: int) -> Tally:
-    return Tally(completed=completed)
+def counts(completed: int) -> OutcomeCounts:
+    return OutcomeCounts(completed=completed)
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "out.jsonl.sluice"
     journal = Journal(path)
     journal.begin(HEADER)
-    journal.sending(Sent(0, 10, "k0"))
+    journal.sending(SentChunk(0, 10, "k0"))
     journal.accepted(0, "b0")
-    journal.sending(Sent(10, 10, "k1"))
-    journal.written([0, 1, 5], 100, tally(3))
-    journal.written([2], 130, tally(4))
+    journal.sending(SentChunk(10, 10, "k1"))
+    journal.written([0, 1, 5], 100, counts(3))
+    journal.written([2], 130, counts(4))
     journal.close()
     return path
 
@@ -35,9 +35,9 @@ def test_it_tells_what_was_sent_and_what_is_written(path: Path) -> None:
     history = read_history(path, 130)
 
     assert history is not None
-    assert history.sent == {0: Sent(0, 10, "k0", "b0"), 10: Sent(10, 10, "k1")}
+    assert history.sent == {0: SentChunk(0, 10, "k0", "b0"), 10: SentChunk(10, 10, "k1")}
     assert [place for place in range(30) if history.is_done(place)] == [0, 1, 2, 5]
-    assert (history.offset, history.tally.completed, history.length) == (130, 4, path.stat().st_size)
+    assert (history.offset, history.counts.completed, history.length) == (130, 4, path.stat().st_size)
 
 
 @pytest.mark.parametrize("torn", [b'{"first": 20', b"\0\0\0\n", b"[]\n", b'{"done": [[3,4]], "offset": 9'])
@@ -48,8 +48,8 @@ def test_a_torn_end_is_dropped_and_written_over(path: Path, torn: bytes) -> None
     history = read_history(path, 130)
     assert history is not None
     journal = Journal(path)
-    journal.go_on(history.length)
-    journal.sending(Sent(20, 10, "k2"))
+    journal.resume(history.length)
+    journal.sending(SentChunk(20, 10, "k2"))
     journal.close()
 
     assert history.length == whole
@@ -62,23 +62,23 @@ def test_results_that_were_lost_are_not_counted(path: Path) -> None:
 
     assert history is not None
     assert [place for place in range(30) if history.is_done(place)] == [0, 1, 5]
-    assert (history.offset, history.tally.completed) == (100, 3)
+    assert (history.offset, history.counts.completed) == (100, 3)
 
 
 def test_one_run_at_a_time_writes_a_file(path: Path) -> None:
     first = Journal(path)
-    with pytest.raises(Stop, match="Another run") as caught:
+    with pytest.raises(ExitError, match="Another run") as caught:
         Journal(path)
     first.close()
     Journal(path).close()
 
-    assert caught.value.code == Exit.USAGE
+    assert caught.value.code == ExitCode.USAGE
 
 
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.sluice"
     path.write_text('{"sluice": 99}\n')
-    with pytest.raises(Stop, match="not the journal"):
+    with pytest.raises(ExitError, match="not the journal"):
         read_history(path, 0)
     path.write_text("")
     assert read_history(path, 0) is None
@@ -90,14 +90,14 @@ def test_places_are_written_as_ranges() -> None:
 
 
 def test_money_is_added_exactly_and_survives_the_journal() -> None:
-    counted = Tally()
+    counted = OutcomeCounts()
     for _ in range(3):
         counted.add(
             Task.of({"task_id": "a", "status": "completed", "cost": {"usd": "0.1"}, "usage": {"total_tokens": 2}})
         )
     counted.add(Task.of({"task_id": "a", "status": "expired"}))
 
-    again = Tally.of(json.loads(json.dumps(counted.as_json())))
+    again = OutcomeCounts.of(json.loads(json.dumps(counted.as_json())))
 
     assert again == counted
     assert (str(again.usd), again.tokens, again.ended, again.without_answer) == ("0.3", 6, 4, 1)

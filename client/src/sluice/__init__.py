@@ -7,9 +7,10 @@ with Sluice("https://…/prod", api_key) as sluice:
         print(outcome.task.text)
 """
 
-from sluice.answers import Attempt, Batch, Failure, Submission, Task, TaskStatus, Usage, Workflow
-from sluice.client import AsyncSluice, Sluice
-from sluice.errors import (
+from sluice._bulk import Chunk, Outcome
+from sluice._client import AsyncSluice, Sluice
+from sluice._events import Delta, Ended, Event, Reset, StatusChanged
+from sluice._exceptions import (
     AccessError,
     AlreadyEndedError,
     BudgetExhaustedError,
@@ -34,10 +35,9 @@ from sluice.errors import (
     UnreadableAnswerError,
     WaitTimeoutError,
 )
-from sluice.events import Delta, Ended, Event, Reset, StatusChanged
-from sluice.mapping import Chunk, Outcome
-from sluice.retries import Retry
-from sluice.watching import Standing
+from sluice._models import Attempt, Batch, Failure, Submission, Task, TaskStatus, Usage, Workflow
+from sluice._polling import PendingProgress
+from sluice._retries import Retry
 
 __all__ = [
     "AccessError",
@@ -61,6 +61,7 @@ __all__ = [
     "NotFoundError",
     "NothingToRetryError",
     "Outcome",
+    "PendingProgress",
     "ProblemError",
     "QueueFullError",
     "Reset",
@@ -69,7 +70,6 @@ __all__ = [
     "ServiceUnreachableError",
     "Sluice",
     "SluiceError",
-    "Standing",
     "StatusChanged",
     "Submission",
     "Task",

@@ -5,24 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sluice.cli.exits import Terminated
+from sluice._cli.exit_codes import Terminated
 
 
-class Interrupts:
+class SignalHandler:
     """Who hears the signals of this process."""
 
     def __init__(self) -> None:
         self._is_busy = False
         self._came: type[KeyboardInterrupt] | None = None
 
-    def listen(self) -> None:
+    def install(self) -> None:
         """Hear them from now on; what the shell has us ignore, such as Ctrl-C in the background, stays ignored."""
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._hear)
 
     @contextmanager
-    def held_off(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """Let them wait for the end of the block; the second one does not, for the block may hang."""
         self._is_busy, self._came = True, None
         try:
@@ -39,5 +39,5 @@ class Interrupts:
         self._came = error
 
 
-interrupts = Interrupts()
+interrupts = SignalHandler()
 """Those of this process; signals are its own, so there is one."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
-from sluice.answers import Task, TaskStatus
+from sluice._models import Task, TaskStatus
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeCounts:
     """How tasks have ended, and what they took."""
 
     completed: int = 0

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from sluice.answers import Task
+    from sluice._models import Task
 
 
 class SluiceError(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from sluice.answers import Submission
+from sluice._models import Submission
 
 type TaskIds = str | Iterable[str] | Submission
 """A task's id, several, or all those of a submission."""

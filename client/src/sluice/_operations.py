@@ -1,14 +1,14 @@
-"""What a conversation with Sluice is made of, without doing any of it.
+"""Sans-I/O building blocks: requests, waits and results as values.
 
-Every operation is written once, as a generator that yields what it needs done (an effect) and is sent what came of it.
-A driver of a few lines does the effects, one with blocking calls and one with asyncio: drivers.py.
+Each operation is written once, as a generator that yields an effect and receives its result. A transport performs the
+effects, with blocking calls or with asyncio: see _transports.py.
 """
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sluice.errors import SluiceError
+from sluice._exceptions import SluiceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An HTTP answer, read to its end; the names of the headers are in lower case."""
 
     status: int
@@ -43,7 +43,7 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class TakeItems:
     """Take the next items of what a caller gave, at most so many: a list, empty at the end."""
 
     source: Iterator[Any] | AsyncIterator[Any]
@@ -51,7 +51,7 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
-class Item[T]:
+class YieldItem[T]:
     """Hand something to whoever iterates."""
 
     value: T
@@ -61,8 +61,8 @@ class TransportError(SluiceError):
     """The driver got no answer; the text says why, for people."""
 
 
-type Effect = Request | Sleep | Take
+type Effect = Request | Sleep | TakeItems
 type Operation[T] = Generator[Effect, Any, T]
 """Something to do that ends with a value."""
-type Flow[T] = Generator[Effect | Item[T], Any]
+type Iteration[T] = Generator[Effect | YieldItem[T], Any]
 """Something to iterate over."""

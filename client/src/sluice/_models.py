@@ -1,13 +1,13 @@
 """What Sluice answers, as frozen values. A field that this version does not know is in `raw`, and harms nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
 
-from sluice.errors import TaskCancelledError, TaskFailedError, TaskGoneError, UnreadableAnswerError
+from sluice._exceptions import TaskCancelledError, TaskFailedError, TaskGoneError, UnreadableAnswerError
 
 type Json = Mapping[str, Any]
 
@@ -112,6 +112,8 @@ class Task:
     ended_at: datetime | None = None
     deadline_at: datetime | None = None
     expires_at: datetime | None = None
+    retried_as: str | None = None
+    """The task that a retry made of this failed one."""
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -139,8 +141,15 @@ class Task:
             ended_at=_time(body.get("ended_at")),
             deadline_at=_time(body.get("deadline_at")),
             expires_at=_time(body.get("expires_at")),
+            retried_as=body.get("retried_as"),
             raw=body,
         )
+
+    @classmethod
+    def api_fields(cls) -> frozenset[str]:
+        """Return the names of a task's fields in the API: those of this class, but for `cost_usd` and `raw`."""
+        names = {each.name for each in fields(cls)} - {"raw"}
+        return frozenset("cost" if name == "cost_usd" else name for name in names)
 
     @property
     def has_ended(self) -> bool:
@@ -200,6 +209,8 @@ class Batch:
     deadline_at: datetime | None = None
     expires_at: datetime | None = None
     tasks: tuple[Task, ...] = field(default=(), repr=False)
+    webhook: Json | None = field(default=None, repr=False)
+    """Its URL, its events and how far the delivery is."""
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -218,6 +229,7 @@ class Batch:
             deadline_at=_time(body.get("deadline_at")),
             expires_at=_time(body.get("expires_at")),
             tasks=tuple(Task.of(each) for each in body.get("tasks") or ()),
+            webhook=body.get("webhook"),
             raw=body,
         )
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from sluice.cli.prompts import MOST_BYTES
-from sluice.cli.source import BadLine, Record, Source
+from sluice._cli.input_file import BadLine, InputFile, InputRecord
+from sluice._cli.prompt_parser import MOST_BYTES
 
 TOLD_LINES = 10_000
 """After how many lines to tell how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class FileCheck:
     """How many prompts a file has, its SHA-256, and how many of its lines are bad."""
 
     total: int
@@ -22,19 +22,21 @@ class Checked:
     bad: int
 
 
-def check(source: Source, common: int, on_bad: Callable[[BadLine], None], on_line: Callable[[int], None]) -> Checked:
+def check_file(
+    source: InputFile, common: int, on_bad: Callable[[BadLine], None], on_line: Callable[[int], None]
+) -> FileCheck:
     """Read it all; `on_bad` is told of each bad line, `on_line` now and then of the line it is at.
 
     `common` bytes are added to each prompt by what is said of all.
     """
     total = bad = 0
-    with closing(_Seen()) as seen:
+    with closing(_SeenCustomIds()) as seen:
         for found in source.read():
             if found.line % TOLD_LINES == 0:
                 on_line(found.line)
-            if isinstance(found, Record) and (size := len(json.dumps(found.prompt)) + common) > MOST_BYTES:
+            if isinstance(found, InputRecord) and (size := len(json.dumps(found.prompt)) + common) > MOST_BYTES:
                 found = BadLine(found.line, f"has {size:,} bytes as JSON in ASCII; {MOST_BYTES:,} is the most")  # noqa: PLW2901
-            elif isinstance(found, Record) and found.custom_id is not None:
+            elif isinstance(found, InputRecord) and found.custom_id is not None:
                 first = seen.line_of(found.custom_id, found.line)
                 if first != found.line:
                     # It is the caller's own name, of their own file: it may be shown.
@@ -44,10 +46,10 @@ def check(source: Source, common: int, on_bad: Callable[[BadLine], None], on_lin
                 on_bad(found)
             else:
                 total += 1
-    return Checked(total, source.digest, bad)
+    return FileCheck(total, source.digest, bad)
 
 
-class _Seen:
+class _SeenCustomIds:
     """The custom_ids so far, on disk: memory is not to grow with the file."""
 
     def __init__(self) -> None:

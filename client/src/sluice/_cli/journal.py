@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sluice.cli.exits import Exit, Stop
-from sluice.cli.tally import Tally
+from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.outcome_counts import OutcomeCounts
 
 SUFFIX: Final = ".sluice"
 VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentChunk:
     """A chunk that was sent, or was about to be."""
 
     first: int
@@ -32,16 +32,16 @@ class Sent:
 
 
 @dataclass(slots=True)
-class History:
+class RunHistory:
     """What a journal tells."""
 
     header: Mapping[str, Any]
-    sent: dict[int, Sent] = field(default_factory=dict)
+    sent: dict[int, SentChunk] = field(default_factory=dict)
     done: bytearray = field(default_factory=bytearray)
     """A bit for each prompt whose result is written."""
     offset: int = 0
     """Bytes of the results that are whole."""
-    tally: Tally = field(default_factory=Tally)
+    counts: OutcomeCounts = field(default_factory=OutcomeCounts)
     length: int = 0
     """Bytes of the journal that hold good."""
 
@@ -62,14 +62,14 @@ def journal_of(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-def read_history(path: Path, results_bytes: int) -> History | None:
+def read_history(path: Path, results_bytes: int) -> RunHistory | None:
     """Read a journal as far as it is whole and the results are there; None if it has not even a header.
 
     Raises:
         Stop: it is no journal, or that of a later version.
 
     """
-    history: History | None = None
+    history: RunHistory | None = None
     with path.open("rb") as file:
         for line in file:
             try:
@@ -80,27 +80,27 @@ def read_history(path: Path, results_bytes: int) -> History | None:
                 break
             if history is None:
                 if entry.get("sluice") != VERSION:
-                    raise Stop(f"{path} is not the journal of a run of this version", Exit.USAGE)
-                history = History(entry)
+                    raise ExitError(f"{path} is not the journal of a run of this version", ExitCode.USAGE)
+                history = RunHistory(entry)
             elif not _apply(history, entry, results_bytes):
                 break
             history.length += len(line)
     return history
 
 
-def _apply(history: History, entry: dict[str, Any], results_bytes: int) -> bool:
+def _apply(history: RunHistory, entry: dict[str, Any], results_bytes: int) -> bool:
     """Take in one line; False from where the results have lost what it speaks of."""
     match entry:
         case {"first": int(first), "count": int(count), "key": str(key)}:
-            history.sent[first] = Sent(first, count, key)
+            history.sent[first] = SentChunk(first, count, key)
         case {"first": int(first), "batch_id": str(batch_id)} if first in history.sent:
             sent = history.sent[first]
-            history.sent[first] = Sent(first, sent.count, sent.key, batch_id)
-        case {"done": list(ranges), "offset": int(offset), "tally": dict(tally)}:
+            history.sent[first] = SentChunk(first, sent.count, sent.key, batch_id)
+        case {"done": list(ranges), "offset": int(offset), "counts": dict(counts)}:
             if offset > results_bytes:
                 return False
             history.offset = offset
-            history.tally = Tally.of(tally)
+            history.counts = OutcomeCounts.of(counts)
             for start, end in ranges:
                 history.mark(range(start, end))
     return True
@@ -130,11 +130,11 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise Stop(f"Another run is writing {path.with_suffix('')}", Exit.USAGE) from None
+            raise ExitError(f"Another run is writing {path.with_suffix('')}", ExitCode.USAGE) from None
 
     def begin(self, header: Mapping[str, Any]) -> None:
         """Start from nothing."""
-        self.go_on(0)
+        self.resume(0)
         self._write({"sluice": VERSION, **header})
 
     def discard_if_empty(self) -> None:
@@ -142,12 +142,12 @@ class Journal:
         if self._file.seek(0, os.SEEK_END) == 0:
             self._path.unlink()
 
-    def go_on(self, length: int) -> None:
+    def resume(self, length: int) -> None:
         """Go on after so many bytes, and drop what comes after."""
         self._file.truncate(length)
         self._file.seek(length)
 
-    def sending(self, sent: Sent) -> None:
+    def sending(self, sent: SentChunk) -> None:
         """Note a chunk before it is sent."""
         self._write({"first": sent.first, "count": sent.count, "key": sent.key})
 
@@ -155,9 +155,9 @@ class Journal:
         """Note what became of it."""
         self._write({"first": first, "batch_id": batch_id})
 
-    def written(self, places: Iterable[int], offset: int, tally: Tally) -> None:
+    def written(self, places: Iterable[int], offset: int, counts: OutcomeCounts) -> None:
         """Note results that are safely in their file."""
-        self._write({"done": list(ranges_of(places)), "offset": offset, "tally": tally.as_json()})
+        self._write({"done": list(ranges_of(places)), "offset": offset, "counts": counts.as_json()})
 
     def close(self) -> None:
         """Close it, and let others have it."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sluice.errors import ProblemError, ServiceUnreachableError, SluiceError
+from sluice._exceptions import ProblemError, ServiceUnreachableError, SluiceError
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 15.0
@@ -32,11 +32,11 @@ class Retry:
     attempt: int
 
 
-def pause(attempt: int, retry_after: float | None, chance: random.Random) -> float:
+def pause(attempt: int, retry_after: float | None, jitter: random.Random) -> float:
     """Give the seconds before the next try: what the service said, or else full jitter over a doubling time."""
     if retry_after is not None:
         return retry_after
-    return chance.uniform(FIRST_SECONDS / 2, min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 10)))
+    return jitter.uniform(FIRST_SECONDS / 2, min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 10)))
 
 
 type OnRetry = Callable[[Retry], None]

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Final
 
 from rich.console import Console
 
-from sluice.cli.checking import Checked, check
-from sluice.cli.exits import Exit, Stop
-from sluice.cli.journal import History, Journal, journal_of, read_history
-from sluice.cli.run import common_bytes
-from sluice.cli.source import BadLine, Format, Source, format_of
-from sluice.cli.template import BadTemplateError, Template
+from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.file_check import FileCheck, check_file
+from sluice._cli.input_file import BadLine, Format, InputFile, format_of
+from sluice._cli.journal import Journal, RunHistory, journal_of, read_history
+from sluice._cli.run_execution import common_bytes
+from sluice._cli.template import BadTemplateError, Template
 
 STANDARD: Final = "-"
 SHOWN_LINES: Final = 100
@@ -32,11 +32,11 @@ _START_BYTES: Final = 1024
 def opened(path: str) -> Iterator[BinaryIO]:
     """Open a file of prompts for reading more than once; what comes through a pipe is put on disk for that."""
     if path != STANDARD and Path(path).is_dir():
-        raise Stop(f"{path} is a folder", Exit.USAGE)
+        raise ExitError(f"{path} is a folder", ExitCode.USAGE)
     try:
         file = sys.stdin.buffer if path == STANDARD else open(path, "rb")  # noqa: PTH123, SIM115 - closed below
     except OSError as error:
-        raise Stop(f"Could not read {path}: {error.strerror}", Exit.USAGE) from error
+        raise ExitError(f"Could not read {path}: {error.strerror}", ExitCode.USAGE) from error
     with file:
         if file.seekable() and path != STANDARD:
             yield file
@@ -48,20 +48,20 @@ def opened(path: str) -> Iterator[BinaryIO]:
 
 def source_of(
     file: BinaryIO, path: str, form: str | None, template: str | None, *, holds_inputs: bool = False
-) -> Source:
+) -> InputFile:
     """Say how a file is to be read; raises Stop for a template that is none, or for lines that are to be inputs."""
     start = file.read(_START_BYTES)
     try:
         filled = Template.of(template) if template is not None else None
     except BadTemplateError as error:
-        raise Stop(f"The template {error}", Exit.USAGE) from None
+        raise ExitError(f"The template {error}", ExitCode.USAGE) from None
     kind = Format(form) if form else format_of(path, start)
     if holds_inputs and (filled is not None or kind is Format.LINES):
-        raise Stop("The inputs of a workflow are JSON Lines or CSV, and take no template", Exit.USAGE)
-    return Source(file, kind, filled, holds_inputs=holds_inputs)
+        raise ExitError("The inputs of a workflow are JSON Lines or CSV, and take no template", ExitCode.USAGE)
+    return InputFile(file, kind, filled, holds_inputs=holds_inputs)
 
 
-def checked_source(source: Source, name: str, options: dict[str, Any], console: Console) -> Checked:
+def checked_source(source: InputFile, name: str, options: dict[str, Any], console: Console) -> FileCheck:
     """Read the whole file, and show every line that is no prompt.
 
     Raises:
@@ -78,20 +78,20 @@ def checked_source(source: Source, name: str, options: dict[str, Any], console: 
             console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
     with console.status(f"Checking {name} …") as status:
-        checked = check(
+        checked = check_file(
             source, common_bytes(options), on_bad, lambda line: status.update(f"Checking {name}: {line:,} lines")
         )
     if checked.bad:
         more = f" ({checked.bad - SHOWN_LINES:,} more are not shown)" if checked.bad > SHOWN_LINES else ""
         lines = "line is" if checked.bad == 1 else "lines are"
-        raise Stop(f"{checked.bad:,} {lines} wrong{more}; nothing was sent", Exit.USAGE)
+        raise ExitError(f"{checked.bad:,} {lines} wrong{more}; nothing was sent", ExitCode.USAGE)
     if not checked.total:
-        raise Stop(f"{name} has no prompts", Exit.USAGE)
+        raise ExitError(f"{name} has no prompts", ExitCode.USAGE)
     return checked
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class RunIdentity:
     """What makes a run the same run: the file, what is said with it, the service, and how results are written."""
 
     source: str
@@ -118,8 +118,8 @@ class Identity:
 
 
 def history_of(  # noqa: PLR0913 - each by name
-    output: Path, journal: Journal, identity: Identity, header: dict[str, Any], *, overwrite: bool, fresh: bool
-) -> History:
+    output: Path, journal: Journal, identity: RunIdentity, header: dict[str, Any], *, overwrite: bool, fresh: bool
+) -> RunHistory:
     """Find out where the last run stopped, or begin: the journal is ready to be written then.
 
     Raises:
@@ -129,7 +129,7 @@ def history_of(  # noqa: PLR0913 - each by name
     size = output.stat().st_size
     history = None if overwrite else read_history(journal_of(output), size)
     # A run that asks anew goes on if it was stopped; one that was not like that, or is at its end, is begun anew.
-    if fresh and history and not (history.header["nonce"] and history.tally.ended < history.header["total"]):
+    if fresh and history and not (history.header["nonce"] and history.counts.ended < history.header["total"]):
         history, overwrite = None, True
     if history and not history.sent:
         # It never came to anything: no reason to hold anybody to it.
@@ -137,17 +137,17 @@ def history_of(  # noqa: PLR0913 - each by name
     if history is None:
         if size and not overwrite:
             journal.discard_if_empty()
-            raise Stop(f"{output} exists and is no run's; --overwrite replaces it", Exit.USAGE)
+            raise ExitError(f"{output} exists and is no run's; --overwrite replaces it", ExitCode.USAGE)
         os.truncate(output, 0)
         journal.begin(header)
-        return History(header)
+        return RunHistory(header)
     if differences := identity.differences(dict(history.header)):
-        raise Stop(
+        raise ExitError(
             f"{output} belongs to another run; what differs: {', '.join(differences)}.\n"
             "--overwrite starts anew; prompts that stand where they stood are not asked again.",
-            Exit.USAGE,
+            ExitCode.USAGE,
         )
-    journal.go_on(history.length)
+    journal.resume(history.length)
     return history
 
 

@@ -10,18 +10,18 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urljoin, urlsplit
 from uuid import uuid4
 
-from sluice.answers import Batch, Submission, Task, Workflow
-from sluice.effects import Answer, Flow, Item, Operation, Request, Sleep, TransportError
-from sluice.errors import ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
-from sluice.ids import TaskIds, ids_in, segment
-from sluice.retries import TRANSIENT, OnRetry, Retry, is_transient, pause
+from sluice._exceptions import ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
+from sluice._ids import TaskIds, ids_in, segment
+from sluice._models import Batch, Submission, Task, Workflow
+from sluice._operations import Iteration, Operation, Request, Response, Sleep, TransportError, YieldItem
+from sluice._retries import TRANSIENT, OnRetry, Retry, is_transient, pause
 
 type Prompt = str | Mapping[str, Any]
 """A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
 
-WINDOW: Final = 200
+MAX_IDS_PER_REQUEST: Final = 200
 """Ids in one question: API Gateway ends a URL at about 10,000 characters, some 240 ids."""
-PAGE: Final = 1_000
+PAGE_SIZE: Final = 1_000
 """Tasks on a page of a batch, the most there is."""
 _REDIRECT: Final = 300
 _REFUSED: Final = 400
@@ -30,7 +30,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PollResult:
     """Tasks as they were seen; `held` tells that the service has waited for news as it was asked to."""
 
     tasks: tuple[Task, ...]
@@ -39,13 +39,13 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class ApiCalls:
     """What a client knows: for how many seconds it asks again, and whom it tells when it does."""
 
     clock: Callable[[], float]
     patience: float = 60.0
     on_retry: OnRetry | None = None
-    chance: random.Random = field(default_factory=random.Random, repr=False)
+    jitter: random.Random = field(default_factory=random.Random, repr=False)
 
     # ---- Calls ---------------------------------------------------------------------------------------------------
 
@@ -117,8 +117,8 @@ class Core:
     def get_many(self, tasks: TaskIds) -> Operation[list[Task]]:
         """Look at any number of tasks, in the order asked; an unknown one is `not_found` in its place."""
         found: list[Task] = []
-        for ids in batched(ids_in(tasks), WINDOW):
-            found.extend((yield from self.look(ids)).tasks)
+        for ids in batched(ids_in(tasks), MAX_IDS_PER_REQUEST):
+            found.extend((yield from self.poll(ids)).tasks)
         return found
 
     def get_batch(self, batch_id: str, *, wait_seconds: float = 0) -> Operation[Batch]:
@@ -131,14 +131,14 @@ class Core:
         answer = yield from self.call(_get(f"/batches/{segment(batch_id)}", hold=wait_seconds))
         return Batch.of(read_json(answer))
 
-    def batch_tasks(self, batch_id: str, *, status: str | None = None) -> Flow[Task]:
+    def batch_tasks(self, batch_id: str, *, status: str | None = None) -> Iteration[Task]:
         """Iterate over a batch's tasks without their results, all or those of a status, page by page."""
         path = f"/batches/{segment(batch_id)}"
-        query = (("limit", str(PAGE)), *((("status", status),) if status else ()))
+        query = (("limit", str(PAGE_SIZE)), *((("status", status),) if status else ()))
         while query:
             body = read_json((yield from self.call(_get(path, query))))
             for task in Batch.of(body).tasks:
-                yield Item(task)
+                yield YieldItem(task)
             query = _next_of(body, path)
 
     def cancel(self, task_id: str) -> Operation[Task]:
@@ -167,7 +167,9 @@ class Core:
 
     # ---- Below the calls -----------------------------------------------------------------------------------------
 
-    def look(self, task_ids: Sequence[str], *, hold: float = 0, fields: Iterable[str] | None = None) -> Operation[Look]:
+    def poll(
+        self, task_ids: Sequence[str], *, hold: float = 0, fields: Iterable[str] | None = None
+    ) -> Operation[PollResult]:
         """Look at no more than WINDOW tasks; with `hold`, as soon as any of them has ended or the time is over."""
         query: tuple[tuple[str, str], ...] = (("task_ids", ",".join(task_ids)),)
         query += (("fields", ",".join(fields)),) if fields else ()
@@ -182,9 +184,9 @@ class Core:
             if not query:
                 break
             answer = yield from self.call(_get("/tasks", query))
-        return Look(tuple(tasks), "preference-applied" in first.headers, _retry_after(first))
+        return PollResult(tuple(tasks), "preference-applied" in first.headers, _retry_after(first))
 
-    def call(self, request: Request) -> Operation[Answer]:
+    def call(self, request: Request) -> Operation[Response]:
         """Ask, and ask again while that may help and patience lasts.
 
         Raises:
@@ -200,7 +202,7 @@ class Core:
             error: SluiceError
             retry_after = None
             try:
-                answer: Answer = yield request
+                answer: Response = yield request
             except TransportError as failure:
                 error = ServiceUnreachableError(str(failure))
             else:
@@ -209,7 +211,7 @@ class Core:
                 error, retry_after = _refusal(answer), _retry_after(answer)
                 if not is_transient(error):
                     raise error
-            seconds = pause(attempt, retry_after, self.chance)
+            seconds = pause(attempt, retry_after, self.jitter)
             if self.clock() + seconds > end:
                 raise error
             if self.on_retry:
@@ -236,7 +238,7 @@ class Core:
         return replace(submission, tasks=(*submission.tasks, *rest))
 
 
-def read_json(answer: Answer) -> dict[str, Any]:
+def read_json(answer: Response) -> dict[str, Any]:
     """Read an answer's body.
 
     Raises:
@@ -260,7 +262,7 @@ def _preference(wait_seconds: float) -> dict[str, str]:
     return {"Prefer": f"wait={max(1, round(wait_seconds))}"} if wait_seconds else {}
 
 
-def _refusal(answer: Answer) -> SluiceError:
+def _refusal(answer: Response) -> SluiceError:
     if answer.status < _REFUSED:
         return UnreadableAnswerError(f"The service redirects ({answer.status}): is the address right?")
     try:
@@ -272,7 +274,7 @@ def _refusal(answer: Answer) -> SluiceError:
     return problem_of(answer.status, body, retry_after=_retry_after(answer))
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: Response) -> float | None:
     text = answer.headers.get("retry-after", "")
     return float(text) if _SECONDS.fullmatch(text) else None
 

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sluice.answers import Json, Task, TaskStatus
-from sluice.errors import UnreadableAnswerError
+from sluice._exceptions import UnreadableAnswerError
+from sluice._models import Json, Task, TaskStatus
 
 DEFAULT_RETRY_SECONDS: Final = 0.1
 _RETRY: Final = re.compile(r"^retry: *([0-9]{1,6})$", re.MULTILINE)

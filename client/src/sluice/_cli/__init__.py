@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command; without its libraries, say how to get them."""
     try:
-        from sluice.cli.commands import run_command  # noqa: PLC0415 - the library has neither click nor rich
+        from sluice._cli.commands import run_command  # noqa: PLC0415 - the library has neither click nor rich
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise

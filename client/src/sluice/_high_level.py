@@ -6,14 +6,14 @@ from itertools import count
 from typing import Any, Final
 from uuid import uuid4
 
-from sluice.answers import Task
-from sluice.core import Core, Prompt
-from sluice.effects import Flow, Item, Operation, Request, Sleep, Take
-from sluice.errors import WaitTimeoutError
-from sluice.events import Ended, Event, read_events
-from sluice.ids import TaskIds, ids_in, segment
-from sluice.mapping import Chunk, OnAccepted, OnSubmit, Outcome, Plan, Run
-from sluice.watching import HOLD_SECONDS, OnLook, Watch
+from sluice._api import ApiCalls, Prompt
+from sluice._bulk import BulkPlan, BulkRun, Chunk, OnAccepted, OnSubmit, Outcome
+from sluice._events import Ended, Event, read_events
+from sluice._exceptions import WaitTimeoutError
+from sluice._ids import TaskIds, ids_in, segment
+from sluice._models import Task
+from sluice._operations import Iteration, Operation, Request, Sleep, TakeItems, YieldItem
+from sluice._polling import HOLD_SECONDS, OnPoll, Poller
 
 CHUNK_SIZE: Final = 100
 """Prompts in one call of `map`: few enough that the first answers come soon, many enough to cost few calls."""
@@ -22,7 +22,7 @@ IN_FLIGHT: Final = 1_000
 _NO_CONTENT: Final = 204
 
 
-class Flows(Core):
+class HighLevelCalls(ApiCalls):
     """The calls, and what is made of them."""
 
     __slots__ = ()
@@ -35,34 +35,34 @@ class Flows(Core):
 
         """
         asked = ids_in(tasks)
-        watch, end = Watch(self, asked), self._end(timeout)
+        poller, end = Poller(self, asked), self._end(timeout)
         found: dict[str, Task] = {}
-        while watch.pending:
-            found.update((task.task_id, task) for task in (yield from self._ended(watch, timeout, end)))
+        while poller.pending:
+            found.update((task.task_id, task) for task in (yield from self._next_ended(poller, timeout, end)))
         return [found[task_id] for task_id in asked]
 
-    def as_completed(self, tasks: TaskIds, *, timeout: float | None = None) -> Flow[Task]:
+    def as_completed(self, tasks: TaskIds, *, timeout: float | None = None) -> Iteration[Task]:
         """Yield each task when it has ended, in the order of their ends.
 
         Raises:
             WaitTimeoutError: `timeout` seconds are over; what has ended was yielded.
 
         """
-        watch, end = Watch(self, ids_in(tasks)), self._end(timeout)
-        while watch.pending:
-            for task in (yield from self._ended(watch, timeout, end)):
-                yield Item(task)
+        poller, end = Poller(self, ids_in(tasks)), self._end(timeout)
+        while poller.pending:
+            for task in (yield from self._next_ended(poller, timeout, end)):
+                yield YieldItem(task)
 
     def _end(self, timeout: float | None) -> float:
         return math.inf if timeout is None else self.clock() + timeout
 
-    def _ended(self, watch: Watch, timeout: float | None, end: float) -> Operation[list[Task]]:
+    def _next_ended(self, poller: Poller, timeout: float | None, end: float) -> Operation[list[Task]]:
         left = end - self.clock()
         if timeout is not None and left <= 0:
-            raise WaitTimeoutError(timeout, tuple(watch.pending))
-        return watch.look(min(HOLD_SECONDS, left))
+            raise WaitTimeoutError(timeout, tuple(poller.pending))
+        return poller.poll(min(HOLD_SECONDS, left))
 
-    def stream(self, task_id: str, *, after: str | None = None) -> Flow[Event]:
+    def stream(self, task_id: str, *, after: str | None = None) -> Iteration[Event]:
         """Follow a task as its text comes, to its end; an interruption is made good.
 
         `after` is the `id` of the last event you had, to go on from there, even from another process.
@@ -79,7 +79,7 @@ class Flows(Core):
                 return
             events, retry_seconds = read_events(answer.body)
             for event in events:
-                yield Item(event)
+                yield YieldItem(event)
                 after = event.id
                 if isinstance(event, Ended):
                     return
@@ -102,7 +102,7 @@ class Flows(Core):
         deadline_seconds: int | None = None,
         retention_seconds: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
-    ) -> Flow[Outcome]:
+    ) -> Iteration[Outcome]:
         """Send any number of prompts and yield each outcome, in their order or with `ordered=False` as they come.
 
         With the name of a `workflow` they are its inputs.
@@ -118,7 +118,7 @@ class Flows(Core):
         key, firsts = idempotency_key or uuid4().hex, count(0, chunk_size)
 
         def next_chunk() -> Operation[Chunk | None]:
-            taken = yield Take(source, chunk_size)
+            taken = yield TakeItems(source, chunk_size)
             first = next(firsts)
             return Chunk(first, taken, f"{key}-{first}") if taken else None
 
@@ -133,7 +133,7 @@ class Flows(Core):
             "extra_body": extra_body,
         }
         accepted = (lambda _, submission: on_submit(submission)) if on_submit else None
-        return Run(self, Plan(next_chunk, options, in_flight, ordered, accepted)).outcomes()
+        return BulkRun(self, BulkPlan(next_chunk, options, in_flight, ordered, accepted)).outcomes()
 
     def run(  # noqa: PLR0913 - each by name
         self,
@@ -143,9 +143,9 @@ class Flows(Core):
         in_flight: int = IN_FLIGHT,
         ordered: bool = True,
         on_accepted: OnAccepted | None = None,
-        on_look: OnLook | None = None,
+        on_poll: OnPoll | None = None,
         hold: float = HOLD_SECONDS,
-    ) -> Flow[Outcome]:
+    ) -> Iteration[Outcome]:
         """Send chunks that you cut and named yourself, or only wait for those that have a `batch_id`.
 
         `options` are `submit`'s. This is what the command line stands on: a chunk is taken just before it is sent, so
@@ -154,7 +154,7 @@ class Flows(Core):
         source = iter(chunks)
 
         def next_chunk() -> Operation[Chunk | None]:
-            taken: list[Chunk] = yield Take(source, 1)
+            taken: list[Chunk] = yield TakeItems(source, 1)
             return taken[0] if taken else None
 
-        return Run(self, Plan(next_chunk, options, in_flight, ordered, on_accepted, on_look, hold)).outcomes()
+        return BulkRun(self, BulkPlan(next_chunk, options, in_flight, ordered, on_accepted, on_poll, hold)).outcomes()

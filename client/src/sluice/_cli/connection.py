@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sluice.cli.exits import Exit, Stop
-from sluice.cli.journal import journal_of, read_history
-from sluice.client import Sluice
-from sluice.retries import OnRetry
+from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.journal import journal_of, read_history
+from sluice._client import Sluice
+from sluice._retries import OnRetry
 
 PATIENCE_SECONDS: Final = 300.0
 """For how long a run asks again: a deployment or a lost network of minutes is no reason to end."""
@@ -21,7 +21,7 @@ _TASK: Final = re.compile(r".+-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class Connection:
     """The address and the key as the command line gives them; the environment has them where it does not."""
 
     url: str | None
@@ -44,7 +44,7 @@ def key_in(path: str | None) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise Stop(f"Could not read a key from {path}", Exit.USAGE) from None
+        raise ExitError(f"Could not read a key from {path}", ExitCode.USAGE) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,9 @@ def target_of(name: str) -> Target:
         journal = journal_of(path)
         history = read_history(journal, path.stat().st_size) if path.exists() and journal.exists() else None
         if history is None:
-            raise Stop(f"{name} is no file of results that `sluice run` writes", Exit.USAGE)
+            raise ExitError(f"{name} is no file of results that `sluice run` writes", ExitCode.USAGE)
         batches = tuple(sent.batch_id for _, sent in sorted(history.sent.items()) if sent.batch_id)
         if not batches:
-            raise Stop(f"Nothing of {name} was sent so far", Exit.USAGE)
+            raise ExitError(f"Nothing of {name} was sent so far", ExitCode.USAGE)
         return Target(batch_ids=batches)
     return Target(task_id=name) if _TASK.fullmatch(name) else Target(batch_ids=(name,))

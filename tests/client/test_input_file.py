@@ -8,19 +8,19 @@ import pytest
 
 from functions.submit.schema import RESERVED_PARAMS as OF_THE_API
 from functions.submit.schema import PromptBody
-from sluice.cli.checking import check
-from sluice.cli.prompts import FIELDS, MOST_BYTES, RESERVED_PARAMS
-from sluice.cli.source import LONGEST_LINE, BadLine, Format, Record, Source, format_of
-from sluice.cli.template import BadTemplateError, Template
+from sluice._cli.file_check import check_file
+from sluice._cli.input_file import LONGEST_LINE, BadLine, Format, InputFile, InputRecord, format_of
+from sluice._cli.prompt_parser import FIELDS, MOST_BYTES, RESERVED_PARAMS
+from sluice._cli.template import BadTemplateError, Template
 
 
-def read(content: bytes | str, form: Format = Format.JSONL, template: str | None = None) -> list[Record | BadLine]:
+def read(content: bytes | str, form: Format = Format.JSONL, template: str | None = None) -> list[InputRecord | BadLine]:
     data = content if isinstance(content, bytes) else content.encode()
-    return list(Source(io.BytesIO(data), form, Template.of(template) if template else None).read())
+    return list(InputFile(io.BytesIO(data), form, Template.of(template) if template else None).read())
 
 
-def prompts(found: list[Record | BadLine]) -> list[tuple[int, Any]]:
-    return [(each.line, each.prompt if isinstance(each, Record) else each.reason) for each in found]
+def prompts(found: list[InputRecord | BadLine]) -> list[tuple[int, Any]]:
+    return [(each.line, each.prompt if isinstance(each, InputRecord) else each.reason) for each in found]
 
 
 def test_what_the_client_knows_of_prompts_is_what_the_service_does() -> None:
@@ -78,8 +78,8 @@ def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
 def test_a_bad_line_is_named_with_what_is_wrong_and_the_others_are_read(line: str, reason: str) -> None:
     first, bad, last = read(f'"before"\n{line}\n"after"\n')
 
-    assert isinstance(first, Record)
-    assert isinstance(last, Record)
+    assert isinstance(first, InputRecord)
+    assert isinstance(last, InputRecord)
     assert isinstance(bad, BadLine)
     assert bad.line == 2
     assert reason in bad.reason
@@ -88,7 +88,7 @@ def test_a_bad_line_is_named_with_what_is_wrong_and_the_others_are_read(line: st
 def test_a_line_that_is_no_text_is_named_and_the_others_are_read() -> None:
     found = read(b'"a"\n"\xff"\n"b"\n')
 
-    assert [type(each) for each in found] == [Record, BadLine, Record]
+    assert [type(each) for each in found] == [InputRecord, BadLine, InputRecord]
 
 
 def test_a_file_of_another_encoding_is_told_as_such() -> None:
@@ -120,7 +120,7 @@ def test_a_line_without_an_end_is_not_read_into_memory() -> None:
             return piece
 
     file = Endless()
-    found = list(Source(file, Format.JSONL, None).read())  # type: ignore[arg-type]
+    found = list(InputFile(file, Format.JSONL, None).read())  # type: ignore[arg-type]
 
     assert prompts(found) == [(1, f"is longer than {LONGEST_LINE:,} bytes")]
     assert file.most <= LONGEST_LINE
@@ -135,7 +135,7 @@ def test_rows_of_csv_fill_a_template_and_keep_their_cells() -> None:
         (2, {"prompt": "Describe Lamp, small.", "custom_id": "a"}),
         (5, {"prompt": "Describe Chair.", "custom_id": "b"}),
     ]
-    assert isinstance(found[0], Record)
+    assert isinstance(found[0], InputRecord)
     assert found[0].row == {"custom_id": "a", "name": "Lamp, small", "note": "two\nlines"}
 
 
@@ -189,7 +189,9 @@ def test_a_name_that_came_before_is_told_with_both_lines_and_too_large_prompts_w
     lines.append(json.dumps({"prompt": "x" * MOST_BYTES}))
     bad: list[BadLine] = []
 
-    checked = check(Source(io.BytesIO("\n".join(lines).encode()), Format.JSONL, None), 0, bad.append, lambda _: None)
+    checked = check_file(
+        InputFile(io.BytesIO("\n".join(lines).encode()), Format.JSONL, None), 0, bad.append, lambda _: None
+    )
 
     assert (checked.total, checked.bad) == (2, 2)
     assert [each.line for each in bad] == [3, 4]
@@ -199,7 +201,7 @@ def test_a_name_that_came_before_is_told_with_both_lines_and_too_large_prompts_w
 
 def test_the_digest_is_of_the_whole_file() -> None:
     def digest(content: bytes) -> str:
-        source = Source(io.BytesIO(content), Format.LINES, None)
-        return check(source, 0, lambda _: None, lambda _: None).digest
+        source = InputFile(io.BytesIO(content), Format.LINES, None)
+        return check_file(source, 0, lambda _: None, lambda _: None).digest
 
     assert digest(b"a\nb\n") == digest(b"a\nb\n") != digest(b"a\nb")

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from sluice.answers import Task, TaskStatus
-from sluice.cli.source import Record
+from sluice._cli.input_file import InputRecord
+from sluice._models import Task, TaskStatus
 
 LEFT_OUT: Final = frozenset({"batch_id", "progress", "partial_result", "waiting_on", "created_at", "deadline_at"})
 """Of a task: what says nothing any more when it has ended."""
@@ -19,7 +19,7 @@ CSV_COLUMNS: Final = ("task_id", "status", "result", "error")
 _OK: Final = 200
 
 
-class Shape(StrEnum):
+class ResultFormat(StrEnum):
     """How results are written."""
 
     JSONL = "jsonl"
@@ -28,41 +28,41 @@ class Shape(StrEnum):
     TEXT = "text"
 
 
-type Write = Callable[[Record, Task], str]
+type Write = Callable[[InputRecord, Task], str]
 
 
-def shape_of(path: str) -> Shape:
+def shape_of(path: str) -> ResultFormat:
     """Tell a file's shape by its name."""
-    return {".csv": Shape.CSV, ".txt": Shape.TEXT}.get(Path(path).suffix.lower(), Shape.JSONL)
+    return {".csv": ResultFormat.CSV, ".txt": ResultFormat.TEXT}.get(Path(path).suffix.lower(), ResultFormat.JSONL)
 
 
-def head_of(shape: Shape, columns: Sequence[str]) -> str:
+def head_of(shape: ResultFormat, columns: Sequence[str]) -> str:
     """Give what stands before all results; `columns` are those of the source, if it has any."""
-    return _csv_line(_columns(columns)) if shape is Shape.CSV else ""
+    return _csv_line(_columns(columns)) if shape is ResultFormat.CSV else ""
 
 
-def writer_of(shape: Shape, columns: Sequence[str]) -> Write:
+def writer_of(shape: ResultFormat, columns: Sequence[str]) -> Write:
     """Return what writes one result, with its line break."""
     match shape:
-        case Shape.JSONL:
+        case ResultFormat.JSONL:
             return lambda record, task: _json_line(as_result(record, task))
-        case Shape.OPENAI:
+        case ResultFormat.OPENAI:
             return lambda record, task: _json_line(as_openai(record, task))
-        case Shape.TEXT:
+        case ResultFormat.TEXT:
             return lambda _, task: (task.result or "").replace("\r\n", "\n").replace("\n", " ").strip() + "\n"
-        case Shape.CSV:
+        case ResultFormat.CSV:
             names = _columns(columns)
             return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names])
 
 
-def as_result(record: Record | None, task: Task) -> dict[str, Any]:
+def as_result(record: InputRecord | None, task: Task) -> dict[str, Any]:
     """Show a task as the API does, without what has no meaning after its end, and with its line."""
     shown = {name: value for name, value in task.raw.items() if name not in LEFT_OUT}
     first: dict[str, Any] = {name: shown.pop(name) for name in FIRST if name in shown}
     return {**({"line": record.line} if record else {}), **first, **shown}
 
 
-def as_openai(record: Record, task: Task) -> dict[str, Any]:
+def as_openai(record: InputRecord, task: Task) -> dict[str, Any]:
     """Show a task as a line of the output file of the OpenAI Batch API."""
     line: dict[str, Any] = {
         "id": f"batch_req_{task.task_id}",
@@ -95,7 +95,7 @@ def _columns(of_source: Sequence[str]) -> list[str]:
     return own + [f"sluice_{name}" if name in own else name for name in CSV_COLUMNS]
 
 
-def _cells(record: Record, task: Task) -> Mapping[str, object]:
+def _cells(record: InputRecord, task: Task) -> Mapping[str, object]:
     error = task.error.code if task.error else ""
     cells: dict[str, object] = {"line": record.line, "custom_id": record.custom_id or ""}
     ours = {"task_id": task.task_id, "status": task.status, "result": task.result or "", "error": error}

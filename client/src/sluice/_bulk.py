@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sluice.answers import Submission, Task
-from sluice.core import Core
-from sluice.effects import Flow, Item, Operation
-from sluice.errors import ProblemError, SluiceError
-from sluice.retries import is_transient
-from sluice.watching import HOLD_SECONDS, OnLook, Watch
+from sluice._api import ApiCalls
+from sluice._exceptions import ProblemError, SluiceError
+from sluice._models import Submission, Task
+from sluice._operations import Iteration, Operation, YieldItem
+from sluice._polling import HOLD_SECONDS, OnPoll, Poller
+from sluice._retries import is_transient
 
-AGAIN_SECONDS: Final = 2.0
+RESEND_SECONDS: Final = 2.0
 """After how long to send again what was refused for the moment, while other tasks are waited for."""
 
 
@@ -45,7 +45,7 @@ type OnSubmit = Callable[[Submission], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BulkPlan:
     """Where the chunks come from, what is said with each, how many go at a time, and who is told of what."""
 
     next_chunk: NextChunk
@@ -53,17 +53,17 @@ class Plan:
     in_flight: int
     ordered: bool
     on_accepted: OnAccepted | None = None
-    on_look: OnLook | None = None
+    on_poll: OnPoll | None = None
     hold: float = HOLD_SECONDS
 
 
-class Run:
+class BulkRun:
     """One going-through of a plan."""
 
-    def __init__(self, core: Core, plan: Plan) -> None:
-        self._core = core
+    def __init__(self, calls: ApiCalls, plan: BulkPlan) -> None:
+        self._calls = calls
         self._plan = plan
-        self._watch = Watch(core, on_look=plan.on_look)
+        self._poller = Poller(calls, on_poll=plan.on_poll)
         self._chunk: Chunk | None = None
         """Taken, and not yet sent."""
         self._is_over = False
@@ -74,7 +74,7 @@ class Run:
         self._ready: dict[int, Outcome] = {}
         """Ended, and not yet yielded: others come before them."""
 
-    def outcomes(self) -> Flow[Outcome]:
+    def outcomes(self) -> Iteration[Outcome]:
         """Yield each outcome, in the order of the prompts or as they come.
 
         No more than `in_flight` prompts are under way: sent, and not yet yielded.
@@ -84,12 +84,12 @@ class Run:
                 pass
             if not self._places:
                 return
-            hold = min(self._plan.hold, AGAIN_SECONDS) if self._chunk and self._fits(self._chunk) else self._plan.hold
-            for task in (yield from self._watch.look(hold)):
+            hold = min(self._plan.hold, RESEND_SECONDS) if self._chunk and self._fits(self._chunk) else self._plan.hold
+            for task in (yield from self._poller.poll(hold)):
                 place, prompt = self._places.pop(task.task_id)
                 self._ready[place] = Outcome(place, prompt, task)
             for outcome in self._next_ones():
-                yield Item(outcome)
+                yield YieldItem(outcome)
 
     def _next_ones(self) -> list[Outcome]:
         """Take out what may be yielded now."""
@@ -115,7 +115,7 @@ class Run:
             self._chunk = yield from self._plan.next_chunk()
             self._is_over = self._chunk is None
         chunk = self._chunk
-        if chunk is None or not self._fits(chunk) or (self._places and self._core.clock() < self._not_before):
+        if chunk is None or not self._fits(chunk) or (self._places and self._calls.clock() < self._not_before):
             return False
         try:
             ids = yield from self._ids_of(chunk)
@@ -123,13 +123,13 @@ class Run:
             if not self._places or not is_transient(error):
                 raise
             retry_after = error.retry_after if isinstance(error, ProblemError) else None
-            self._not_before = self._core.clock() + (retry_after or AGAIN_SECONDS)
+            self._not_before = self._calls.clock() + (retry_after or RESEND_SECONDS)
             return False
         self._chunk = None
         for place, (task_id, prompt) in enumerate(zip(ids, chunk.prompts, strict=True), chunk.first):
             if place not in chunk.done:
                 self._places[task_id] = (place, prompt)
-                self._watch.pending[task_id] = None
+                self._poller.pending[task_id] = None
                 if self._plan.ordered:
                     self._order.append(place)
         return True
@@ -138,8 +138,8 @@ class Run:
         if chunk.batch_id is not None:
             return [f"{chunk.batch_id}-{place}" for place in range(len(chunk.prompts))]
         # While others are waited for, a refusal for the moment must not keep their answers.
-        core = replace(self._core, patience=0) if self._places else self._core
-        submission = yield from core.submit(chunk.prompts, idempotency_key=chunk.key, **self._plan.options)
+        calls = replace(self._calls, patience=0) if self._places else self._calls
+        submission = yield from calls.submit(chunk.prompts, idempotency_key=chunk.key, **self._plan.options)
         if self._plan.on_accepted:
             self._plan.on_accepted(chunk, submission)
         return submission.task_ids

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from sluice.cli import looking
-from sluice.cli.exits import Exit, Stop, Terminated, stop_of
-from sluice.cli.interrupts import interrupts
-from sluice.cli.results import Shape
-from sluice.cli.running import Wish, run_file
-from sluice.cli.service import Service, key_in, target_of
-from sluice.cli.source import Format
-from sluice.errors import SluiceError
+from sluice._cli import inspect
+from sluice._cli.connection import Connection, key_in, target_of
+from sluice._cli.exit_codes import ExitCode, ExitError, Terminated, exit_error_of
+from sluice._cli.input_file import Format
+from sluice._cli.result_formats import ResultFormat
+from sluice._cli.run_command import RunOptions, run_file
+from sluice._cli.signals import interrupts
+from sluice._exceptions import SluiceError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 EPILOG = """\b
@@ -30,7 +30,7 @@ Exit codes:
   130  Ctrl-C (143: SIGTERM, 141: nobody reads the output)
 """
 FORMATS = click.Choice([str(form) for form in Format])
-SHAPES = click.Choice([str(shape) for shape in Shape])
+SHAPES = click.Choice([str(shape) for shape in ResultFormat])
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
 TARGET = click.argument("target")
 
@@ -45,7 +45,7 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
 
     A TARGET is the id of a task or of a batch, or a file of results that `sluice run` writes.
     """
-    context.obj = Service(url, key_in(api_key_file))
+    context.obj = Connection(url, key_in(api_key_file))
 
 
 @cli.command()
@@ -92,7 +92,7 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
 @AS_JSON
 @click.pass_obj
 def run(
-    service: Service,
+    service: Connection,
     /,
     source: str,
     output: str,
@@ -107,13 +107,13 @@ def run(
 
     After Ctrl-C or a crash the same command goes on where it was, and nothing is asked twice.
     """
-    wish = Wish(
+    options = RunOptions(
         source=source,
         output=output,
-        options=_options(said, params, metadata),
+        call_options=_options(said, params, metadata),
         template=_text(said["template"]),
         form=said["form"],
-        shape=Shape(said["shape"]) if said["shape"] else None,
+        shape=ResultFormat(said["shape"]) if said["shape"] else None,
         ordered=not said["as_completed"],
         in_flight=max(said["in_flight"], said["chunk_size"]),
         chunk_size=said["chunk_size"],
@@ -123,57 +123,57 @@ def run(
         quiet=said["quiet"],
         as_json=said["as_json"],
     )
-    sys.exit(run_file(service, wish, _console()))
+    sys.exit(run_file(service, options, _console()))
 
 
 @cli.command()
 @TARGET
 @AS_JSON
 @click.pass_obj
-def status(service: Service, target: str, as_json: bool) -> None:
+def status(service: Connection, target: str, as_json: bool) -> None:
     """Show how a task, a batch or a run stands."""
-    with service.client(patience=looking.PATIENCE_SECONDS) as sluice:
-        sys.exit(looking.show(sluice, target_of(target), Console(), as_json=as_json))
+    with service.client(patience=inspect.PATIENCE_SECONDS) as sluice:
+        sys.exit(inspect.show(sluice, target_of(target), Console(), as_json=as_json))
 
 
 @cli.command()
 @TARGET
 @AS_JSON
 @click.pass_obj
-def watch(service: Service, target: str, as_json: bool) -> None:
+def watch(service: Connection, target: str, as_json: bool) -> None:
     """Watch a task, a batch or a run to its end."""
     with service.client() as sluice:
-        sys.exit(looking.watch(sluice, target_of(target), Console() if as_json else _console(), as_json=as_json))
+        sys.exit(inspect.watch(sluice, target_of(target), Console() if as_json else _console(), as_json=as_json))
 
 
 @cli.command()
 @TARGET
 @AS_JSON
 @click.pass_obj
-def results(service: Service, target: str, as_json: bool) -> None:  # noqa: ARG001 - results are JSON Lines always
+def results(service: Connection, target: str, as_json: bool) -> None:  # noqa: ARG001 - results are JSON Lines always
     """Write what a task, a batch or a run has brought so far, as JSON Lines."""
     with service.client() as sluice:
-        sys.exit(looking.results(sluice, target_of(target)))
+        sys.exit(inspect.results(sluice, target_of(target)))
 
 
 @cli.command()
 @TARGET
 @AS_JSON
 @click.pass_obj
-def cancel(service: Service, target: str, as_json: bool) -> None:
+def cancel(service: Connection, target: str, as_json: bool) -> None:
     """Take back what has not ended of a task, a batch or a run."""
-    with service.client(patience=looking.PATIENCE_SECONDS) as sluice:
-        sys.exit(looking.cancel(sluice, target_of(target), Console(), as_json=as_json))
+    with service.client(patience=inspect.PATIENCE_SECONDS) as sluice:
+        sys.exit(inspect.cancel(sluice, target_of(target), Console(), as_json=as_json))
 
 
 @cli.command()
 @TARGET
 @AS_JSON
 @click.pass_obj
-def retry(service: Service, target: str, as_json: bool) -> None:
+def retry(service: Connection, target: str, as_json: bool) -> None:
     """Ask again what failed of a batch or a run, as new batches."""
-    with service.client(patience=looking.PATIENCE_SECONDS) as sluice:
-        sys.exit(looking.retry(sluice, target_of(target), as_json=as_json))
+    with service.client(patience=inspect.PATIENCE_SECONDS) as sluice:
+        sys.exit(inspect.retry(sluice, target_of(target), as_json=as_json))
 
 
 @cli.command()
@@ -181,10 +181,10 @@ def retry(service: Service, target: str, as_json: bool) -> None:
 @click.option("--after", metavar="EVENT", help="Go on after the event of this id, as --json shows it.")
 @AS_JSON
 @click.pass_obj
-def stream(service: Service, task_id: str, after: str | None, as_json: bool) -> None:
+def stream(service: Connection, task_id: str, after: str | None, as_json: bool) -> None:
     """Write a task's text as it comes."""
     with service.client() as sluice:
-        sys.exit(looking.stream(sluice, task_id, after, as_json=as_json))
+        sys.exit(inspect.stream(sluice, task_id, after, as_json=as_json))
 
 
 @cli.command()
@@ -199,24 +199,24 @@ def completion(shell: str) -> None:
 
 def run_command() -> int:
     """Run the command line and return the exit code; whatever goes wrong is told in words."""
-    interrupts.listen()
+    interrupts.install()
     try:
         cli.main(standalone_mode=False, prog_name="sluice")
     except SystemExit as end:
         code = int(end.code or 0)
     except click.ClickException as error:
         error.show()
-        code = Exit.USAGE
+        code = ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt) as end:
-        code = Exit.TERMINATED if isinstance(end, Terminated) else Exit.INTERRUPTED
-    except Stop as stop:
+        code = ExitCode.TERMINATED if isinstance(end, Terminated) else ExitCode.INTERRUPTED
+    except ExitError as stop:
         code = _told(stop)
     except SluiceError as error:
-        code = _told(stop_of(error))
+        code = _told(exit_error_of(error))
     except BrokenPipeError:
-        code = Exit.BROKEN_PIPE
+        code = ExitCode.BROKEN_PIPE
     else:
-        code = Exit.COMPLETED
+        code = ExitCode.COMPLETED
     return _flushed(code)
 
 
@@ -225,14 +225,14 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = Exit.BROKEN_PIPE
-    if code == Exit.BROKEN_PIPE:
+        code = ExitCode.BROKEN_PIPE
+    if code == ExitCode.BROKEN_PIPE:
         # Python flushes once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
-def _told(stop: Stop) -> int:
+def _told(stop: ExitError) -> int:
     if str(stop):
         _console().print(f"sluice: {stop}", style="red", highlight=False, markup=False, soft_wrap=True)
     return stop.code

@@ -12,28 +12,34 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sluice.cli.tally import Tally
-from sluice.watching import Standing
+from sluice._cli.outcome_counts import OutcomeCounts
+from sluice._polling import PendingProgress
 
 LINE_SECONDS: Final = 15.0
 """Where nothing can be drawn, the time between two lines."""
 RATE_SECONDS: Final = 60.0
 """The time over which the speed is measured, for what is left."""
 REFRESHES: Final = 4
-NOTHING: Final = Standing(0, 0, 0)
+NOTHING: Final = PendingProgress(0, 0, 0)
 _HOUR: Final = 3600
 
 
-class Bar:
+class RunProgressBar:
     """Draws on standard error, which leaves standard output to the results."""
 
     def __init__(
-        self, console: Console, name: str, total: int, tally: Tally, *, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        name: str,
+        total: int,
+        counts: OutcomeCounts,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
         self._name = name
         self._total = total
-        self.tally = tally
+        self.counts = counts
         self.under_way = 0
         """Prompts that were sent and have not ended, as far as is known."""
         self._clock = clock
@@ -41,7 +47,7 @@ class Bar:
         self._standing = NOTHING
         self._note = ""
         self._note_until = 0.0
-        self._past = deque([(clock(), tally.ended)])
+        self._past = deque([(clock(), counts.ended)])
         self._next_line = clock() + LINE_SECONDS
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=REFRESHES, transient=False)
 
@@ -57,7 +63,7 @@ class Bar:
         elif kind is None:
             self._print_line()
 
-    def look(self, standing: Standing) -> None:
+    def update(self, standing: PendingProgress) -> None:
         """Show how what is under way stands."""
         self._standing = standing
         self.under_way = standing.running + standing.queued
@@ -70,15 +76,15 @@ class Bar:
         if not self._console.is_terminal:
             self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    def ended(self) -> None:
-        """Take note that the tally has one more."""
+    def task_ended(self) -> None:
+        """Take note that the counts has one more."""
         self.under_way = max(0, self.under_way - 1)
         self._move()
 
     def _move(self) -> None:
         now = self._clock()
-        if self._past[-1][1] != self.tally.ended:
-            self._past.append((now, self.tally.ended))
+        if self._past[-1][1] != self.counts.ended:
+            self._past.append((now, self.counts.ended))
             while len(self._past) > 2 and now - self._past[0][0] > RATE_SECONDS:  # noqa: PLR2004 - two make a speed
                 self._past.popleft()
         if not self._console.is_terminal and now >= self._next_line:
@@ -89,13 +95,13 @@ class Bar:
     def left_seconds(self) -> float | None:
         """Guess for how long it will go on, by the speed of the last minute; None while nothing tells."""
         start, then = self._past[0]
-        gone = self.tally.ended - then
-        if not gone or self.tally.ended >= self._total:
+        gone = self.counts.ended - then
+        if not gone or self.counts.ended >= self._total:
             return None
-        return (self._clock() - start) / gone * (self._total - self.tally.ended)
+        return (self._clock() - start) / gone * (self._total - self.counts.ended)
 
     def _render(self) -> RenderableType:
-        ended, total = self.tally.ended, self._total
+        ended, total = self.counts.ended, self._total
         # What runs counts by how far it is: with few long answers the bar moves all the same.
         far = min(total, ended + self._standing.progress / 100)
         head = Table.grid(padding=(0, 1))
@@ -112,26 +118,26 @@ class Bar:
         return Group(*lines)
 
     def _counts(self) -> Text:
-        tally, standing = self.tally, self._standing
+        counts, standing = self.counts, self._standing
         # What has ended since the last look may stand there still: the sums are to agree.
         running = min(standing.running, self.under_way)
-        unsent = self._total - tally.ended - self.under_way
+        unsent = self._total - counts.ended - self.under_way
         parts = [
-            ("✓", "done", tally.completed, "green", True),
+            ("✓", "done", counts.completed, "green", True),
             ("▶", "running", running, "cyan", True),
             ("…", "queued", self.under_way - running, "yellow", True),
             ("·", "to send", unsent, "dim", False),
-            ("✗", "failed", tally.failed, "red", True),
-            ("∅", "cancelled", tally.cancelled, "magenta", False),
-            ("?", "expired", tally.gone, "magenta", False),
+            ("✗", "failed", counts.failed, "red", True),
+            ("∅", "cancelled", counts.cancelled, "magenta", False),
+            ("?", "expired", counts.gone, "magenta", False),
         ]
         text = Text("  ")
         for sign, name, count, style, always in parts:
             if count or always:
                 text.append(f"{sign} {count:,} {name}   ", style if count else "dim")
-        text.append(f"{tally.tokens:,} tokens")
-        if tally.usd:
-            text.append(f"   ${tally.usd:.4f}")
+        text.append(f"{counts.tokens:,} tokens")
+        if counts.usd:
+            text.append(f"   ${counts.usd:.4f}")
         return text
 
     def _times(self) -> str:
@@ -139,7 +145,7 @@ class Bar:
         return clock_of(self._clock() - self._started) + (f", {clock_of(left)} left" if left is not None else "")
 
     def _print_line(self) -> None:
-        line = Text(f"{self._name} {self.tally.ended:,}/{self._total:,} {self._times()}").append_text(self._counts())
+        line = Text(f"{self._name} {self.counts.ended:,}/{self._total:,} {self._times()}").append_text(self._counts())
         self._console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -13,8 +13,18 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from sluice.effects import Answer, Effect, Flow, Item, Operation, Request, Sleep, Take, TransportError
-from sluice.errors import NotConfiguredError
+from sluice._exceptions import NotConfiguredError
+from sluice._operations import (
+    Effect,
+    Iteration,
+    Operation,
+    Request,
+    Response,
+    Sleep,
+    TakeItems,
+    TransportError,
+    YieldItem,
+)
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
@@ -22,14 +32,14 @@ READ_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Endpoint:
     """Where the service is, and the key to it, which no text about this shows."""
 
     url: str
     api_key: str = field(repr=False)
 
     @classmethod
-    def of(cls, url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> "Address":
+    def of(cls, url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> "Endpoint":
         """Take what is given, or else SLUICE_URL and SLUICE_API_KEY.
 
         Raises:
@@ -54,7 +64,7 @@ class Address:
         """Give what each request carries."""
         return {"Authorization": f"Bearer {self.api_key}", "User-Agent": f"sluice-python/{version('sluice')}"}
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def request_arguments(self, request: Request) -> dict[str, Any]:
         """Write a request as the HTTP client takes it."""
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, read=READ_SECONDS + request.hold)
         return {
@@ -76,8 +86,8 @@ def _is_usable(url: str) -> bool:
     return named and not (parts.query or parts.fragment or parts.username)
 
 
-def _answer(response: httpx2.Response) -> Answer:
-    return Answer(
+def _answer(response: httpx2.Response) -> Response:
+    return Response(
         response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
     )
 
@@ -99,11 +109,11 @@ class _End:
     value: Any
 
 
-class Blocking:
+class SyncTransport:
     """Do effects one after the other, waiting for each."""
 
-    def __init__(self, address: Address, http: httpx2.Client, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.address = address
+    def __init__(self, endpoint: Endpoint, http: httpx2.Client, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.endpoint = endpoint
         self.http = http
         self._sleep = sleep
 
@@ -112,13 +122,13 @@ class Blocking:
         value: T = self._advance(operation).value
         return value
 
-    def iterate[T](self, flow: Flow[T]) -> Iterator[T]:
+    def iterate[T](self, flow: Iteration[T]) -> Iterator[T]:
         """Do a flow and yield its items."""
         with closing(flow):
-            while isinstance(item := self._advance(flow), Item):
+            while isinstance(item := self._advance(flow), YieldItem):
                 yield item.value
 
-    def _advance(self, conversation: Generator[Any, Any, Any]) -> Item[Any] | _End:
+    def _advance(self, conversation: Generator[Any, Any, Any]) -> YieldItem[Any] | _End:
         """Do what is asked for, up to the next item or the end."""
         say, what = conversation.send, None
         while True:
@@ -126,21 +136,21 @@ class Blocking:
                 effect = say(what)
             except StopIteration as end:
                 return _End(end.value)
-            if isinstance(effect, Item):
+            if isinstance(effect, YieldItem):
                 return effect
             try:
-                say, what = conversation.send, self._do(effect)
+                say, what = conversation.send, self._perform(effect)
             except TransportError as error:
                 say, what = conversation.throw, error
 
-    def _do(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
+    def _perform(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
         match effect:
             case Request():
-                with _mapped(self.address.url):
-                    return _answer(self.http.request(**self.address.ask(effect)))
+                with _mapped(self.endpoint.url):
+                    return _answer(self.http.request(**self.endpoint.request_arguments(effect)))
             case Sleep():
                 return self._sleep(effect.seconds)
-            case Take(source, count):
+            case TakeItems(source, count):
                 if isinstance(source, AsyncIterator):
                     raise TypeError("An async iterable is for AsyncSluice")
                 return list(islice(source, count))
@@ -148,13 +158,13 @@ class Blocking:
                 assert_never(effect)
 
 
-class Asyncio:
+class AsyncTransport:
     """Do effects one after the other, letting others run meanwhile."""
 
     def __init__(
-        self, address: Address, http: httpx2.AsyncClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, endpoint: Endpoint, http: httpx2.AsyncClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self.address = address
+        self.endpoint = endpoint
         self.http = http
         self._sleep = sleep
 
@@ -163,34 +173,34 @@ class Asyncio:
         value: T = (await self._advance(operation)).value
         return value
 
-    async def iterate[T](self, flow: Flow[T]) -> AsyncIterator[T]:
+    async def iterate[T](self, flow: Iteration[T]) -> AsyncIterator[T]:
         """Do a flow and yield its items."""
         with closing(flow):
-            while isinstance(item := await self._advance(flow), Item):
+            while isinstance(item := await self._advance(flow), YieldItem):
                 yield item.value
 
-    async def _advance(self, conversation: Generator[Any, Any, Any]) -> Item[Any] | _End:
+    async def _advance(self, conversation: Generator[Any, Any, Any]) -> YieldItem[Any] | _End:
         say, what = conversation.send, None
         while True:
             try:
                 effect = say(what)
             except StopIteration as end:
                 return _End(end.value)
-            if isinstance(effect, Item):
+            if isinstance(effect, YieldItem):
                 return effect
             try:
-                say, what = conversation.send, await self._do(effect)
+                say, what = conversation.send, await self._perform(effect)
             except TransportError as error:
                 say, what = conversation.throw, error
 
-    async def _do(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
+    async def _perform(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
         match effect:
             case Request():
-                with _mapped(self.address.url):
-                    return _answer(await self.http.request(**self.address.ask(effect)))
+                with _mapped(self.endpoint.url):
+                    return _answer(await self.http.request(**self.endpoint.request_arguments(effect)))
             case Sleep():
                 return await self._sleep(effect.seconds)
-            case Take(source, count):
+            case TakeItems(source, count):
                 if isinstance(source, Iterator):
                     return list(islice(source, count))
                 taken: list[Any] = []

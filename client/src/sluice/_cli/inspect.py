@@ -9,16 +9,16 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from sluice.answers import Batch, Json, Task, TaskStatus
-from sluice.cli.bar import Bar
-from sluice.cli.exits import Exit
-from sluice.cli.results import as_result
-from sluice.cli.service import Target
-from sluice.cli.tally import Tally
-from sluice.client import Sluice
-from sluice.errors import AlreadyEndedError, NothingToRetryError
-from sluice.events import Delta, Ended, Reset, StatusChanged
-from sluice.watching import Standing
+from sluice._cli.connection import Target
+from sluice._cli.exit_codes import ExitCode
+from sluice._cli.outcome_counts import OutcomeCounts
+from sluice._cli.progress_bar import RunProgressBar
+from sluice._cli.result_formats import as_result
+from sluice._client import Sluice
+from sluice._events import Delta, Ended, Reset, StatusChanged
+from sluice._exceptions import AlreadyEndedError, NothingToRetryError
+from sluice._models import Batch, Json, Task, TaskStatus
+from sluice._polling import PendingProgress
 
 PATIENCE_SECONDS: Final = 20.0
 """For a command that a person waits for."""
@@ -26,7 +26,7 @@ LOOK_SECONDS: Final = 2.0
 WINDOW: Final = 200
 
 
-def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
     """Show a task, or batches, once."""
     if target.task_id:
         task = sluice.get(target.task_id)
@@ -37,27 +37,29 @@ def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> 
         _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
     else:
         _show_batches(console, batches)
-    return Exit.FAILED if _bad(batches) else Exit.COMPLETED
+    return ExitCode.FAILED if _bad(batches) else ExitCode.COMPLETED
 
 
-def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
     """Watch until all have ended, and tell how they did."""
     if target.task_id:
-        bar = Bar(Console(stderr=True, quiet=as_json), target.task_id, 1, Tally())
-        with bar:
+        progress = RunProgressBar(Console(stderr=True, quiet=as_json), target.task_id, 1, OutcomeCounts())
+        with progress:
             while not (task := sluice.get(target.task_id, wait_seconds=LOOK_SECONDS)).has_ended:
                 running = task.status is TaskStatus.PROCESSING
-                bar.look(Standing(int(running), int(not running), task.progress))
-            bar.tally.add(task)
-            bar.look(Standing(0, 0, 0))
+                progress.update(PendingProgress(int(running), int(not running), task.progress))
+            progress.counts.add(task)
+            progress.update(PendingProgress(0, 0, 0))
         return show(sluice, target, console if as_json else Console(), as_json=as_json)
     ended: dict[str, Batch] = {}
     latest = {batch_id: sluice.get_batch(batch_id) for batch_id in target.batch_ids}
-    bar = Bar(Console(stderr=True, quiet=as_json), _name(target), sum(each.size for each in latest.values()), Tally())
-    with bar:
+    progress = RunProgressBar(
+        Console(stderr=True, quiet=as_json), _name(target), sum(each.size for each in latest.values()), OutcomeCounts()
+    )
+    with progress:
         while True:
             ended.update((batch_id, batch) for batch_id, batch in latest.items() if batch.has_ended)
-            _move(bar, [*latest.values()])
+            _move(progress, [*latest.values()])
             left = [batch_id for batch_id in target.batch_ids if batch_id not in ended]
             if not left:
                 break
@@ -65,23 +67,23 @@ def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) ->
                 latest[batch_id] = sluice.get_batch(batch_id, wait_seconds=0 if place else LOOK_SECONDS)
     if as_json:
         _tell(_sums([*latest.values()]))
-    return Exit.FAILED if _bad(latest.values()) else Exit.COMPLETED
+    return ExitCode.FAILED if _bad(latest.values()) else ExitCode.COMPLETED
 
 
-def results(sluice: Sluice, target: Target) -> Exit:
+def results(sluice: Sluice, target: Target) -> ExitCode:
     """Write what has ended, as JSON Lines, in the order of the prompts."""
-    tally = Tally()
+    counts = OutcomeCounts()
     size = 0
     for ids in batched(_ids(sluice, target), WINDOW):
         for task in sluice.get_many(ids):
             size += 1
             if task.has_ended:
-                tally.add(task)
+                counts.add(task)
                 _tell(as_result(None, task))
-    return Exit.COMPLETED if tally.completed == size else Exit.FAILED
+    return ExitCode.COMPLETED if counts.completed == size else ExitCode.FAILED
 
 
-def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> Exit:
+def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
     """Take back what has not ended."""
     if target.task_id:
         try:
@@ -89,16 +91,16 @@ def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -
         except AlreadyEndedError:
             task = sluice.get(target.task_id)
         _tell(task.raw) if as_json else _show_task(console, task)
-        return Exit.COMPLETED if task.status is TaskStatus.CANCELLED else Exit.FAILED
+        return ExitCode.COMPLETED if task.status is TaskStatus.CANCELLED else ExitCode.FAILED
     batches = [sluice.cancel_batch(batch_id) for batch_id in target.batch_ids]
     if as_json:
         _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
     else:
         _show_batches(console, batches)
-    return Exit.COMPLETED
+    return ExitCode.COMPLETED
 
 
-def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
+def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
     """Ask again what failed, and tell the ids of the new batches, also of those before one that is refused."""
     batch_ids = target.batch_ids or ((target.task_id or "").rpartition("-")[0],)
     made: list[dict[str, Any]] = []
@@ -116,12 +118,12 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> Exit:
     finally:
         if as_json:
             _tell({"batches": made})
-    return Exit.COMPLETED if made else Exit.REFUSED
+    return ExitCode.COMPLETED if made else ExitCode.REFUSED
 
 
-def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> Exit:
+def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> ExitCode:
     """Write a task's text as it comes; with JSON, each event in a line."""
-    code = Exit.FAILED
+    code = ExitCode.FAILED
     for event in sluice.stream(task_id, after=after):
         if as_json:
             _tell(_event(event))
@@ -157,8 +159,8 @@ def _event(event: StatusChanged | Delta | Reset | Ended) -> dict[str, Any]:
             return {"event": "ended", "id": event.id, "task": event.task.raw}
 
 
-def _exit_of(task: Task) -> Exit:
-    return Exit.FAILED if task.has_ended and task.status is not TaskStatus.COMPLETED else Exit.COMPLETED
+def _exit_of(task: Task) -> ExitCode:
+    return ExitCode.FAILED if task.has_ended and task.status is not TaskStatus.COMPLETED else ExitCode.COMPLETED
 
 
 def _bad(batches: Iterable[Batch]) -> int:
@@ -169,31 +171,31 @@ def _bad(batches: Iterable[Batch]) -> int:
 def _sums(batches: list[Batch]) -> dict[str, Any]:
     names = ("queued", "processing", "completed", "failed", "cancelled", "expired", "not_found")
     counts = {name: sum(batch.counts.get(name, 0) for batch in batches) for name in names}
-    tally = _tally(batches)
+    ended = _counts_of(batches)
     return {
         "size": sum(batch.size for batch in batches),
         "counts": counts,
-        "tokens": tally.tokens,
-        "usd": str(tally.usd),
+        "tokens": ended.tokens,
+        "usd": str(ended.usd),
     }
 
 
-def _tally(batches: list[Batch]) -> Tally:
-    tally = Tally()
+def _counts_of(batches: list[Batch]) -> OutcomeCounts:
+    counts = OutcomeCounts()
     for batch in batches:
-        tally.completed += batch.counts.get("completed", 0)
-        tally.failed += batch.counts.get("failed", 0)
-        tally.cancelled += batch.counts.get("cancelled", 0)
-        tally.gone += batch.counts.get("expired", 0) + batch.counts.get("not_found", 0)
-        tally.tokens += batch.usage.total_tokens if batch.usage else 0
-        tally.usd += batch.cost_usd or 0
-    return tally
+        counts.completed += batch.counts.get("completed", 0)
+        counts.failed += batch.counts.get("failed", 0)
+        counts.cancelled += batch.counts.get("cancelled", 0)
+        counts.gone += batch.counts.get("expired", 0) + batch.counts.get("not_found", 0)
+        counts.tokens += batch.usage.total_tokens if batch.usage else 0
+        counts.usd += batch.cost_usd or 0
+    return counts
 
 
-def _move(bar: Bar, batches: list[Batch]) -> None:
-    bar.tally = _tally(batches)
+def _move(progress: RunProgressBar, batches: list[Batch]) -> None:
+    progress.counts = _counts_of(batches)
     running = sum(batch.counts.get("processing", 0) for batch in batches)
-    bar.look(Standing(running, sum(batch.counts.get("queued", 0) for batch in batches), 0))
+    progress.update(PendingProgress(running, sum(batch.counts.get("queued", 0) for batch in batches), 0))
 
 
 def _name(target: Target) -> str:

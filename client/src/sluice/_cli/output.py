@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sluice.answers import Task
-from sluice.cli.exits import Exit, Stop
-from sluice.cli.interrupts import interrupts
-from sluice.cli.journal import Journal
-from sluice.cli.tally import Tally
+from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.journal import Journal
+from sluice._cli.outcome_counts import OutcomeCounts
+from sluice._cli.signals import interrupts
+from sluice._models import Task
 
 COMMIT_SECONDS: Final = 0.5
 """The shortest time between two entries of the journal: what lies between is only fetched again."""
@@ -18,18 +18,20 @@ COMMIT_SECONDS: Final = 0.5
 class Output:
     """Results as they are written, and the journal that tells of them, where there is one."""
 
-    def __init__(self, file: int, name: str, journal: Journal | None, tally: Tally, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, file: int, name: str, journal: Journal | None, counts: OutcomeCounts, clock: Callable[[], float]
+    ) -> None:
         self._file = file
         self._name = name
         self._journal = journal
-        self._tally = tally
+        self._counts = counts
         self._clock = clock
         self._offset = 0
         """Where the last whole result ends."""
         self._uncommitted: list[int] = []
         self._next = clock()
 
-    def go_on(self, offset: int) -> None:
+    def resume(self, offset: int) -> None:
         """Cut off what comes after so many bytes, and write there."""
         os.ftruncate(self._file, offset)
         self._offset = os.lseek(self._file, offset, os.SEEK_SET)
@@ -45,9 +47,9 @@ class Output:
             Stop: the disk is full, or nobody reads the pipe any more.
 
         """
-        with interrupts.held_off():
+        with interrupts.deferred():
             self._put(text)
-            self._tally.add(task)
+            self._counts.add(task)
             self._uncommitted.append(place)
 
     def _put(self, text: str) -> None:
@@ -58,7 +60,7 @@ class Output:
             while left:
                 left = left[os.write(self._file, left) :]
         except BrokenPipeError:
-            raise Stop("", Exit.BROKEN_PIPE) from None
+            raise ExitError("", ExitCode.BROKEN_PIPE) from None
         except OSError as error:
             raise unwritable(self._name, error) from error
         self._offset += len(data)
@@ -67,22 +69,22 @@ class Output:
         """Tell the journal what is written, or leave it for later if that was just done."""
         if self._journal is None or not self._uncommitted or (not now and self._clock() < self._next):
             return
-        with interrupts.held_off():
+        with interrupts.deferred():
             try:
                 os.fsync(self._file)
-                self._journal.written(self._uncommitted, self._offset, self._tally)
+                self._journal.written(self._uncommitted, self._offset, self._counts)
             except OSError as error:
                 raise unwritable(self._name, error) from error
             self._uncommitted.clear()
         self._next = self._clock() + COMMIT_SECONDS
 
 
-def unwritable(name: str | Path, error: OSError) -> Stop:
+def unwritable(name: str | Path, error: OSError) -> ExitError:
     """Tell that a file could not be written."""
     reason = (error.strerror or "it failed").lower()
-    return Stop(
+    return ExitError(
         f"Could not write {name}: {reason}. Nothing is lost: make room, and the same command goes on where it was.",
-        Exit.UNWRITABLE,
+        ExitCode.UNWRITABLE,
     )
 
 
@@ -91,7 +93,7 @@ def open_output(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise Stop(f"Could not open {path}: {error.strerror}", Exit.UNWRITABLE) from error
+        raise ExitError(f"Could not open {path}: {error.strerror}", ExitCode.UNWRITABLE) from error
 
 
 def is_stream(path: Path) -> bool:

@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from sluice.cli.prompts import BadPromptError, checked, input_of, prompt_of
-from sluice.cli.template import BadTemplateError, Template
+from sluice._cli.prompt_parser import BadPromptError, checked, input_of, prompt_of
+from sluice._cli.template import BadTemplateError, Template
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
 """Bytes; a prompt has a quarter of a megabyte at most, and its line may be written wider."""
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class InputRecord:
     """A prompt and the line it starts on, counted from 1; `row` is what its row of a CSV file says."""
 
     line: int
@@ -58,7 +58,7 @@ def format_of(path: str, start: bytes) -> Format:
     return by_name.get(Path(path).suffix.lower(), guess)
 
 
-class Source:
+class InputFile:
     """A file of prompts, read from its start each time; `digest` is of what was read, once that came to its end."""
 
     def __init__(self, file: BinaryIO, form: Format, template: Template | None, *, holds_inputs: bool = False) -> None:
@@ -75,7 +75,7 @@ class Source:
         """Give the SHA-256 of the bytes of the last reading."""
         return self._hash.hexdigest()
 
-    def read(self) -> Iterator[Record | BadLine]:
+    def read(self) -> Iterator[InputRecord | BadLine]:
         """Yield each prompt, or what is wrong with its line; blank lines are none."""
         self._file.seek(0)
         self._hash = hashlib.sha256()
@@ -87,7 +87,7 @@ class Source:
                 yield line
             elif line.strip():
                 try:
-                    yield Record(number, self._prompt(line.rstrip("\r\n")))
+                    yield InputRecord(number, self._prompt(line.rstrip("\r\n")))
                 except (BadPromptError, BadTemplateError) as error:
                     yield BadLine(number, str(error))
 
@@ -120,7 +120,7 @@ class Source:
             except UnicodeDecodeError as error:
                 yield number, BadLine(number, f"is not UTF-8, from its byte {error.start + 1} on")
 
-    def _rows(self) -> Iterator[Record | BadLine]:
+    def _rows(self) -> Iterator[InputRecord | BadLine]:
         bad: list[BadLine] = []
         csv.field_size_limit(LONGEST_LINE)
         rows = csv.reader(self._text(bad), delimiter="\t" if self.form is Format.TSV else ",", strict=True)
@@ -172,18 +172,18 @@ class Source:
         missing = sorted(self._template.variables - set(self.columns))
         return f"has no column {', '.join(missing)}, which the template uses, but {names}" if missing else ""
 
-    def _row(self, start: int, cells: list[str]) -> Record | BadLine:
+    def _row(self, start: int, cells: list[str]) -> InputRecord | BadLine:
         if len(cells) != len(self.columns):
             return BadLine(start, f"has {len(cells)} cells; the first line names {len(self.columns)} columns")
         row = dict(zip(self.columns, cells, strict=True))
         if self._holds_inputs:
-            return Record(start, row, row)
+            return InputRecord(start, row, row)
         given = {name: row[name] for name in ("prompt", CUSTOM_ID, "model", "system") if row.get(name)}
         try:
             prompt = _filled(self._template, row) if self._template else prompt_of(given)
         except (BadPromptError, BadTemplateError) as error:
             return BadLine(start, str(error))
-        return Record(start, prompt, row)
+        return InputRecord(start, prompt, row)
 
 
 def _filled(template: Template, values: object) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from sluice.errors import (
+from sluice._exceptions import (
     AccessError,
     BudgetExhaustedError,
     LimitedError,
@@ -16,7 +16,7 @@ from sluice.errors import (
 )
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What the exit code says."""
 
     COMPLETED = 0
@@ -39,10 +39,10 @@ class Exit(IntEnum):
     """SIGTERM. The same command goes on where it was."""
 
 
-class Stop(Exception):
+class ExitError(Exception):
     """End the command with a text for people and an exit code."""
 
-    def __init__(self, text: str, code: Exit) -> None:
+    def __init__(self, text: str, code: ExitCode) -> None:
         super().__init__(text)
         self.code = code
 
@@ -59,21 +59,21 @@ _ADVICE: Final = {
 }
 
 
-def stop_of(error: SluiceError) -> Stop:
+def exit_error_of(error: SluiceError) -> ExitError:
     """Tell people what an error of the library means for them."""
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
-    return Stop(f"{error}\n{advice}".rstrip(), _code_of(error))
+    return ExitError(f"{error}\n{advice}".rstrip(), _code_of(error))
 
 
-def _code_of(error: SluiceError) -> Exit:
+def _code_of(error: SluiceError) -> ExitCode:
     match error:
         case NotConfiguredError():
-            return Exit.USAGE
+            return ExitCode.USAGE
         case BudgetExhaustedError():
-            return Exit.REFUSED
+            return ExitCode.REFUSED
         case ServiceUnreachableError() | UnreadableAnswerError() | ServiceError() | LimitedError():
-            return Exit.UNREACHABLE
+            return ExitCode.UNREACHABLE
         case ProblemError():
-            return Exit.REFUSED
+            return ExitCode.REFUSED
         case _:
-            return Exit.FAILED
+            return ExitCode.FAILED

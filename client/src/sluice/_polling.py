@@ -1,0 +1,91 @@
+"""Wait for many tasks with few questions."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import batched
+from typing import Final
+
+from sluice._api import MAX_IDS_PER_REQUEST, ApiCalls, PollResult
+from sluice._exceptions import UnreadableAnswerError
+from sluice._models import Task, TaskStatus
+from sluice._operations import Operation, Sleep
+
+HOLD_SECONDS: Final = 20.0
+"""For how long the service may keep a question: it allows 25, and proxies on the way like to end what lasts longer."""
+HOLD_MANY_SECONDS: Final = 2.0
+"""The same where the question is about some of the tasks, and the others may end meanwhile."""
+POLL_SECONDS: Final = 0.25
+"""The shortest time between two rounds after one that brought something: tasks end in quick succession."""
+MAX_POLL_SECONDS: Final = 1.0
+UNHELD_SECONDS: Final = 1.0
+"""A pause where the service did not hold the question and says nothing of when to come again."""
+FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_result"}))
+"""The fields to ask for: all but the partial text, which each poll would repeat; the API always sends ID and status."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingProgress:
+    """How what has not ended stood when it was last seen; `progress` is the sum of their percents."""
+
+    running: int
+    queued: int
+    progress: int
+
+
+type OnPoll = Callable[[PendingProgress], None]
+
+
+class Poller:
+    """Tasks that have not ended, oldest first, as far as is known."""
+
+    def __init__(self, calls: ApiCalls, task_ids: Iterable[str] = (), *, on_poll: OnPoll | None = None) -> None:
+        self.pending = dict.fromkeys(task_ids)
+        self._calls = calls
+        self._on_poll = on_poll
+        self._not_before = calls.clock()
+
+    def poll(self, hold: float = HOLD_SECONDS) -> Operation[list[Task]]:
+        """Return those that have ended since the last time, and forget them; none when `hold` seconds brought none.
+
+        One question where all fit into one, held until any of them ends. Else a round of questions that are not held,
+        and where that brings nothing, one that is.
+
+        Raises:
+            UnreadableAnswerError: the service speaks of other tasks, so that these would be waited for without end.
+
+        """
+        yield from self._wait_between_polls()
+        started = self._calls.clock()
+        windows = list(batched(self.pending, MAX_IDS_PER_REQUEST))
+        seen: list[Task] = []
+        if len(windows) > 1:
+            for window in windows:
+                seen.extend((yield from self._poll_ids(window)).tasks)
+        if windows and not any(task.has_ended for task in seen):
+            most = hold if len(windows) == 1 else min(hold, HOLD_MANY_SECONDS)
+            result = yield from self._poll_ids(windows[0], most)
+            seen = [*result.tasks, *seen[len(result.tasks) :]]
+            if not result.held and not any(task.has_ended for task in result.tasks):
+                yield Sleep(min(result.retry_after or UNHELD_SECONDS, most or UNHELD_SECONDS))
+        ended = [task for task in seen if task.has_ended]
+        for task in ended:
+            del self.pending[task.task_id]
+        self._report_progress([task for task in seen if not task.has_ended])
+        self._not_before = started + (min(POLL_SECONDS * len(windows), MAX_POLL_SECONDS) if ended else 0)
+        return ended
+
+    def _poll_ids(self, window: tuple[str, ...], hold: float = 0) -> Operation[PollResult]:
+        result = yield from self._calls.poll(window, hold=hold, fields=FIELDS)
+        if tuple(task.task_id for task in result.tasks) != window:
+            raise UnreadableAnswerError("The service speaks of other tasks than it was asked about: are the ids right?")
+        return result
+
+    def _wait_between_polls(self) -> Operation[None]:
+        early = self._not_before - self._calls.clock()
+        if early > 0 and self.pending:
+            yield Sleep(early)
+
+    def _report_progress(self, tasks: list[Task]) -> None:
+        if self._on_poll:
+            running = sum(task.status is TaskStatus.PROCESSING for task in tasks)
+            self._on_poll(PendingProgress(running, len(tasks) - running, sum(task.progress for task in tasks)))
