@@ -21,19 +21,25 @@ class BudgetStore:
         self._scripts = scripts or Scripts(read_sources())
 
     async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
-        """Count tasks if the budgets allow it; nothing is counted where they do not. The nonce names this count."""
+        """Count tasks if the budgets allow it; nothing is counted where they do not.
+
+        The nonce names this count: `request:call`. What one call has counted for a request, no other counts again. A
+        request that cannot come again has a random name, and no call in its nonce.
+        """
         limits = [write_optional(_text(each)) for each in (budgets.requests, budgets.tokens, budgets.cost_nanos)]
         kept = [keys.SPEND_KEPT_MS, keys.BUDGETS_KEPT_MS, keys.BOOKED_KEPT_MS]
+        request, _, call_id = nonce.partition(":")
         call = Call(
             "admit",
-            [*_keys(tenant, now_ms), keys.counted_key(tenant, nonce)],
-            [tasks, *limits, *kept],
+            [*_keys(tenant, now_ms), keys.counted_key(tenant, request)],
+            [tasks, *limits, *kept, call_id],
         )
         return await self._judge(call)
 
     async def give_back(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
-        """Take a count back, once; `now_ms` is that of the count."""
-        call = Call("give_back", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, nonce)], [tasks])
+        """Take a count back, once, and only what was counted with this nonce; `now_ms` is that of the count."""
+        request, _, call_id = nonce.partition(":")
+        call = Call("give_back", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, request)], [tasks, call_id])
         with redis_errors():
             await self._scripts.run(self._client, call)
 

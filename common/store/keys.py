@@ -35,8 +35,9 @@ BUDGETS_KEY: Final = "budgets:{{{tenant}}}"
 BUDGETS_KEPT_MS: Final = 10 * 86_400_000
 """A day longer than the longest deadline: until then a worker may ask for them."""
 
-COUNTED_KEY: Final = "counted:{{{tenant}}}:{nonce}"
-"""Marks that a call's tasks are in its tenant's day, until they are taken back or can't be any more."""
+COUNTED_KEY: Final = "counted:{{{tenant}}}:{request}"
+"""Marks that the tasks of a request are in its tenant's day, and which call has counted them. It lives until they are
+taken back, or can't be any more."""
 
 SPEND_KEPT_MS: Final = 40 * 86_400_000
 """How long a day's sums are kept after the last booking: a month can be summed up after its end."""
@@ -136,9 +137,9 @@ def budgets_key(tenant: str) -> str:
     return BUDGETS_KEY.format(tenant=_quoted(tenant))
 
 
-def counted_key(tenant: str, nonce: str) -> str:
-    """Return the key that marks the tasks of a call as counted."""
-    return COUNTED_KEY.format(tenant=_quoted(tenant), nonce=nonce)
+def counted_key(tenant: str, request: str) -> str:
+    """Return the key that marks the tasks of a request as counted."""
+    return COUNTED_KEY.format(tenant=_quoted(tenant), request=request)
 
 
 def booked_key(ref: TaskRef) -> str:

@@ -73,8 +73,16 @@ class Gate:
         self._depth = depth
         self._now_ms = now_ms
 
-    async def admit(self, tenant: str, tasks: int, budgets: Budgets | None) -> Ticket | None:
+    def asks(self, budgets: Budgets | None) -> bool:
+        """Tell whether a call of a caller with these budgets can be refused."""
+        return self._depth is not None or budgets is not None
+
+    async def admit(
+        self, tenant: str, tasks: int, budgets: Budgets | None, request: str | None = None
+    ) -> Ticket | None:
         """Count the tasks of a call that may come in; None where nothing had to be counted.
+
+        Calls of the same `request` are counted once, whichever comes first.
 
         Raises:
             BudgetExhausted, QueueFull: it may not, and nothing was counted.
@@ -85,7 +93,8 @@ class Gate:
             raise QueueFull("the queue is as deep as this service allows", seconds)
         if budgets is None:
             return None
-        ticket = Ticket(tenant, tasks, secrets.token_hex(16), self._now_ms())
+        nonce = secrets.token_hex(16)
+        ticket = Ticket(tenant, tasks, f"{request}:{nonce}" if request else nonce, self._now_ms())
         verdict = await self._counts.admit(tenant, tasks, budgets, ticket.nonce, ticket.now_ms)
         if verdict.exhausted is not None:
             raise BudgetExhausted(verdict.exhausted, verdict.seconds_left)

@@ -17,7 +17,7 @@ from common.messages import TaskMessage
 from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id, workflow_of
 from common.transitions import Created, CreateOutcome, EndOutcome
 from common.webhooks import Webhook
-from functions.submit.gate import Gate, Ticket, TooMany
+from functions.submit.gate import Gate, Ticket
 
 
 class BatchWriter(Protocol):
@@ -180,14 +180,14 @@ class Submission:
         return accepted
 
     async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Ticket | None:
-        try:
+        if batch.digest is None:
             return await self._gate.admit(batch.tenant, batch.size, budgets)
-        except TooMany:
-            # A repeat asks for nothing new.
-            known = None if batch.digest is None else await self._store.read_batch(batch.tenant, batch.batch_id)
-            if known is None or not known.is_accepted:
-                raise
-            return None
+        # Looked up first: a repeat of an accepted call asks for nothing new, and must take nobody's room for a moment.
+        if self._gate.asks(budgets):
+            known = await self._store.read_batch(batch.tenant, batch.batch_id)
+            if known is not None and known.is_accepted:
+                return None
+        return await self._gate.admit(batch.tenant, batch.size, budgets, f"{batch.batch_id}-{batch.digest}")
 
     async def _give_back(self, ticket: Ticket | None) -> None:
         if ticket is None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from common.errors import StoreUnavailable
 from common.tasks import Answer as ModelAnswer
-from common.tasks import Usage
+from common.tasks import Usage, batch_id_of_key
 from common.transitions import Lease
 from tests.integration.http.client import Answer, Api
 from tests.integration.http.queue import Queue
@@ -44,6 +45,33 @@ def test_requests_are_counted_when_they_are_accepted(api: Api, queue: Queue) -> 
     usage = api.get("usage")
     assert (usage.body["requests"], usage.body["budgets"]) == (5, {"requests": 5})
     assert len(queue.drain()) == 5
+
+
+def test_a_request_that_comes_again_before_it_is_known_as_accepted_is_counted_once(
+    api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: str) -> None:
+        raise StoreUnavailable
+
+    given(api, requests=3)
+    body = {"prompts": ["a", "b", "c"]}
+    with monkeypatch.context() as patched:
+        patched.setattr(api.submit.store, "accept", refuse)
+        first = api.post(body, key="k")
+
+    # The budget has no room for it a second time, and needs none
+    assert api.post(body, key="k").body["code"] == "idempotency_key_in_use"
+    api.status.runner.run(api.worker.unsent(api.tenant, batch_id_of_key(api.tenant, "k")))
+    again = api.post(body, key="k")
+    last = api.post(body, key="k")
+
+    assert again.status == last.status == 202
+    assert again.body["task_ids"] == last.body["task_ids"]
+    assert first.status in {202, 503}
+    assert last.headers["Idempotent-Replayed"] == "true"
+    assert api.get("usage").body["requests"] == 3
+    assert refused(api.post({"prompts": ["a"]})) == (429, "budget_exhausted", "requests")
+    queue.drain()
 
 
 @pytest.mark.parametrize(("budgets", "kind"), [({"tokens": 10}, "tokens"), ({"usd": "0.001"}, "usd")])

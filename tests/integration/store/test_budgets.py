@@ -85,6 +85,24 @@ async def test_what_is_given_back_can_be_used_again_and_only_once(harness: Valke
     assert await admit(budgets, 5, limits, "b") is None
 
 
+async def test_a_request_is_counted_once_and_given_back_by_the_call_that_counted_it(
+    harness: ValkeyHarness, budgets: BudgetStore
+) -> None:
+    limits = Budgets(requests=5)
+    assert await admit(budgets, 4, limits, "order:first") is None
+    # The budget has no room for it a second time, and needs none
+    assert await admit(budgets, 4, limits, "order:second") is None
+    assert await admit(budgets, 4, limits, "another:third") == BudgetKind.REQUESTS
+
+    await budgets.give_back(TENANT, 4, "order:second", START_MS)
+    assert await requests_of(harness) == 4
+    await budgets.give_back(TENANT, 4, "order:first", START_MS)
+
+    assert await requests_of(harness) == 0
+    assert await admit(budgets, 4, limits, "order:second") is None
+    assert await requests_of(harness) == 4
+
+
 @pytest.mark.parametrize(("limits", "kind"), [(Budgets(tokens=100), "tokens"), (Budgets(cost_nanos=500), "usd")])
 async def test_what_answers_have_used_up_refuses_calls_and_holds_workers(
     harness: ValkeyHarness, budgets: BudgetStore, limits: Budgets, kind: str

@@ -32,8 +32,17 @@ FAULTS: Final[tuple[tuple[Fault, Test], ...]] = (
         contract.test_a_worker_goes_by_the_budgets_of_the_tenants_last_call,
     ),
     (
-        Fault("give_back gives back again", "give_back", "redis.call('DEL', KEYS[2]) == 1", "true"),
+        Fault("give_back gives back again", "give_back", "redis.call('HGET', KEYS[2], 'call') == ARGV[2]", "true"),
         contract.test_what_is_given_back_can_be_used_again_and_only_once,
+    ),
+    (
+        Fault(
+            "give_back takes what another has counted",
+            "give_back",
+            "redis.call('HGET', KEYS[2], 'call') == ARGV[2]",
+            "redis.call('HGET', KEYS[2], 'call')",
+        ),
+        contract.test_a_request_is_counted_once_and_given_back_by_the_call_that_counted_it,
     ),
     (
         Fault("budget forgets the message's", "budget", "not kept and optional(ARGV[place])", "nil"),

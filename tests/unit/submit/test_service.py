@@ -56,11 +56,13 @@ class FakeCounts:
 
     def __init__(self) -> None:
         self.counted: dict[str, int] = {}
+        self.asked = 0
         self.exhausted: BudgetKind | None = None
         self.is_down = False
 
     async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
         assert (tenant, budgets, now_ms) == ("acme", BUDGETS, NOW_MS)
+        self.asked += 1
         if self.is_down:
             raise StoreUnavailable
         if self.exhausted is None:
@@ -256,6 +258,34 @@ async def test_a_repeat_of_an_accepted_call_is_answered_also_over_the_budget(sta
     again = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
 
     assert (again.replayed, again.refs) == (True, first.refs)
+
+
+async def test_a_repeat_of_an_accepted_call_takes_no_room_of_others_even_for_a_moment(stage: Stage) -> None:
+    first = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    stage.counts.is_down = True
+
+    again = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+
+    assert (again.replayed, again.refs) == (True, first.refs)
+    assert stage.counts.asked == 1
+
+
+async def test_all_calls_of_a_request_count_under_one_name(stage: Stage) -> None:
+    stage.store.refused = frozenset({"accept"})
+    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    with pytest.raises(KeyInUse):
+        await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    with pytest.raises(KeyReused):
+        await stage.submission.accept("acme", CALL, Repeatable("key", "another"), BUDGETS)
+    await stage.store.unsent("acme", batch_id_of_key("acme", "key"))
+    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    await stage.submission.accept("acme", CALL, None, BUDGETS)
+
+    # What the refused ones have counted is given back
+    requests = [nonce.partition(":")[0] for nonce in stage.counts.counted]
+    assert requests[:2] == [f"{batch_id_of_key('acme', 'key')}-digest"] * 2
+    assert len(requests) == 3
+    assert requests[2] not in requests[:2]
 
 
 @pytest.mark.parametrize("key", [None, KEY])
