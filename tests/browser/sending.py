@@ -1,6 +1,7 @@
 """Calls that send something, each held until a test says how it is answered."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
@@ -8,6 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, Route
 
+CALL_SECONDS = 60
+"""How long a page may take to make a call, beside all else that the machine does."""
+POLL_MS = 20
 COUNTS = dict.fromkeys(("queued", "processing", "completed", "failed", "cancelled", "not_found", "expired"), 0)
 
 
@@ -34,8 +38,10 @@ class Held:
 
     def next(self) -> Route:
         """Return the next call, once the page has made it."""
+        end = time.monotonic() + CALL_SECONDS
         while not self._waiting:
-            self.page.evaluate("new Promise(requestAnimationFrame)")
+            assert time.monotonic() < end, f"the page made no call to {self.path} after {len(self.keys)}"
+            self.page.wait_for_timeout(POLL_MS)  # Playwright hands out what the page calls while it waits
         return self._waiting.pop(0)
 
     def _hold(self, route: Route) -> None:

@@ -7,13 +7,22 @@ import { IDS } from "./run.js";
 
 const post = path => api.call(path, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
 
-/** Return the failed tasks of which no new ones were made. */
-export const retriable = run => run.tasks.filter(task => task.status === "failed" && !task.retried_as);
+/**
+ * Count the failed tasks of a batch of which no new ones were made. The counts of a batch are read before its tasks: a task that has
+ * ended since it was last read is counted as failed as soon as they say so.
+ */
+export function retriable({ tasks, size, known, view }) {
+  const failed = tasks.filter(task => task.status === "failed" || task.retried_as);
+  const open = failed.filter(task => !task.retried_as).length;
+  if (!view || tasks.some(task => !task.seen)) return open;
+  const { counts } = view;
+  return open + Math.max(0, Math.min(counts.failed - failed.length, size - counts.queued - counts.processing - known));
+}
 
 /** Make new tasks of the failed ones of each batch; they join the run. */
 export async function retryFailed(run) {
   const left = new Map();
-  for (const { id } of new Set(retriable(run).map(task => task.batch))) {
+  for (const { id } of run.batches.filter(retriable)) {
     const { body } = await post(`batches/${encodeURIComponent(id)}/retry`);
     const olds = body.tasks.map(task => task.retry_of && run.find(task.retry_of));
     olds.forEach((old, place) => old && (old.retried_as = body.task_ids[place]));

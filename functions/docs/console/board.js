@@ -172,7 +172,7 @@ export class Board {
       tab.setAttribute("aria-pressed", String(name === this.#filter));
       tab.hidden = name !== "all" && !totals[name] && name !== this.#filter;
     }
-    const failed = retriable(run).length;
+    const failed = run.batches.reduce((sum, batch) => sum + retriable(batch), 0);
     parts.retry.hidden = !failed;
     write(parts.retry, `Retry the ${many(failed, "failed one", "failed ones")}`);
     parts.cancel.hidden = run.isOver || !totals.size;
