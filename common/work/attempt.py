@@ -13,15 +13,13 @@ from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
 from common.work.backoff import LOST_SECONDS, Backoff
 from common.work.call import CallCut, Calls, Cut
+from common.work.concurrency import NO_ROOM, Origin
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.flow import Gate
 from common.work.window import Window
 
 PAUSE_SECONDS: Final = 2.0
 """For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
-
-NO_ROOM: Final = frozenset({FailureCode.RATE_LIMITED, FailureCode.SERVER_ERROR, FailureCode.TIMEOUT})
-"""Failures of a call that fewer calls at a time may cure."""
 
 
 class TaskClaims(Protocol):
@@ -150,7 +148,7 @@ class Attempts:
             return await self._release(held, back, waits.waiting_on, refund=True)
         except ModelFailed as failed:
             if failed.code in NO_ROOM:
-                self.calls.concurrency.refused(started, _now())
+                self.calls.concurrency.refused(Origin.of(held.message), started, _now())
             return await self._retry(held, failed.code, failed.retry_after)
         except ModelRefused as refused:
             return await self._fail(held, refused.code, error_type=refused.kind)
@@ -169,7 +167,7 @@ class Attempts:
             case Cut.LOST:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
             case Cut.TIMEOUT:
-                self.calls.concurrency.refused(started, _now())
+                self.calls.concurrency.refused(Origin.of(held.message), started, _now())
                 return await self._retry(held, FailureCode.TIMEOUT, None)
             case Cut.DEADLINE:
                 return await self._fail(held, FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
@@ -181,7 +179,7 @@ class Attempts:
     async def _refund(self, held: Held, error: ModelBusy | Unavailable, started: float) -> Ending:
         receives = held.delivery.receives
         if isinstance(error, ModelBusy):
-            self.calls.concurrency.refused(started, _now())
+            self.calls.concurrency.refused(Origin.of(held.message), started, _now())
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(min(held.window.writes_end, _now() + PAUSE_SECONDS)):
                     await self.flow.slow_down(held.message, error.retry_after)

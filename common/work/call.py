@@ -9,7 +9,7 @@ from typing import Protocol
 from common.messages import TaskMessage
 from common.tasks import Answer
 from common.transitions import Claim, Lease
-from common.work.concurrency import Concurrency
+from common.work.concurrency import Concurrency, Origin
 from common.work.progress import ProgressBoard
 from common.work.window import Pace, Window
 
@@ -77,6 +77,7 @@ class Calls:
             ModelError: the model did not answer.
 
         """
+        origin = Origin.of(message)
         to_deadline = (lease.task.deadline_ms - claim.now_ms) / 1000
         ends = {
             Cut.STOP: window.stop_at,
@@ -96,9 +97,9 @@ class Calls:
                     raise
                 raise CallCut(Cut.LOST if meter.lost else cut) from None
             finally:
-                self.pace.add(_now() - started)
+                self.pace.add(origin.tenant, _now() - started)
         to_first = (meter.first_at or _now()) - started
-        self.concurrency.succeeded(message.task.model, started, _now(), to_first)
+        self.concurrency.succeeded(origin, started, _now(), to_first)
         return answer
 
 

@@ -4,7 +4,7 @@ One delivery's way is told in attempt.py; here is what the deliveries share: slo
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from common.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Un
 from common.messages import TaskMessage
 from common.tasks import TaskRef, WaitingOn
 from common.work.attempt import Attempts
+from common.work.concurrency import Origin
 from common.work.delivery import ONLY_WAITED, RENEWED_RECEIVES, Delivery, Ending, EndingKind
 from common.work.flow import Held
 from common.work.shares import Share, TenantShares
@@ -92,7 +93,7 @@ class Worker:
         self._queue = queue
         self._shares = shares
         self._journal = journal
-        self._slots = Slots(lambda: self._calls.concurrency.limit)
+        self._slots = Slots(attempts.calls.concurrency)
         self._margin_seconds = margin_seconds
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
@@ -113,15 +114,20 @@ class Worker:
 
     async def _begin(self, jobs: Sequence[Job], window: Window, held: AsyncExitStack) -> Shift:
         """Make sure that calls can be made, and take the tenants' shares of them."""
-        tenants = [job.message.task.ref.tenant for job in jobs if job.message]
-        most = self._calls.concurrency.limit
         try:
             async with asyncio.timeout_at(window.stop_at):
                 await self._calls.model.prepare()
-                shares = await held.enter_async_context(self._shares.held(tenants, most, window))
+                shares = await held.enter_async_context(self._shares.held(self._wanted(jobs), window))
         except (Unavailable, TimeoutError):
             return Shift(window, can_call=False, shares={})
         return Shift(window, can_call=True, shares=shares)
+
+    def _wanted(self, jobs: Sequence[Job]) -> dict[str, int]:
+        """Say how many calls each tenant would have in flight here, if its cap allowed that."""
+        concurrency, wanted = self._calls.concurrency, Counter[str]()
+        for origin, count in Counter(Origin.of(job.message) for job in jobs if job.message).items():
+            wanted[origin.tenant] += min(count, concurrency.of_tenant(origin))
+        return {tenant: min(count, concurrency.most) for tenant, count in wanted.items()}
 
     async def _work_on_all(self, jobs: Sequence[Job], shift: Shift) -> list[tuple[Job, Ending]]:
         fresh = [job for job in jobs if not job.delivery.is_suspect]
@@ -151,8 +157,9 @@ class Worker:
     async def _in_turn(self, delivery: Delivery, message: TaskMessage, shift: Shift) -> Ending:
         """Make an attempt when the tenant, this environment and the shared limits have room for it."""
         task_id, window, backoff = message.task.ref.task_id, shift.window, self._attempts.backoff
+        origin, pace = Origin.of(message), self._calls.pace
         unstarted = Ending(EndingKind.UNSTARTED, 0.0, task_id, waiting_on=WaitingOn.CAPACITY)
-        share = shift.shares.get(message.task.ref.tenant)
+        share = shift.shares.get(origin.tenant)
         if share and share.is_empty:
             wait = backoff.after_hold(CAP_SECONDS)
             return Ending(EndingKind.HELD, wait, task_id, waiting_on=WaitingOn.CAPACITY)
@@ -161,8 +168,8 @@ class Worker:
                 async with asyncio.timeout_at(window.stop_at):
                     if share:
                         await held.enter_async_context(share.slots)
-                    await held.enter_async_context(self._slots.one())
-                    if not self._calls.pace.fits(window.seconds_to_stop):
+                    await held.enter_async_context(self._slots.one(origin))
+                    if not pace.fits(origin.tenant, window.seconds_to_stop):
                         return unstarted
                     start_by = await self._attempts.flow.start(message)
             except TimeoutError:
@@ -170,7 +177,7 @@ class Worker:
             if isinstance(start_by, Held):
                 wait = backoff.after_hold(start_by.seconds)
                 return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=start_by.waiting_on)
-            if not self._calls.pace.fits(window.seconds_to_stop):
+            if not pace.fits(origin.tenant, window.seconds_to_stop):
                 return unstarted
             return await self._attempts.make(delivery, message, window, start_by, held.aclose)
 

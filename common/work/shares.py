@@ -2,8 +2,7 @@
 
 import asyncio
 import secrets
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
@@ -35,15 +34,14 @@ class TenantShares:
         self._cap = cap
 
     @asynccontextmanager
-    async def held(self, tenants: Iterable[str], most: int, window: Window) -> AsyncIterator[dict[str, Share]]:
-        """Hold the shares for the length of the block: what each tenant has deliveries for, at most `most`.
+    async def held(self, wanted: Mapping[str, int], window: Window) -> AsyncIterator[dict[str, Share]]:
+        """Hold the shares for the length of the block: of what each tenant wants, as much as its cap allows.
 
         Raises:
             StoreUnavailable: nobody can say what is free.
 
         """
-        wanted = {tenant: min(count, most) for tenant, count in Counter(tenants).items()} if self._cap else {}
-        if not wanted:
+        if not self._cap or not wanted:
             yield {}
             return
         invocation = secrets.token_hex(8)

@@ -68,24 +68,31 @@ class Window:
 
 
 class Pace:
-    """Remember how long calls take in this environment, and judge by the slowest whether one more fits."""
+    """Remember how long each tenant's calls take in this environment, and judge by the slowest whether one more fits.
+
+    One tenant's slow calls say nothing of another's: they must not keep those from starting.
+    """
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=_REMEMBERED_CALLS)
-        self._ended_in_window = 0
+        self._recent: dict[str, deque[float]] = {}
+        self._in_window: set[str] = set()
 
     def open_window(self) -> None:
-        """Begin an invocation. Its first calls may start whatever the past says, or none ever would again."""
-        self._ended_in_window = 0
+        """Begin an invocation. Its first calls may start whatever the past says, or none ever would again.
 
-    def add(self, seconds: float) -> None:
+        Tenants that had no call in the last one are forgotten: they come and go.
+        """
+        self._recent = {tenant: calls for tenant, calls in self._recent.items() if tenant in self._in_window}
+        self._in_window.clear()
+
+    def add(self, tenant: str, seconds: float) -> None:
         """Note a call that has ended."""
-        self._recent.append(seconds)
-        self._ended_in_window += 1
+        self._recent.setdefault(tenant, deque(maxlen=_REMEMBERED_CALLS)).append(seconds)
+        self._in_window.add(tenant)
 
-    def fits(self, seconds: float) -> bool:
-        """Tell whether a call that starts now may be expected to end within these seconds."""
-        slowest = max(self._recent, default=0.0) if self._ended_in_window else 0.0
+    def fits(self, tenant: str, seconds: float) -> bool:
+        """Tell whether a tenant's call that starts now may be expected to end within these seconds."""
+        slowest = max(self._recent[tenant]) if tenant in self._in_window else 0.0
         return seconds >= max(slowest, SHORTEST_CALL_SECONDS)
 
 

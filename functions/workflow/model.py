@@ -22,6 +22,7 @@ from common.messages import TaskMessage
 from common.prices import Prices
 from common.tasks import FailureCode, Task, Usage, WaitingOn
 from common.work.budget import BudgetGuard
+from common.work.concurrency import NO_ROOM, Concurrency, Origin
 from common.work.flow import FlowControl, Held
 from common.work.provider import CONNECT_SECONDS, OPENAI_URL, KeySource, model_errors
 from common.work.slots import Slots
@@ -91,6 +92,7 @@ class Provider:
 
     checkpoints: Checkpoints
     flow: FlowControl
+    concurrency: Concurrency
     slots: Slots
     prices: Prices
     key: KeySource
@@ -130,6 +132,13 @@ class Provider:
         await self.client.aclose()
 
 
+@dataclass(slots=True)
+class _FirstToken:
+    """Hold when the first piece of an answer came, by the loop's clock."""
+
+    at: float | None = None
+
+
 class StepModel(ChatOpenAI):
     """Be a ChatOpenAI each of whose answers is a step of the current run."""
 
@@ -153,7 +162,7 @@ class StepModel(ChatOpenAI):
         step = run.kept(name)
         if step is None:
             with run.branches.call():
-                async with self._provider.slots.one():
+                async with self._provider.slots.one(self._origin(run)):
                     run.branches.has_slot()
                     step = await self._step(run, request, messages, stop, kwargs)
                 await self._keep(run, name, step)
@@ -173,26 +182,44 @@ class StepModel(ChatOpenAI):
         start_by = await provider.flow.start(question)
         if isinstance(start_by, Held):
             raise CallHeld(start_by.seconds, start_by.code, start_by.waiting_on)
-        try:
-            with run.running() as texts, model_errors(), heard_as(self.model_name):
-                async with asyncio.timeout(provider.timeout_seconds):
-                    chunks = await self._chunks(run, texts, super()._astream(messages, stop, **params))
-        except TimeoutError:
-            raise ModelFailed(FailureCode.TIMEOUT) from None
-        except ModelBusy as busy:
-            await provider.flow.slow_down(question, busy.retry_after)
-            raise
+        with self._measured(run) as first_token:
+            try:
+                with run.running() as texts, model_errors(), heard_as(self.model_name):
+                    async with asyncio.timeout(provider.timeout_seconds):
+                        chunks = await self._chunks(run, texts, first_token, super()._astream(messages, stop, **params))
+            except TimeoutError:
+                raise ModelFailed(FailureCode.TIMEOUT) from None
+            except ModelBusy as busy:
+                await provider.flow.slow_down(question, busy.retry_after)
+                raise
         step = _step_of(chunks, lambda usage: provider.prices.cost_nanos(self.model_name, usage))
         provider.flow.used(question, step.usage)
         return step
 
+    def _origin(self, run: Run) -> Origin:
+        return Origin(self.model_name, run.message.task.ref.tenant)
+
+    @contextmanager
+    def _measured(self, run: Run) -> Iterator["_FirstToken"]:
+        """Tell the environment's concurrency how the call in this block ends."""
+        concurrency, origin, started = self._provider.concurrency, self._origin(run), _now()
+        first_token = _FirstToken()
+        try:
+            yield first_token
+        except (ModelBusy, ModelFailed) as error:
+            if error.code in NO_ROOM:
+                concurrency.refused(origin, started, _now())
+            raise
+        concurrency.succeeded(origin, started, _now(), (first_token.at or _now()) - started)
+
     async def _chunks(
-        self, run: Run, texts: list[str], stream: AsyncIterator[ChatGenerationChunk]
+        self, run: Run, texts: list[str], first_token: "_FirstToken", stream: AsyncIterator[ChatGenerationChunk]
     ) -> list[ChatGenerationChunk]:
         chunks: list[ChatGenerationChunk] = []
         try:
             async for chunk in stream:
                 chunks.append(chunk)
+                first_token.at = first_token.at or _now()
                 if chunk.text:
                     run.add(texts, chunk.text)
         except APIError as error:
@@ -227,6 +254,10 @@ class StepModel(ChatOpenAI):
         result = await self._agenerate(messages, stop, run_manager, **kwargs)
         message = result.generations[0].message
         yield ChatGenerationChunk(message=AIMessageChunk(**message.model_dump(exclude={"type"})))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _step_of(chunks: Sequence[ChatGenerationChunk], cost_of: Callable[[Usage | None], int | None]) -> Step:

@@ -297,9 +297,9 @@ class Stage:
         shares = TenantShares(self.flows, limits.tenant_in_flight)
         self.worker = Worker(attempts, self.queue, shares, self.journal, margin_seconds=margin)
 
-    def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0) -> Task:
+    def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0, tenant: str = "acme") -> Task:
         index = self._indexes.setdefault(prompt, len(self._indexes))
-        ref = TaskRef("acme", "0" * 36, index)
+        ref = TaskRef(tenant, "0" * 36, index)
         return Task(ref, 100, EPOCH_MS, EPOCH_MS + round(deadline_in * 1000), 24 * HOUR_MS, "gpt-test")
 
     def message(
@@ -310,8 +310,9 @@ class Stage:
         params: dict[str, Any] | None = None,
         expected_tokens: int | None = None,
         budgets: Budgets | None = None,
+        tenant: str = "acme",
     ) -> TaskMessage:
-        task = self.task(prompt, deadline_in=deadline_in)
+        task = self.task(prompt, deadline_in=deadline_in, tenant=tenant)
         return TaskMessage(task, [{"role": "user", "content": prompt}], params or {}, expected_tokens, budgets)
 
     def delivery(
@@ -322,9 +323,12 @@ class Stage:
         deadline_in: float = 6 * 3600.0,
         expected_tokens: int | None = None,
         budgets: Budgets | None = None,
+        tenant: str = "acme",
     ) -> Delivery:
         """Deliver the prompt's task; the prompt is the message's id too."""
-        message = self.message(prompt, deadline_in=deadline_in, expected_tokens=expected_tokens, budgets=budgets)
+        message = self.message(
+            prompt, deadline_in=deadline_in, expected_tokens=expected_tokens, budgets=budgets, tenant=tenant
+        )
         return Delivery(prompt, f"receipt of {prompt}", receives, message.encode())
 
     def work(self, *deliveries: Delivery, remaining: float = WORKER_TIMEOUT) -> list[str]:

@@ -16,6 +16,7 @@ from common.flow import NO_LIMIT, Limit
 from common.messages import TaskMessage
 from common.prices import NO_PRICES
 from common.tasks import WORKFLOW_PREFIX, Answer, Task, TaskRef
+from common.work.concurrency import Concurrency
 from common.work.flow import FlowControl
 from common.work.limits import FlowLimits
 from common.work.slots import Slots
@@ -139,10 +140,12 @@ class Stage:
     def set_up(self, workflow: Workflow[Any], *, concurrency: int = 100, requests_per_minute: int = 0) -> None:
         """Build the workflow, in an environment with these limits."""
         limit = Limit(requests_per_minute, 0) if requests_per_minute else NO_LIMIT
+        adaptive = Concurrency(1, concurrency)
         self._provider = Provider(
             checkpoints=self.steps,
             flow=FlowControl(FakeFlows(lambda: self.loop.now), FlowLimits({"gpt-test": limit})),
-            slots=Slots(lambda: concurrency),
+            concurrency=adaptive,
+            slots=Slots(adaptive),
             prices=NO_PRICES,
             key=FakeKey(),
             base_url="http://model.test",
