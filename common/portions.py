@@ -5,13 +5,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import batched
 from typing import Any, Final
 
-from common.views import Body
+from common.views import Body, show_too_large
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with; the rest is for headers and the link to what did not fit."""
 
-CHUNK: Final = 100
-"""Tasks read at once, results and all: a thousand long results together would not fit our memory."""
+MOST_ANSWER_BYTES: Final = 5_000_000
+"""Of one model answer as it travels. A larger one is not kept; what is below MOST_BYTES is for the rest of its task."""
+
+MOST_BYTES_PER_CHARACTER: Final = 14
+"""An emoji is two escapes of six bytes in JSON, each with a backslash more in the JSON around it."""
+
+MOST_PARTIAL_CHARACTERS: Final = MOST_ANSWER_BYTES // MOST_BYTES_PER_CHARACTER
+"""Of the text so far of a running task: whatever its characters are, it travels."""
+
+CHUNK: Final = 20
+"""Tasks read at once, results and all: more of the largest, 5 MB each, would not fit our memory."""
 
 
 async def portion_of[Item](
@@ -22,20 +31,43 @@ async def portion_of[Item](
 ) -> list[Body]:
     """Show the first of some items, as many as fit one answer, and at least one: what is left needs another answer.
 
-    `show` gives a body for each of the items it is handed, in their order; `beside` is what else the answer holds.
+    `show` gives a body for each of the items it is handed, in their order; `beside` is what else the answer holds. An
+    item that no answer has room for is shown without what makes it so large, see `fitting`.
     """
     shown: list[Body] = []
-    room = MOST_BYTES - _size_of(beside or {})
+    most = room = MOST_BYTES - size_of(beside or {})
     for chunk in batched(items, CHUNK, strict=False):
         for body in await show(chunk):
-            room -= _size_of(body)
+            fits, size = _fitting(body, most)
+            room -= size
             if room < 0 and shown:
                 return shown
-            shown.append(body)
+            shown.append(fits)
     return shown
 
 
-def _size_of(body: Mapping[str, Any]) -> int:
-    # As it travels: a string inside the JSON of Lambda's answer, where each quote and backslash gets a backslash more.
+def fitting(body: Body) -> Body:
+    """Return a task's body, or its short fields and an error where it is too large for an answer of its own."""
+    return _fitting(body, MOST_BYTES)[0]
+
+
+def cut(text: str, most: int) -> str:
+    """Return as much of the beginning of a text as travels in so many bytes, or a little less."""
+    count = len(text)
+    while (size := size_of({"": text[:count]})) > most:
+        count = min(count - 1, count * most // size)
+    return text[:count]
+
+
+def size_of(body: Mapping[str, Any]) -> int:
+    """Weigh JSON as it travels: as a string in the JSON of Lambda's answer, with a backslash before each quote."""
     text = json.dumps(body)
     return len(text) + text.count('"') + text.count("\\") + 2
+
+
+def _fitting(body: Body, most: int) -> tuple[Body, int]:
+    size = size_of(body)
+    if size <= most:
+        return body, size
+    short = show_too_large(body)
+    return short, size_of(short)

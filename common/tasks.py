@@ -101,6 +101,8 @@ class FailureCode(StrEnum):
     """The provider does not take a request of this size (413)."""
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     """Prompt and answer together do not fit the model's context."""
+    ANSWER_TOO_LARGE = "answer_too_large"
+    """The answer is larger than what can be read again; it was paid for, and another would be as well."""
     CONTENT_POLICY = "content_policy"
     """The provider's content policy, or the model itself, refused the prompt or its answer."""
     QUOTA_EXHAUSTED = "quota_exhausted"

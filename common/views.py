@@ -37,6 +37,7 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.MODEL_NOT_FOUND: "The provider has no such model.",
     FailureCode.REQUEST_TOO_LARGE: "The provider does not take a request of this size.",
     FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",
+    FailureCode.ANSWER_TOO_LARGE: "The answer is too large to be returned. It was paid for; ask for a shorter one.",
     FailureCode.CONTENT_POLICY: "The provider's content policy, or the model itself, refused the prompt or its answer.",
     FailureCode.QUOTA_EXHAUSTED: "The provider's account has no quota left; tell whoever runs this service.",
     FailureCode.UNKNOWN_WORKFLOW: "The service has no workflow of this name any more.",
@@ -54,6 +55,9 @@ TEXT_FIELDS: Final = frozenset(
     {"result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls", "cost"},
 )
 """The fields of a task that need its text to be read."""
+
+_LONG_FIELDS: Final = frozenset({"result", "partial_result", "tool_calls", "finish_reason", "error"})
+"""Those of them that are as long as the model or its provider likes."""
 
 TASK_FIELDS: Final = frozenset(
     {
@@ -79,6 +83,13 @@ ALWAYS: Final = frozenset({"task_id", "batch_id", "status", "next"})
 def chosen(body: Body, fields: frozenset[str] | None) -> Body:
     """Keep the fields that were asked for; None asks for all."""
     return body if fields is None else {name: value for name, value in body.items() if name in fields | ALWAYS}
+
+
+def show_too_large(body: Body) -> Body:
+    """Show of a task whose text does not fit an answer what is always short, and an error in place of its text."""
+    short = {name: value for name, value in body.items() if name in TASK_FIELDS - _LONG_FIELDS}
+    code = FailureCode.ANSWER_TOO_LARGE
+    return {**short, "error": {"code": code, "detail": SENTENCES[code]}}
 
 
 def show_absent(task_id: str, status: str) -> Body:

@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from common.errors import StoreUnavailable
 from common.messages import TaskMessage
+from common.portions import MOST_PARTIAL_CHARACTERS
 from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
 from common.work.text import paired
@@ -47,6 +48,7 @@ class Meter:
         self._texts: list[str] = []
         self._tokens = 0
         self._has_grown = False
+        self._is_full = False
         self._done = 0
         self._steps = 1
         self.first_at: float | None = None
@@ -56,26 +58,32 @@ class Meter:
         """Take the next piece of the answer."""
         if self.first_at is None:
             self.first_at = asyncio.get_running_loop().time()
-        self._texts.append(text)
         self._tokens += 1
-        self._has_grown = True
+        if not self._is_full:
+            self._texts.append(text)
+            self._has_grown = True
 
     def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
         """Start anew with the pieces of another step, when so many of all steps are done."""
         self._done, self._steps = done, max(steps, done + 1)
         self._texts = list(texts)
         self._tokens = len(texts)
-        self._has_grown = True
+        self._has_grown, self._is_full = True, False
 
     def note(self) -> ProgressNote:
-        """Say how far the answer is, with its text if it has grown since the last note."""
+        """Say how far the answer is, with its text if it has grown since the last note.
+
+        Of a long text the note has the beginning, as much as the API can show; what comes after that is not noted.
+        """
         of_step = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
         percent = (100 * self._done + of_step) // self._steps
         if not self._has_grown:
             return ProgressNote(self._ref, self.owner, percent, None)
         self._has_grown = False
-        self._texts = ["".join(self._texts)]
-        return ProgressNote(self._ref, self.owner, percent, paired(self._texts[0]))
+        text = "".join(self._texts)[:MOST_PARTIAL_CHARACTERS]
+        self._texts = [text]
+        self._is_full = len(text) == MOST_PARTIAL_CHARACTERS
+        return ProgressNote(self._ref, self.owner, percent, paired(text))
 
     def lose(self) -> None:
         """End the call: whatever it would answer is no longer ours to record."""

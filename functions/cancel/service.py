@@ -51,7 +51,8 @@ class Cancellation:
         if ref is None:
             raise absent_task(task_id, self._now_ms())
         [outcome] = await self._store.cancel([ref])
-        [record] = await self._store.read([ref])
+        # Without its text: what is cancelled has none, and what is not is not shown.
+        [record] = await self._store.read([ref], with_text=False)
         if record is None:
             raise absent_task(task_id, self._now_ms())
         if outcome is EndOutcome.ALREADY:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from common.absence import absent_task, status_of_absent
 from common.lookup import BatchReader, find_batch
-from common.portions import portion_of
+from common.portions import fitting, portion_of
 from common.tasks import TaskRecord, TaskRef, TaskStatus
 from common.views import TEXT_FIELDS, Body, chosen, show_absent, show_batch, show_task, status_in
 from functions.status.query import Page, query_of
@@ -55,7 +55,7 @@ class Lookup:
         [record] = await self._read(tenant, [task_id], fields)
         if record is None:
             raise absent_task(task_id, self._now_ms())
-        return View(chosen(show_task(record), fields), _retry_after([record.status]))
+        return View(fitting(chosen(show_task(record), fields)), _retry_after([record.status]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
         """Show tasks, or those fields of them, in the order asked; `next` asks for those that did not fit."""
@@ -76,6 +76,8 @@ class Lookup:
     async def batch(self, tenant: str, batch_id: str, page: Page) -> View:
         """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
 
+        A page ends before its limit where the answer is full.
+
         Raises:
             NotFound, Gone: the tenant has no such batch, or has it no longer.
 
@@ -91,13 +93,16 @@ class Lookup:
                 for place in range(page.start, batch.size)
                 if page.status is None or _status(records[place]) is page.status
             ]
-            body["tasks"] = [
-                show_task(record) if record else show_absent(refs[place].task_id, status_in(batch, now_ms))
-                for place in wanted[: page.limit]
-                for record in [records[place]]
-            ]
-            if len(wanted) > page.limit:
-                body["next"] = page.following(wanted[page.limit])
+
+            async def show(places: Sequence[int]) -> list[Body]:
+                absent = status_in(batch, now_ms)
+                found = [(refs[place], records[place]) for place in places]
+                return [show_task(record) if record else show_absent(ref.task_id, absent) for ref, record in found]
+
+            shown = await portion_of(wanted[: page.limit], show, beside=body)
+            body["tasks"] = shown
+            if len(wanted) > len(shown):
+                body["next"] = page.following(wanted[len(shown)])
         return View(chosen(body, page.fields), _retry_after([record.status for record in records if record]))
 
     async def refs_of(self, tenant: str, batch_id: str) -> list[TaskRef]:

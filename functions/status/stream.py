@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from common.absence import absent_task
 from common.errors import InvalidRequest
+from common.portions import MOST_BYTES, cut, fitting, size_of
 from common.tasks import TaskRecord, TaskRef
 from common.views import show_task
 from common.waiting import LOOK_SECONDS, MOST_SECONDS, Ear
@@ -104,7 +105,7 @@ class Stream:
 
 
 def events_of(record: TaskRecord, known: Cursor) -> str:
-    """Write what of a record the caller does not know; nothing where it knows it all."""
+    """Write what of a record the caller does not know, as much as one answer carries; nothing where it knows it all."""
     attempt, status = len(record.attempts), record.status
     # A half of a character may have come; the other half makes it another one.
     text = record.answer.text if record.answer else (record.partial or "").rstrip("\ufffd")
@@ -112,13 +113,19 @@ def events_of(record: TaskRecord, known: Cursor) -> str:
     if text and known.attempt not in {None, attempt} and has:
         has = 0
         events.append(_event("reset", {}, Cursor(attempt, 0, known.status)))
+    room = MOST_BYTES
     if len(text) > has:
-        events.append(_event("delta", {"text": text[has:]}, Cursor(attempt, len(text), known.status)))
-        has = len(text)
+        delta = {"text": cut(text[has:], MOST_BYTES)}
+        has += len(delta["text"])
+        room -= size_of(delta)
+        events.append(_event("delta", delta, Cursor(attempt, has, known.status)))
     # Where there is no text yet the caller's own stays good, until another attempt brings some.
     at = Cursor(attempt if text or not has else known.attempt, has, status)
     if status.is_terminal:
-        events.append(_event("ended", show_task(record), at))
+        ended = fitting(show_task(record))
+        # The whole task has the text once more: where that is too much for one answer, it comes with the next.
+        if has >= len(text) and size_of(ended) <= room:
+            events.append(_event("ended", ended, at))
     elif status != known.status:
         shown = {"status": status, "progress": record.progress, "waiting_on": record.waiting_on}
         events.append(_event("status", {name: value for name, value in shown.items() if value is not None}, at))

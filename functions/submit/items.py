@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from common.errors import CallerError, InvalidRequest, RequestTooLarge
+from common.portions import size_of
 from functions.submit.body import MAX_ERRORS, refuse_all
 from functions.submit.limits import Limits
 from functions.submit.service import Prompt
@@ -12,6 +13,11 @@ from functions.submit.service import Prompt
 MOST_CALL_BYTES: Final = 20_000_000
 """Bytes of all prompts of a call in the queue. A full request of 6 MB, all emoji, takes 18 MB; a template or a system
 prompt, which each task repeats, must not make far more of it than our memory and time have room for."""
+
+
+MOST_NAME_BYTES: Final = 3_600_000
+"""Bytes of all custom_ids of a call as they travel in its answer, which Lambda must be able to carry. A thousand of the
+longest fit, all emoji."""
 
 
 def check_count(name: str, items: Sequence[object], limits: Limits) -> None:
@@ -38,12 +44,13 @@ def prompts_of(
     prompts: list[Prompt] = []
     faults: list[CallerError] = []
     places: dict[str, str] = {}
-    room = MOST_CALL_BYTES
+    room, name_room = MOST_CALL_BYTES, MOST_NAME_BYTES
     for index, item in enumerate(items):
         place = f"/{name}/{index}"
         try:
             prompt = make(item, place)
             room -= _measured(prompt, place, limits)
+            name_room -= 0 if prompt.custom_id is None else size_of({"": prompt.custom_id})
             if prompt.custom_id is not None and places.setdefault(prompt.custom_id, place) != place:
                 raise InvalidRequest(
                     f"is already the custom_id of {places[prompt.custom_id]}",
@@ -59,6 +66,10 @@ def prompts_of(
         if room < 0:
             taken = f"the prompts before it take up the {MOST_CALL_BYTES} bytes that a call has in the queue"
             faults.append(RequestTooLarge(f"is too much: {taken}", pointer=place))
+            break
+        if name_room < 0:
+            taken = f"the custom_ids before it take up the {MOST_NAME_BYTES} bytes that the answer has for them"
+            faults.append(RequestTooLarge(f"is too much: {taken}", pointer=f"{place}/custom_id"))
             break
     refuse_all(faults)
     return tuple(prompts)

@@ -156,14 +156,41 @@ async def test_results_that_do_not_fit_come_on_the_next_page(stage: Stage, lette
     assert all(set(task["result"]) == {letter} for task in shown)
 
 
-async def test_a_result_larger_than_a_page_is_shown_alone(stage: Stage) -> None:
-    ids = await stage.create(2)
-    await stage.complete(0, "x" * (MOST_BYTES + 1))
+async def test_a_result_larger_than_any_answer_is_an_error_in_its_place(stage: Stage) -> None:
+    ids = await stage.create(3)
+    await stage.complete(0, "small")
+    await stage.complete(1, "x" * (MOST_BYTES + 1))
+    await stage.complete(2, "small")
 
-    view = await stage.lookup.tasks("acme", ids)
+    shown = (await stage.lookup.tasks("acme", ids)).body["tasks"]
+    alone = (await stage.lookup.task("acme", ids[1])).body
 
-    assert [task["task_id"] for task in view.body["tasks"]] == ids[:1]
-    assert view.body["next"] == f"?task_ids={ids[1]}"
+    assert [task["task_id"] for task in shown] == ids
+    assert [task.get("result") for task in shown] == ["small", None, "small"]
+    assert shown[1] == alone
+    assert (alone["status"], alone["error"]["code"]) == ("completed", "answer_too_large")
+
+
+async def test_a_page_of_a_batch_ends_where_the_answer_is_full(stage: Stage) -> None:
+    # GIVEN a thousand tasks with the longest names there are, of the characters that take the most room
+    size, name = 1_000, "😀" * 256
+    names = tuple(f"{index:04}{name[4:]}" for index in range(size))
+    batch = NewBatch("acme", BATCH, ("m" * 1_000,) * size, names, 60_000, 100_000, metadata={"run": "😀" * 512})
+    await stage.store.create(batch)
+
+    # WHEN all are asked for at once
+    shown, start = [], 0
+    while True:
+        view = await stage.lookup.batch("acme", BATCH, Page(start, size))
+        assert len(json.dumps({"body": json.dumps(view.body)})) < SIX_MB
+        shown += view.body["tasks"]
+        if "next" not in view.body:
+            break
+        start = len(shown)
+        assert view.body["next"] == f"?cursor={start}&limit={size}"
+
+    # THEN none is missing
+    assert [task["custom_id"] for task in shown] == list(names)
 
 
 async def test_more_tasks_than_are_read_at_once_are_all_shown(stage: Stage) -> None:
@@ -249,7 +276,8 @@ async def test_what_is_not_asked_for_is_not_even_read(stage: Stage) -> None:
 
 async def test_fields_stay_chosen_on_the_next_page(stage: Stage) -> None:
     ids = await stage.create(2)
-    await stage.complete(0, "x" * (MOST_BYTES + 1))
+    await stage.complete(0, "x" * (MOST_BYTES // 2))
+    await stage.complete(1, "x" * (MOST_BYTES // 2))
 
     view = await stage.lookup.tasks("acme", ids, frozenset({"result", "model"}))
     batch = await stage.lookup.batch("acme", BATCH, Page(0, 1, fields=frozenset({"tasks", "size"})))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidRequest, NotFound
+from common.portions import MOST_ANSWER_BYTES, MOST_BYTES, size_of
 from common.tasks import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
 from common.transitions import Lease, ProgressNote
 from common.waiting import MOST_SECONDS
@@ -17,6 +18,7 @@ from tests.fakes import FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 BATCH = new_batch_id(1, bytes(16))
+SIX_MB = 6_291_556
 REF = TaskRef("acme", BATCH, 0)
 
 
@@ -36,6 +38,7 @@ class Stage:
         self.store = FakeStore(lambda: 1_000 + round(loop.now * 1000))
         self.stream = Stream(self.store, self, now_ms=lambda: 1_000)
         self.last_event_id = ""
+        self.sizes: list[int] = []
         self.runner.run(self.store.create(NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
 
     @asynccontextmanager
@@ -69,6 +72,7 @@ class Stage:
         body = self.runner.run(self.stream.next_step("acme", REF.task_id, known))
         if body is None:
             return None
+        self.sizes.append(len(json.dumps({"body": body})))
         head, *blocks = body.removesuffix("\n\n").split("\n\n")
         assert head.startswith("retry: 100")
         events = []
@@ -151,6 +155,49 @@ def test_where_nothing_comes_the_answer_is_empty_at_the_cap_and_the_cursor_stays
 
     assert stage.loop.now - started == MOST_SECONDS
     assert stage.last_event_id == before
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\n", "é", "😀", "\\", "\0"])
+def test_a_long_text_comes_in_steps_that_an_answer_can_carry(stage: Stage, letter: str) -> None:
+    # GIVEN an answer as large as any that is kept, of which the beginning was read while it ran
+    text = letter * (MOST_ANSWER_BYTES // (size_of({"": letter}) - size_of({"": ""})))
+    stage.claim()
+    stage.write(text[:1_000])
+    heard = [stage.ask()]
+    stage.complete(text)
+
+    # WHEN it is followed to its end
+    while (events := stage.ask()) is not None:
+        heard.append(events)
+
+    # THEN its text came once and in order, and as the last thing the task as a whole
+    events = [event for step in heard for event in step or []]
+    assert "".join(data["text"] for name, data in events if name == "delta") == text
+    assert [name for name, _ in events].count("ended") == 1
+    assert (events[-1][0], events[-1][1]["result"]) == ("ended", text)
+    assert 3 <= len(heard) <= 4
+    assert all(size < SIX_MB for size in stage.sizes)
+
+
+def test_a_text_that_no_answer_carries_is_still_followed_to_its_end(stage: Stage) -> None:
+    text = "x" * (2 * MOST_BYTES)
+    stage.claim()
+    stage.complete(text)
+
+    heard = []
+    while (events := stage.ask()) is not None:
+        heard += events
+
+    assert "".join(data["text"] for name, data in heard if name == "delta") == text
+    name, task = heard[-1]
+    assert (name, task["status"], task["error"]["code"]) == ("ended", "completed", "answer_too_large")
+
+
+def test_whoever_has_more_text_than_there_is_hears_of_the_end(stage: Stage) -> None:
+    stage.claim()
+    stage.complete("short")
+
+    assert [name for name, _ in stage.ask(starting_after="100") or []] == ["ended"]
 
 
 def test_a_task_that_ends_without_text_says_how(stage: Stage) -> None:

@@ -31,6 +31,20 @@ def test_a_small_request_cannot_become_a_huge_call(document: dict[str, Any]) -> 
     assert str(caught.value.pointer).endswith("/99")
 
 
+def test_names_that_no_answer_could_carry_are_refused_before_anything_is_accepted() -> None:
+    def named(count: int) -> dict[str, Any]:
+        return {"prompts": [{"prompt": "x", "custom_id": f"{n:05}{'😀' * 251}"} for n in range(count)]}
+
+    limits = Limits(("m",), 10_000, 262_144, 60, 100)
+
+    # A thousand are what a call takes unless the operator allows more
+    assert len(read_call(named(1_000), limits).prompts) == 1_000
+    with pytest.raises(RequestTooLarge) as caught:
+        read_call(named(1_100), limits)
+    assert caught.value.code == "request_too_large"
+    assert str(caught.value.pointer).endswith("/custom_id")
+
+
 def test_a_call_may_take_up_all_its_bytes() -> None:
     each = 250_000
     text = "x" * (each - len(json.dumps([[user("")], {}], separators=(",", ":"))))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.portions import MOST_BYTES, MOST_PARTIAL_CHARACTERS, size_of
 from common.tasks import Answer, TaskStatus
 from common.work.delivery import EndingKind
 from common.work.progress import DEFAULT_TOKENS, expected_tokens
@@ -42,6 +43,23 @@ def test_progress_stays_below_100_until_the_answer_is_recorded(stage: Stage) -> 
     record = stage.record("prompt")
     assert record is not None
     assert record.progress == 100
+
+
+@pytest.mark.parametrize("letter", ["x", "😀"])
+def test_of_a_long_text_as_much_is_noted_as_the_api_can_show(stage: Stage, letter: str) -> None:
+    piece = letter * (MOST_PARTIAL_CHARACTERS // 3 + 1)
+    stage.model.scripts["prompt"] = answers(piece, seconds=5.5, pieces=5)
+
+    stage.work(stage.delivery("prompt"))
+
+    partials = [note.partial for _, [note] in stage.store.notes]
+    assert partials == [None, piece, piece * 2, (piece * 3)[:MOST_PARTIAL_CHARACTERS], None]
+    longest = partials[3] or ""
+    assert size_of({"partial_result": longest}) < MOST_BYTES
+    record = stage.record("prompt")
+    assert record is not None
+    assert record.answer is not None
+    assert record.answer.text == piece * 5
 
 
 def test_an_answer_that_has_not_grown_is_looked_at_without_its_text(stage: Stage) -> None:
