@@ -19,6 +19,9 @@ class Metric(StrEnum):
     SERVER_ERRORS = "ServerErrors"
     """Requests answered with 5xx by a function; by code."""
 
+    UNHELD = "CallsNotHeld"
+    """Calls that asked to be held and were answered at once: as many are held as may be, of the tenant or of all."""
+
     UNKNOWN_KEYS = "UnknownKeys"
     """Requests with a key that nobody has."""
     KEYS_UNAVAILABLE = "KeysUnavailable"

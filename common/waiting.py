@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Final, Protocol
 
 from common.errors import InvalidRequest
@@ -60,6 +60,17 @@ def wish_of(prefer: str | None, query: Mapping[str, Sequence[str]]) -> Wish:
     return Wish(min(seconds, MOST_SECONDS), Until(until))
 
 
+class WaitOutcome(Enum):
+    """Name how a wait has ended."""
+
+    ENDED = auto()
+    """The tasks have ended as wished."""
+    TIMED_OUT = auto()
+    """The time was over first."""
+    NOT_HELD = auto()
+    """There was no wait: the tenant, or all together, have as many held calls as they may."""
+
+
 class RecordReader(Protocol):
     """Read records. Raises StoreUnavailable where Redis does not answer."""
 
@@ -81,32 +92,44 @@ class Listener(Protocol):
         """Listen to batches, each by its tenant and its id. Never raises: it may only be deaf."""
 
 
+class HeldCalls(Protocol):
+    """Bound the calls that are held at a time."""
+
+    def holding(self, tenant: str) -> AbstractAsyncContextManager[bool]:
+        """Say whether a call of this tenant may be held, and count it until the block ends. Never raises."""
+
+
 class Waiting:
     """Wait for tasks; woken when one ends."""
 
-    def __init__(self, store: RecordReader, listener: Listener) -> None:
-        """Take where records are read, and who hears of their ends."""
+    def __init__(self, store: RecordReader, listener: Listener, held_calls: HeldCalls) -> None:
+        """Take where records are read, who hears of their ends, and what bounds the calls that wait."""
         self._store = store
         self._listener = listener
+        self._held_calls = held_calls
 
-    async def wait(self, refs: Sequence[TaskRef], wish: Wish, *, spent_seconds: float = 0.0) -> bool:
-        """Wait until the tasks have ended as wished, and tell whether they have; an unknown task never will.
+    async def wait(self, refs: Sequence[TaskRef], wish: Wish, *, spent_seconds: float = 0.0) -> WaitOutcome:
+        """Wait until the tasks of one tenant have ended as wished; an unknown task never will.
 
         `spent_seconds` of the time are over already. Raises StoreUnavailable.
         """
         end = asyncio.get_running_loop().time() + wish.seconds - spent_seconds
         running, has_ended = await self._look(refs)
         if not running or (has_ended and wish.until is Until.ANY):
-            return True
+            return WaitOutcome.ENDED
+        async with self._held_calls.holding(running[0].tenant) as is_held:
+            return await self._listen(running, wish.until, end) if is_held else WaitOutcome.NOT_HELD
+
+    async def _listen(self, running: Sequence[TaskRef], until: Until, end: float) -> WaitOutcome:
         async with self._listener.listen({(ref.tenant, ref.batch_id) for ref in running}) as ear:
             while True:
                 # Also at first: what ended before we listened was not heard.
                 running, has_ended = await self._look(running)
-                if not running or (has_ended and wish.until is Until.ANY):
-                    return True
+                if not running or (has_ended and until is Until.ANY):
+                    return WaitOutcome.ENDED
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:
-                    return False
+                    return WaitOutcome.TIMED_OUT
                 await ear.wait(min(left, LOOK_SECONDS))
                 if len(running) > 1:
                     await asyncio.sleep(LOOK_GAP_SECONDS)

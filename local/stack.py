@@ -25,6 +25,8 @@ from local.settings import Settings, architecture_of_this_machine
 STAGE = "local"
 AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
 _FIRST_ANSWER_SECONDS = 60
+# MiniStack runs 16 functions at a time on a small machine, and some 45 with 2 GB of memory.
+TENANT_HELD_CALLS, MAX_HELD_CALLS = 6, 10
 DEATH_SECONDS = 1
 
 type Say = Callable[[str], None]
@@ -165,6 +167,8 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "VisibilityTimeout": str(settings.visibility_timeout),
         "ModelTimeout": str(settings.model_timeout),
         "MaxQueueDepth": str(settings.max_queue_depth),
+        "TenantHeldCalls": str(TENANT_HELD_CALLS),
+        "MaxHeldCalls": str(MAX_HELD_CALLS),
         "AllowedModels": ",".join(settings.models),
         "OpenAIBaseUrl": stack.model_url,
         "OpenAIApiKeySecret": OPENAI_KEY_SECRET,

@@ -4,16 +4,19 @@ FakeStore is the record in plain Python: read it to learn what the Lua scripts o
 tests/integration/store runs against both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from common.announcements import Announcement, Receipt
 from common.errors import EventUnsent, QueueUnavailable
+from common.held_calls import HoldLimits
 from common.spending import Spend
 from common.store.deliveries import Announcer
-from common.store.keys import LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
+from common.store.keys import HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
     Attempt,
@@ -577,3 +580,30 @@ class FakeStore:
 
 def _sum(one: Usage | None, other: Usage | None) -> Usage:
     return Usage(*map(sum, zip(astuple(one or Usage(0, 0, 0)), astuple(other or Usage(0, 0, 0)), strict=True)))
+
+
+class FakeHeldCalls:
+    """Count held calls in memory; `now_ms` is the clock, in milliseconds since 1970."""
+
+    def __init__(self, now_ms: Callable[[], int], limits: HoldLimits = HoldLimits()) -> None:  # noqa: B008  # frozen
+        self._now_ms = now_ms
+        self._limits = limits
+        self._lease_ends: defaultdict[str, dict[object, int]] = defaultdict(dict)
+
+    @asynccontextmanager
+    async def holding(self, tenant: str) -> AsyncGenerator[bool]:
+        limits = {f"tenant/{tenant}": self._limits.tenant, "all": self._limits.total}
+        counted = [scope for scope, most in limits.items() if most]
+        is_held = all(self._count(scope) < limits[scope] for scope in counted)
+        call = object()
+        if is_held:
+            for scope in counted:
+                self._lease_ends[scope][call] = self._now_ms() + HOLD_LEASE_MS
+        try:
+            yield is_held
+        finally:
+            for scope in counted:
+                self._lease_ends[scope].pop(call, None)
+
+    def _count(self, scope: str) -> int:
+        return sum(self._now_ms() < lease_end for lease_end in self._lease_ends[scope].values())

@@ -87,6 +87,19 @@ PAUSE_MEMORY_MS: Final = 60_000
 """For how long after a pause the next 429 counts as one in a row."""
 
 
+# Calls whose answers are held: `Prefer: wait` and the steps of a stream.
+
+HELD_KEY: Final = "held:{{{scope}}}"
+"""One sorted set for each tenant and one for all: the calls that are held, by the end of their leases. It lives as long
+as the last lease."""
+
+ALL_TENANTS: Final = "all"
+"""The scope of all tenants together; a tenant's own begins with `tenant/`."""
+
+HOLD_LEASE_MS: Final = 30_000
+"""How long a held call counts that does not end: more than the 28 s after which Lambda ends its function."""
+
+
 def rate_key(scope: str) -> str:
     """Return the key of a scope's schedule."""
     return RATE_KEY.format(scope=_quoted(scope))
@@ -100,6 +113,11 @@ def pause_key(scope: str) -> str:
 def flights_key(scope: str) -> str:
     """Return the key of a tenant's calls in flight."""
     return FLIGHTS_KEY.format(scope=_quoted(scope))
+
+
+def held_key(scope: str) -> str:
+    """Return the key of the held calls of a tenant, or of all."""
+    return HELD_KEY.format(scope=_quoted(scope))
 
 
 def task_key(ref: TaskRef) -> str:

@@ -13,16 +13,18 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from common.http import answer, caller_of, resolver, tenant_of
+from common.metrics import Metric
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
+from common.store.held_call_store import HeldCallStore
 from common.tasks import TaskRef, refs_in
 from common.telemetry import Telemetry
 from common.views import TASK_FIELDS
-from common.waiting import Waiting, wish_of
+from common.waiting import Waiting, WaitOutcome, wish_of
 from functions.status.query import fields, page, task_ids
 from functions.status.service import Lookup, View
 from functions.status.settings import StatusSettings
-from functions.status.stream import Stream, cursor_of
+from functions.status.stream import UNHELD_STEP, Stream, cursor_of
 from functions.status.tag import is_known, tag_of
 from functions.status.usage import show_usage
 
@@ -31,8 +33,9 @@ telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
-waiting = Waiting(store, Wakes(redis))
-stream = Stream(store, Wakes(redis), now_ms=lambda: time.time_ns() // 1_000_000)
+held_calls = HeldCallStore(redis, settings.holds)
+waiting = Waiting(store, Wakes(redis), held_calls)
+stream = Stream(store, Wakes(redis), held_calls, now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -61,6 +64,8 @@ async def show_steps(task_id: str) -> Response[str]:
     event = app.current_event
     known = cursor_of(event.headers.get("Last-Event-ID"), event.resolved_query_string_parameters)
     events = await stream.next_step(tenant_of(event), task_id, known)
+    if events == UNHELD_STEP:
+        telemetry.count(Metric.UNHELD)
     return answer(204, "") if events is None else answer(200, events, content_type="text/event-stream")
 
 
@@ -82,12 +87,19 @@ async def show_batch(batch_id: str) -> Response[str]:
 
 
 async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
-    """Hold the answer as long as the caller wishes, and return its status and what to tell of the wait."""
+    """Hold the answer as long as the caller wishes, and return its status and what to tell of the wait.
+
+    One that may not be held is as one whose time is over, and has no `Preference-Applied`.
+    """
     event = app.current_event
     wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
     if not wish.seconds:
         return 200, {}
-    return (200 if await waiting.wait(refs, wish) else 202), wish.headers
+    outcome = await waiting.wait(refs, wish)
+    if outcome is WaitOutcome.NOT_HELD:
+        telemetry.count(Metric.UNHELD)
+        return 202, {}
+    return (200 if outcome is WaitOutcome.ENDED else 202), wish.headers
 
 
 def _answer(view: View, status: int, headers: dict[str, str]) -> Response[str]:

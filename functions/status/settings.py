@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 
+from common.held_calls import HoldLimits
 from common.settings import Environment, RedisSettings, text
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSettings:
-    """Say where Redis is, and the queue for the event of a batch's end, which a look past the deadline may be."""
+    """Say where Redis is, how many calls are held, and the queue for the event of a batch's end.
+
+    A look past the deadline may be that end.
+    """
 
     redis: RedisSettings
     webhook_queue_url: str
+    holds: HoldLimits
 
     @classmethod
     def from_env(cls, env: Environment) -> "StatusSettings":
@@ -20,4 +25,8 @@ class StatusSettings:
             SettingError: a variable is missing or wrong; it has the name.
 
         """
-        return cls(redis=RedisSettings.from_env(env), webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"))
+        return cls(
+            redis=RedisSettings.from_env(env),
+            webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
+            holds=HoldLimits.from_env(env),
+        )

@@ -17,10 +17,16 @@ from common.errors import InvalidRequest
 from common.portions import MOST_BYTES, cut, fitting, size_of
 from common.tasks import TaskRecord, TaskRef
 from common.views import show_task
-from common.waiting import LOOK_SECONDS, MOST_SECONDS, Ear
+from common.waiting import LOOK_SECONDS, MOST_SECONDS, Ear, HeldCalls
 
 RETRY_MS: Final = 100
 """After how many milliseconds an EventSource asks for the next step: the step itself waits."""
+
+UNHELD_RETRY_MS: Final = 2_000
+"""The same where the step did not wait: a worker writes progress once a second, and each question costs a call."""
+
+UNHELD_STEP: Final = f"retry: {UNHELD_RETRY_MS}\n: not held\n\n"
+"""A step that brings nothing and did not wait."""
 
 _CURSOR: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,9})\.([a-z]{1,10})")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -69,14 +75,22 @@ class Listener(Protocol):
 class Stream:
     """Follow tasks of any tenant; each sees only its own."""
 
-    def __init__(self, store: TaskReader, listener: Listener, *, now_ms: Callable[[], int]) -> None:
-        """Take where records are read, who hears of their steps, and a clock in milliseconds since 1970."""
+    def __init__(
+        self, store: TaskReader, listener: Listener, held_calls: HeldCalls, *, now_ms: Callable[[], int]
+    ) -> None:
+        """Take where records are read, who hears of their steps, what bounds the steps that wait, and a clock.
+
+        The clock is in milliseconds since 1970.
+        """
         self._store = store
         self._listener = listener
+        self._held_calls = held_calls
         self._now_ms = now_ms
 
     async def next_step(self, tenant: str, task_id: str, known: Cursor) -> str | None:
         """Wait for what the caller does not know yet and write it as events; None where nothing can come any more.
+
+        Over the limit of held calls there is no wait, and the caller is told to come again later.
 
         Raises:
             NotFound, Gone: the tenant has no such task, or has it no longer.
@@ -89,7 +103,13 @@ class Stream:
             return None
         if events := events_of(record, known):
             return events
-        async with self._listener.listen({(record.ref.tenant, record.ref.batch_id)}, [record.ref]) as ear:
+        async with self._held_calls.holding(tenant) as is_held:
+            if not is_held:
+                return UNHELD_STEP
+            return await self._listen(record.ref, task_id, known, end)
+
+    async def _listen(self, ref: TaskRef, task_id: str, known: Cursor, end: float) -> str:
+        async with self._listener.listen({(ref.tenant, ref.batch_id)}, [ref]) as ear:
             while not (events := events_of(await self._read(ref, task_id), known)):
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:

@@ -20,9 +20,10 @@ from common.metrics import Metric
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
 from common.store.budget_store import BudgetStore
+from common.store.held_call_store import HeldCallStore
 from common.telemetry import Telemetry
 from common.views import ENDED
-from common.waiting import Waiting, Wish, wish_of
+from common.waiting import Waiting, WaitOutcome, Wish, wish_of
 from functions.submit.body import read_body
 from functions.submit.call import read_call
 from functions.submit.depth import QueueDepth
@@ -49,7 +50,7 @@ telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
 store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
-waiting = Waiting(store, Wakes(redis))
+waiting = Waiting(store, Wakes(redis), HeldCallStore(redis, settings.holds))
 
 
 def submission_to(queue_url: str) -> Submission:
@@ -117,9 +118,9 @@ async def _accept(
     body = AcceptedBody.of(accepted, call.prompts, root)
     headers = _headers(accepted, body.links)
     if wish.seconds:
-        headers |= wish.headers
         spent = asyncio.get_running_loop().time() - started
         if (held := await _held(accepted, body, wish, spent, root)) is not None:
+            headers |= wish.headers
             return answer(*held, headers=headers, retry_after=None if held[0] == 200 else RETRY_AFTER_SECONDS)  # noqa: PLR2004  # as it is read
     return answer(202, body.encode(), headers=headers, retry_after=RETRY_AFTER_SECONDS)
 
@@ -147,9 +148,12 @@ def _headers(accepted: Accepted, links: dict[str, str]) -> dict[str, str]:
 async def _held(
     accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float, root: str
 ) -> tuple[int, str] | None:
-    """Wait for the tasks, and show what has become of them; None where Redis does not say."""
+    """Wait for the tasks, and show what has become of them; None where Redis does not say, or nothing may wait."""
     try:
-        await waiting.wait(accepted.refs, wish, spent_seconds=spent_seconds)
+        outcome = await waiting.wait(accepted.refs, wish, spent_seconds=spent_seconds)
+        if outcome is WaitOutcome.NOT_HELD:
+            telemetry.count(Metric.UNHELD)
+            return None
         shown = await in_full(store, body, accepted.refs, root)
     except StoreUnavailable:
         return None  # accepted it is: a 503 would be sent again

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from common.errors import SettingError
+from common.held_calls import HoldLimits
 from common.settings import Environment, RedisSettings, flag, number, text
 from common.tasks import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
 from functions.submit.limits import Limits
@@ -25,6 +26,7 @@ class SubmitSettings:
     workflow_queue_url: str
     webhook_queue_url: str
     limits: Limits
+    holds: HoldLimits
     most_queued: int = 0
     """Messages in the queue, at most; 0 is no cap."""
 
@@ -52,6 +54,7 @@ class SubmitSettings:
             most_queued=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0),
             workflow_queue_url=text(env, "WORKFLOW_QUEUE_URL"),
             webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
+            holds=HoldLimits.from_env(env),
             limits=Limits(
                 models=models,
                 most_prompts=number(env, "MAX_PROMPTS", least=1, most=MAX_BATCH_SIZE, default=1_000),

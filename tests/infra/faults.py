@@ -110,6 +110,29 @@ FAULTS = [
         _of("WorkerFunction", "ReservedConcurrentExecutions"),
         10,
     ),
+    Fault(
+        rules.what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
+        "CancelFunction",
+        _of("CancelFunction", "ReservedConcurrentExecutions"),
+    ),
+    Fault(
+        rules.what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
+        "StatusFunction: a new account",
+        "Parameters ApiConcurrency Default",
+        100,
+    ),
+    Fault(
+        rules.what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
+        "SubmitFunction: one tenant",
+        "Parameters TenantHeldCalls Default",
+        0,
+    ),
+    Fault(
+        rules.what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
+        "StatusFunction: one tenant",
+        _of("StatusFunction", "Environment Variables MAX_HELD_CALLS"),
+        "20",
+    ),
     Fault(rules.large_batches_have_a_window, "WorkerFunctionTasks", "Parameters BatchingWindow Default", 0),
     Fault(rules.large_batches_have_a_window, "LargeBatchesNeedAWindow", "Rules LargeBatchesNeedAWindow Assertions", []),
     Fault(

@@ -76,6 +76,24 @@ def concurrency_is_bounded_at_the_event_source(stack: Stack) -> Complaints:
             yield f"{function}: reserved concurrency sends throttled messages to the dead-letter queue"
 
 
+API_FUNCTIONS = ("Authorizer", "Submit", "Status", "Cancel", "Docs")
+"""The functions that API Gateway calls."""
+
+
+def what_holds_calls_leaves_concurrency_to_the_rest_of_the_api(stack: Stack) -> Complaints:
+    reserved = {"Fn::If": ["ReservesConcurrency", {"Ref": "ApiConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    for name in API_FUNCTIONS:
+        function = f"{name}Function"
+        if stack.source["Resources"][function]["Properties"].get("ReservedConcurrentExecutions") != reserved:
+            yield f"{function}: ApiConcurrency reserves nothing for it"
+        if "ReservedConcurrentExecutions" in stack.properties(function):
+            yield f"{function}: a new account, whose quota is 10, can reserve nothing"
+    for function in ("SubmitFunction", "StatusFunction"):
+        held = stack.variables(function)
+        if not 0 < int(held.get("TENANT_HELD_CALLS", 0)) < int(held.get("MAX_HELD_CALLS", 0)):
+            yield f"{function}: one tenant may hold as many calls as all"
+
+
 def large_batches_have_a_window(stack: Stack) -> Complaints:
     """Lambda takes more than ten messages only from a source that collects them for a second or more."""
     for name, source, _, _ in sources(stack):
@@ -237,6 +255,7 @@ RULES = [
     queues_encrypt_what_they_hold,
     only_failed_messages_come_back,
     concurrency_is_bounded_at_the_event_source,
+    what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
     large_batches_have_a_window,
     each_time_is_shorter_than_the_next,
     every_function_has_a_log_group_that_ends,

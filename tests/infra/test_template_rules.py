@@ -59,14 +59,27 @@ def test_what_samconfig_sets_fits_together(environment: str) -> None:
     [
         ({"WorkerTimeout": "120"}, "WorkerFunction: MODEL_TIMEOUT_SECONDS must be at most 112"),
         ({"Concurrency": "10", "ConcurrencyMin": "11"}, "WorkflowFunction: CONCURRENCY_MIN"),
+        ({"ApiConcurrency": "100"}, "StatusFunction: MAX_HELD_CALLS must be from 1 to 99"),
+        ({"ApiConcurrency": "200", "MaxHeldCalls": "0"}, "SubmitFunction: MAX_HELD_CALLS must be from 1 to 199"),
     ],
 )
-def test_parameters_that_stop_every_worker_are_noticed(parameters: dict[str, str], culprit: str) -> None:
+def test_parameters_that_stop_a_function_are_noticed(parameters: dict[str, str], culprit: str) -> None:
     stack = Stack.of(read_template(), **parameters)
 
     complaints = [complaint for rule in OF_SETTINGS for complaint in rule(stack)]
 
     assert any(culprit in complaint for complaint in complaints), complaints
+
+
+def test_each_function_behind_the_api_has_the_concurrency_that_is_reserved() -> None:
+    stack = Stack.of(read_template(), ApiConcurrency="150")
+
+    reserved = {name: each.get("ReservedConcurrentExecutions") for name, each in stack.of_type("Lambda::Function")}
+
+    assert {name for name, count in reserved.items() if count is not None} == {
+        f"{name}Function" for name in rules.API_FUNCTIONS
+    }
+    assert set(reserved.values()) == {None, "150"}
 
 
 def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:

@@ -71,7 +71,7 @@ def _header(name: str, schema: Schema, about: str) -> Operation:
 _PREFER: Final = _header(
     "Prefer",
     {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
-    "`wait=N` holds the answer until the tasks have ended, 25 seconds at most.",
+    "`wait=N` holds the answer until the tasks have ended, 25 seconds at most; not over the limit of held answers.",
 )
 _UNTIL: Final[Operation] = {
     "name": "until",
@@ -79,7 +79,12 @@ _UNTIL: Final[Operation] = {
     "schema": {"enum": list(Until), "default": Until.ALL},
     "description": "Whether one of them is enough to be waited for.",
 }
-_HELD: Final[dict[str, Schema]] = {"Preference-Applied": {"schema": {"type": "string", "pattern": "^wait=[0-9]+$"}}}
+_HELD: Final[dict[str, Schema]] = {
+    "Preference-Applied": {
+        "description": "How long the answer may have been held; absent where it was not held.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    }
+}
 
 _IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "The ETag of the answer that you have.")
 
@@ -126,7 +131,7 @@ def _get(name: str, summary: str, schema: str, parameters: list[Operation], prob
         parameters=parameters,
         problems=problems,
         headers={"ETag": {"schema": {"type": "string"}}, **_HELD},
-        held=(202, "The wait is over and they have not ended.", schema),
+        held=(202, "They have not ended: the wait is over, or the answer was not held.", schema),
     )
 
 

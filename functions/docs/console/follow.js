@@ -2,7 +2,7 @@
 
 import { api, pause, Refusal } from "./api.js";
 
-const AGAIN = 300; // milliseconds between two steps
+const AGAIN = 300; // milliseconds between two steps, at least; a step that was not held asks for more
 const LONGEST_WAIT = 15_000;
 
 /** Yield {event, data} until the task has ended or the signal aborts; an interruption goes on where it was. */
@@ -25,7 +25,7 @@ export async function* follow(taskId, signal) {
       yield event;
       if (event.event === "ended") return;
     }
-    await pause(AGAIN, signal);
+    await pause(Math.max(AGAIN, Number(/^retry: ?([0-9]{1,5})$/m.exec(answer.text)?.[1]) || 0), signal);
   }
 }
 

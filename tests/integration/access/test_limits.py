@@ -47,7 +47,8 @@ OF_ANOTHER = [
     ("receipt", ("HGET", TASK, "status")),
     ("receipt", ("HSET", TASK, "status", "completed")),
     ("receipt", ("HDEL", BATCH, "due")),
-    # Those who answer a caller: listening.
+    # Those who may hold a caller's answer: listening, and counting the calls that are held.
+    *[(user, ("ZCARD", "held:{all}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
     *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
 ]
 

@@ -5,11 +5,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from uuid import uuid4
 
 import pytest
 
+from common.held_calls import HoldLimits
 from common.settings import RedisSettings
 from common.store import TaskStore, connect
 from common.tasks import Answer, Task, TaskRef
@@ -153,3 +154,55 @@ def test_results_that_do_not_fit_a_posts_answer_are_behind_its_next(api: Api, re
     assert [task["task_id"] for task in found.body["tasks"]] == ids[:2]
     rest = api.get(found.follow(found.body["next"]))
     assert [task["task_id"] for task in rest.body["tasks"]] == ids[2:]
+
+
+@contextmanager
+def holding_all_it_may(api: Api, tenant: str) -> Iterator[None]:
+    """Do as a tenant with as many held calls as it may have, on other machines."""
+    run, held = api.status.runner.run, AsyncExitStack()
+    try:
+        for _ in range(api.status.settings.holds.tenant):
+            assert run(held.enter_async_context(api.status.held_calls.holding(tenant)))
+        yield
+    finally:
+        run(held.aclose())
+
+
+@pytest.mark.parametrize("kind", ["task", "tasks", "batch", "post"])
+def test_over_its_held_calls_a_tenant_is_answered_at_once_and_told_when_to_ask_again(api: Api, kind: str) -> None:
+    sent = api.post({"prompts": ["a"]}).body
+    [task_id] = sent["task_ids"]
+
+    with holding_all_it_may(api, api.tenant):
+        if kind == "post":
+            found, seconds = timed(lambda: api.post_text('{"prompts": ["b"]}', WAIT))
+        else:
+            url = {"task": f"tasks/{task_id}", "tasks": f"tasks?task_ids={task_id}", "batch": f"batches/{task_id[:-2]}"}
+            found, seconds = timed(lambda: api.get(url[kind], WAIT))
+
+    assert (found.status, "Preference-Applied" in found.headers) == (202, False)
+    assert int(found.headers["Retry-After"]) >= 1
+    assert found.body["status" if kind != "tasks" else "tasks"]
+    assert seconds < SOON
+
+
+@pytest.mark.parametrize("kind", ["get", "post"])
+def test_another_tenants_call_is_held_while_one_holds_all_it_may(api: Api, kind: str) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+
+    with holding_all_it_may(api, f"rival-{uuid4().hex[:8]}"):
+        if kind == "get":
+            found, seconds = timed(lambda: api.get(f"tasks/{task_id}", {"Prefer": "wait=1"}))
+        else:
+            found, seconds = timed(lambda: api.post_text('{"prompts": ["b"]}', {"Prefer": "wait=1"}))
+
+    assert (found.status, found.headers["Preference-Applied"]) == (202, "wait=1")
+    assert seconds >= 1
+
+
+def test_a_call_that_was_held_leaves_its_place(api: Api) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+    api.status.held_calls._limits = HoldLimits(tenant=1)
+
+    for _ in range(2):
+        assert api.get(f"tasks/{task_id}", {"Prefer": "wait=1"}).headers["Preference-Applied"] == "wait=1"

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from common.held_calls import HoldLimits
 from common.settings import RedisSettings
 from common.store import TaskStore, connect
 from common.tasks import Answer, Task, TaskRef
@@ -86,3 +89,18 @@ def test_the_errors_of_a_stream_are_those_of_the_api(api: Api) -> None:
 
     assert (unknown.status, unknown.body["code"]) == (404, "not_found")
     assert (wrong.status, wrong.body["code"]) == (400, "invalid_starting_after")
+
+
+def test_over_its_held_calls_a_tenants_step_does_not_wait(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    [task_id] = api.post({"prompts": ["a"]}).body["task_ids"]
+    first, _ = ask(api, task_id)
+    api.status.held_calls._limits = HoldLimits(tenant=1)
+    held = api.status.held_calls.holding(api.tenant)
+    assert api.status.runner.run(held.__aenter__())
+
+    answer, seconds = ask(api, task_id, last_id(first))
+
+    api.status.runner.run(held.__aexit__(None, None, None))
+    assert (answer["statusCode"], answer["body"]) == (200, "retry: 2000\n: not held\n\n")
+    assert seconds < SOON
+    assert '"CallsNotHeld"' in capsys.readouterr().out

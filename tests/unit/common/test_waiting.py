@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidRequest
+from common.held_calls import HoldLimits
+from common.store.keys import HOLD_LEASE_MS
 from common.tasks import NewBatch, TaskRef, new_batch_id
-from common.waiting import LOOK_GAP_SECONDS, LOOK_SECONDS, MOST_SECONDS, Until, Waiting, Wish, wish_of
-from tests.fakes import FakeStore
+from common.waiting import LOOK_GAP_SECONDS, LOOK_SECONDS, MOST_SECONDS, Until, Waiting, WaitOutcome, Wish, wish_of
+from tests.fakes import FakeHeldCalls, FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +61,7 @@ def test_the_longest_wait_and_the_answer_after_it_fit_the_functions_that_wait() 
         found = re.search(rf"  {function}:\n(?:    .*\n)*?      Timeout: (\d+)\n", template)
         assert found
         assert MOST_SECONDS + 3 <= int(found[1]) < 29, function
+        assert int(found[1]) * 1000 < HOLD_LEASE_MS, "a call would be held after its place is another's"
 
 
 @dataclass
@@ -77,14 +80,18 @@ class FakeEar:
 class Stage:
     """Three tasks in virtual time, a listener that hears what it is told, and a count of the looks."""
 
-    def __init__(self, loop: VirtualTimeLoop) -> None:
+    def __init__(self, loop: VirtualTimeLoop, limits: HoldLimits = HoldLimits()) -> None:  # noqa: B008  # frozen
         self.loop = loop
-        self.store = FakeStore(lambda: 1_000_000 + round(loop.now * 1000))
+        self.store = FakeStore(self.now_ms)
+        self.held_calls = FakeHeldCalls(self.now_ms, limits)
         self.refs = [TaskRef("acme", BATCH, index) for index in range(3)]
         self.ear = FakeEar()
         self.listening: list[set[tuple[str, str]]] = []
         self.while_subscribing: Callable[[], Awaitable[object]] | None = None
-        self.waiting = Waiting(self.store, self)
+        self.waiting = Waiting(self.store, self, self.held_calls)
+
+    def now_ms(self) -> int:
+        return 1_000_000 + round(self.loop.now * 1000)
 
     @asynccontextmanager
     async def listen(self, batches: Iterable[tuple[str, str]]) -> AsyncGenerator[FakeEar]:
@@ -99,7 +106,7 @@ class Stage:
         if is_heard:
             self.ear.heard.set()
 
-    async def wait(self, wish: Wish, *others: Awaitable[object], spent: float = 0.0) -> tuple[bool, float]:
+    async def wait(self, wish: Wish, *others: Awaitable[object], spent: float = 0.0) -> tuple[WaitOutcome, float]:
         await self.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
         started = self.loop.now
         beside = [asyncio.ensure_future(other) for other in others]
@@ -114,13 +121,13 @@ def soon_after(seconds: float) -> object:
     return pytest.approx(seconds + LOOK_GAP_SECONDS / 2, abs=LOOK_GAP_SECONDS)
 
 
-def on_stage(play: Callable[[Stage], Awaitable[None]]) -> None:
+def on_stage(play: Callable[[Stage], Awaitable[None]], limits: HoldLimits = HoldLimits()) -> None:  # noqa: B008  # frozen
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
 
         async def run() -> None:
-            await play(Stage(loop))
+            await play(Stage(loop, limits))
 
         runner.run(run())
 
@@ -128,7 +135,7 @@ def on_stage(play: Callable[[Stage], Awaitable[None]]) -> None:
 def test_a_wait_for_all_ends_with_the_last_task() -> None:
     async def play(stage: Stage) -> None:
         ends = [stage.cancel(index, after=index + 1.0) for index in range(3)]
-        assert await stage.wait(Wish(20), *ends) == (True, soon_after(3))
+        assert await stage.wait(Wish(20), *ends) == (WaitOutcome.ENDED, soon_after(3))
         assert stage.listening == [{("acme", BATCH)}]
 
     on_stage(play)
@@ -136,7 +143,7 @@ def test_a_wait_for_all_ends_with_the_last_task() -> None:
 
 def test_a_wait_for_any_ends_with_the_first() -> None:
     async def play(stage: Stage) -> None:
-        assert await stage.wait(Wish(20, Until.ANY), stage.cancel(1, after=2.0)) == (True, soon_after(2))
+        assert await stage.wait(Wish(20, Until.ANY), stage.cancel(1, after=2.0)) == (WaitOutcome.ENDED, soon_after(2))
 
     on_stage(play)
 
@@ -144,23 +151,23 @@ def test_a_wait_for_any_ends_with_the_first() -> None:
 def test_unknown_tasks_are_neither_waited_for_nor_taken_for_ended() -> None:
     async def play(stage: Stage) -> None:
         stage.refs.append(TaskRef("acme", BATCH, 7))
-        assert await stage.wait(Wish(20, Until.ANY), stage.cancel(0, after=2.0)) == (True, soon_after(2))
-        assert await stage.waiting.wait([TaskRef("acme", BATCH, 7)], Wish(20)) is True
+        assert await stage.wait(Wish(20, Until.ANY), stage.cancel(0, after=2.0)) == (WaitOutcome.ENDED, soon_after(2))
+        assert await stage.waiting.wait([TaskRef("acme", BATCH, 7)], Wish(20)) is WaitOutcome.ENDED
 
     on_stage(play)
 
 
 def test_at_the_cap_the_wait_is_over_whatever_the_tasks_do() -> None:
     async def play(stage: Stage) -> None:
-        assert await stage.wait(Wish(7), stage.cancel(0, after=1.0)) == (False, soon_after(7))
+        assert await stage.wait(Wish(7), stage.cancel(0, after=1.0)) == (WaitOutcome.TIMED_OUT, soon_after(7))
 
     on_stage(play)
 
 
 def test_what_was_spent_before_the_wait_is_taken_off() -> None:
     async def play(stage: Stage) -> None:
-        assert await stage.wait(Wish(7), spent=3.0) == (False, soon_after(4))
-        assert await stage.waiting.wait(stage.refs, Wish(7), spent_seconds=9.0) is False
+        assert await stage.wait(Wish(7), spent=3.0) == (WaitOutcome.TIMED_OUT, soon_after(4))
+        assert await stage.waiting.wait(stage.refs, Wish(7), spent_seconds=9.0) is WaitOutcome.TIMED_OUT
 
     on_stage(play)
 
@@ -168,7 +175,7 @@ def test_what_was_spent_before_the_wait_is_taken_off() -> None:
 def test_an_end_between_the_first_look_and_the_subscription_is_seen_at_once() -> None:
     async def play(stage: Stage) -> None:
         stage.while_subscribing = lambda: stage.cancel(0, 1, 2, after=0.5, is_heard=False)
-        assert await stage.wait(Wish(20)) == (True, 0.5)
+        assert await stage.wait(Wish(20)) == (WaitOutcome.ENDED, 0.5)
 
     on_stage(play)
 
@@ -176,7 +183,7 @@ def test_an_end_between_the_first_look_and_the_subscription_is_seen_at_once() ->
 def test_a_message_that_is_lost_costs_one_look() -> None:
     async def play(stage: Stage) -> None:
         ends = stage.cancel(0, 1, 2, after=1.0, is_heard=False)
-        assert await stage.wait(Wish(20), ends) == (True, soon_after(LOOK_SECONDS))
+        assert await stage.wait(Wish(20), ends) == (WaitOutcome.ENDED, soon_after(LOOK_SECONDS))
 
     on_stage(play)
 
@@ -186,7 +193,51 @@ def test_who_waits_for_what_has_ended_does_not_listen() -> None:
         stage.while_subscribing = None
         await stage.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
         await stage.store.cancel(stage.refs)
-        assert await stage.wait(Wish(20)) == (True, 0.0)
+        assert await stage.wait(Wish(20)) == (WaitOutcome.ENDED, 0.0)
         assert stage.listening == []
 
     on_stage(play)
+
+
+def test_over_the_limit_of_held_calls_a_wait_is_answered_at_once_and_does_not_listen() -> None:
+    async def play(stage: Stage) -> None:
+        async with stage.held_calls.holding("acme"):
+            assert await stage.wait(Wish(20)) == (WaitOutcome.NOT_HELD, 0.0)
+        assert stage.listening == []
+        assert await stage.wait(Wish(7)) == (WaitOutcome.TIMED_OUT, soon_after(7))
+
+    on_stage(play, HoldLimits(tenant=1))
+
+
+def test_what_has_ended_is_told_also_over_the_limit_of_held_calls() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+        await stage.store.cancel(stage.refs[:1])
+        async with stage.held_calls.holding("acme"):
+            assert await stage.wait(Wish(20, Until.ANY)) == (WaitOutcome.ENDED, 0.0)
+            assert await stage.wait(Wish(20)) == (WaitOutcome.NOT_HELD, 0.0)
+
+    on_stage(play, HoldLimits(tenant=1))
+
+
+def test_a_wait_that_is_over_leaves_its_place_to_the_next() -> None:
+    async def play(stage: Stage) -> None:
+        for _ in range(3):
+            assert await stage.wait(Wish(7)) == (WaitOutcome.TIMED_OUT, soon_after(7))
+
+    on_stage(play, HoldLimits(tenant=1))
+
+
+def test_forty_long_polls_of_one_tenant_leave_anothers_its_place() -> None:
+    async def play(stage: Stage) -> None:
+        rival = TaskRef("rival", BATCH, 0)
+        for tenant in ("acme", "rival"):
+            await stage.store.create(NewBatch(tenant, BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+        flood = [asyncio.ensure_future(stage.waiting.wait(stage.refs, Wish(20))) for _ in range(40)]
+        held = await stage.waiting.wait([rival], Wish(10))
+        assert held is WaitOutcome.TIMED_OUT, "held for its 10 s"
+        outcomes = await asyncio.gather(*flood)
+        assert outcomes.count(WaitOutcome.TIMED_OUT) == 5
+        assert outcomes.count(WaitOutcome.NOT_HELD) == 35
+
+    on_stage(play, HoldLimits(tenant=5, total=6))

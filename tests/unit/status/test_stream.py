@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from common.errors import InvalidRequest, NotFound
+from common.held_calls import HoldLimits
 from common.portions import MOST_ANSWER_BYTES, MOST_BYTES, size_of
 from common.tasks import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
 from common.transitions import Lease, ProgressNote
 from common.waiting import MOST_SECONDS
-from functions.status.stream import Cursor, Stream, cursor_of
-from tests.fakes import FakeStore
+from functions.status.stream import UNHELD_STEP, Cursor, Stream, cursor_of
+from tests.fakes import FakeHeldCalls, FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 BATCH = new_batch_id(1, bytes(16))
@@ -36,7 +37,8 @@ class Stage:
         assert isinstance(loop, VirtualTimeLoop)
         self.loop = loop
         self.store = FakeStore(lambda: 1_000 + round(loop.now * 1000))
-        self.stream = Stream(self.store, self, now_ms=lambda: 1_000)
+        self.held_calls = FakeHeldCalls(lambda: 1_000 + round(loop.now * 1000), HoldLimits(tenant=1))
+        self.stream = Stream(self.store, self, self.held_calls, now_ms=lambda: 1_000)
         self.last_event_id = ""
         self.sizes: list[int] = []
         self.runner.run(self.store.create(NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
@@ -225,3 +227,17 @@ def test_a_cursor_that_is_none_is_refused(text: str) -> None:
 
 def test_the_last_event_id_wins_over_the_query() -> None:
     assert cursor_of("1.2.queued", {"starting_after": ["7"]}) == Cursor(1, 2, "queued")
+
+
+def test_over_the_limit_of_held_calls_a_step_does_not_wait_and_tells_what_is_new_all_the_same(stage: Stage) -> None:
+    async def hold_and_ask(known: Cursor) -> str | None:
+        async with stage.held_calls.holding("acme"):
+            return await stage.stream.next_step("acme", REF.task_id, known)
+
+    assert "event: status" in (stage.runner.run(hold_and_ask(Cursor())) or "")
+    started = stage.loop.now
+    assert stage.runner.run(hold_and_ask(Cursor(0, 0, "queued"))) == UNHELD_STEP
+    assert stage.loop.now == started
+    assert UNHELD_STEP.startswith("retry: 2000\n"), "an EventSource waits before it asks again"
+    stage.complete("All of it")
+    assert "event: ended" in (stage.runner.run(hold_and_ask(Cursor(0, 0, "queued"))) or "")
