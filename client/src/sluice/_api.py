@@ -1,4 +1,4 @@
-"""Calls of the API, each written once, for blocking and asyncio callers alike."""
+"""The API's calls, written once as operations for the blocking and the asyncio client."""
 
 import json
 import random
@@ -20,9 +20,9 @@ type Prompt = str | Mapping[str, Any]
 """A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
 
 MAX_IDS_PER_REQUEST: Final = 200
-"""Ids in one question: API Gateway ends a URL at about 10,000 characters, some 240 ids."""
+"""IDs in one request: API Gateway limits a URL to about 10,000 characters, which is about 240 IDs."""
 PAGE_SIZE: Final = 1_000
-"""Tasks on a page of a batch, the most there is."""
+"""Tasks on a page of a batch; the API's maximum."""
 _REDIRECT: Final = 300
 _REFUSED: Final = 400
 _SERVER_ERROR: Final = 500
@@ -31,7 +31,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """Tasks as they were seen; `held` tells that the service has waited for news as it was asked to."""
+    """The tasks of one poll; `held` is true if the service applied `Prefer: wait`; `retry_after` is in seconds."""
 
     tasks: tuple[Task, ...]
     held: bool
@@ -40,7 +40,10 @@ class PollResult:
 
 @dataclass(frozen=True, slots=True)
 class ApiCalls:
-    """What a client knows: for how many seconds it asks again, and whom it tells when it does."""
+    """Build the operations of one client.
+
+    `patience` is how long a request is retried, in seconds; `on_retry` is called before each retry.
+    """
 
     clock: Callable[[], float]
     patience: float = 60.0
@@ -66,27 +69,17 @@ class ApiCalls:
         wait_seconds: float = 0,
         extra_body: Mapping[str, Any] | None = None,
     ) -> Operation[Submission]:
-        """Send up to 1,000 prompts in one call, or a template with inputs, and return their ids.
+        """Submit prompts; see Sluice.submit.
 
-        With the name of a `workflow` the inputs are that workflow's; they may be given as `prompts` too.
-
-        `extra_body` adds fields that this version does not know, such as `{"webhook": …}`. Without an
-        `idempotency_key` one is made; either way a call that has to be repeated is accepted once.
-        With `wait_seconds`, at most 25, the answer is held until all have ended, and `tasks` has them in full; results
-        that do not fit one answer are asked for.
-        More prompts than a call takes are for `map`.
-
-        Raises:
-            InvalidRequestError: something in it breaks a rule; nothing was accepted.
-            KeyReusedError: another body had this key.
-
+        The inputs of a `workflow` may be passed as `prompts` too. With `wait_seconds` (at most 25) the service holds
+        the response until all tasks have ended; results that do not fit it are fetched.
         """
         given = None if prompts is None else list(prompts)
-        filled_in = given if inputs is None and workflow is not None else inputs
-        said = {
+        workflow_inputs = given if inputs is None and workflow is not None else inputs
+        fields = {
             "prompts": given if workflow is None else None,
             "template": template,
-            "inputs": None if filled_in is None else list(filled_in),
+            "inputs": None if workflow_inputs is None else list(workflow_inputs),
             "model": model,
             "system": system,
             "params": params,
@@ -95,44 +88,34 @@ class ApiCalls:
             "retention_seconds": retention_seconds,
             **(extra_body or {}),
         }
-        body = {name: value for name, value in said.items() if value is not None}
+        body = {name: value for name, value in fields.items() if value is not None}
         path = "/tasks" if workflow is None else f"/workflows/{segment(workflow)}"
         return self._post(path, body, idempotency_key, wait_seconds)
 
     def workflows(self) -> Operation[list[Workflow]]:
-        """List the workflows that you may start."""
+        """List the workflows that this key may start."""
         body = read_json((yield from self.call(Request("GET", "/workflows"))))
         return [Workflow.of(each) for each in body.get("workflows") or ()]
 
     def get(self, task_id: str, *, wait_seconds: float = 0) -> Operation[Task]:
-        """Look at a task; with `wait_seconds`, at most 25, when it has ended or the time is over.
-
-        Raises:
-            NotFoundError, ExpiredError: you have no such task, or have it no longer.
-
-        """
+        """Return a task; see Sluice.get."""
         answer = yield from self.call(_get(f"/tasks/{segment(task_id)}", hold=wait_seconds))
         return Task.of(read_json(answer))
 
     def get_many(self, tasks: TaskIds) -> Operation[list[Task]]:
-        """Look at any number of tasks, in the order asked; an unknown one is `not_found` in its place."""
+        """Return any number of tasks in the order asked."""
         found: list[Task] = []
         for ids in batched(ids_in(tasks), MAX_IDS_PER_REQUEST):
             found.extend((yield from self.poll(ids)).tasks)
         return found
 
     def get_batch(self, batch_id: str, *, wait_seconds: float = 0) -> Operation[Batch]:
-        """Look at a whole call: counts, sums, and its first tasks without their results.
-
-        Raises:
-            NotFoundError, ExpiredError: you have no such batch, or have it no longer.
-
-        """
+        """Return a batch; see Sluice.get_batch."""
         answer = yield from self.call(_get(f"/batches/{segment(batch_id)}", hold=wait_seconds))
         return Batch.of(read_json(answer))
 
     def batch_tasks(self, batch_id: str, *, status: str | None = None) -> Iteration[Task]:
-        """Iterate over a batch's tasks without their results, all or those of a status, page by page."""
+        """Iterate over a batch's tasks without their results, page by page."""
         path = f"/batches/{segment(batch_id)}"
         query = (("limit", str(PAGE_SIZE)), *((("status", status),) if status else ()))
         while query:
@@ -142,35 +125,26 @@ class ApiCalls:
             query = _next_of(body, path)
 
     def cancel(self, task_id: str) -> Operation[Task]:
-        """Take a task back: one that waits is never asked, one that runs is aborted within seconds.
-
-        Raises:
-            AlreadyEndedError: it has completed or failed.
-
-        """
+        """Cancel a task; see Sluice.cancel."""
         return Task.of(read_json((yield from self.call(Request("POST", f"/tasks/{segment(task_id)}/cancel")))))
 
     def cancel_batch(self, batch_id: str) -> Operation[Batch]:
-        """Take back what has not ended of a whole call; the counts say what that was."""
+        """Cancel the tasks of a batch that have not ended."""
         return Batch.of(read_json((yield from self.call(Request("POST", f"/batches/{segment(batch_id)}/cancel")))))
 
     def retry(self, batch_id: str, *, idempotency_key: str | None = None) -> Operation[Submission]:
-        """Ask again what failed of a batch, as new tasks of a new one; a failed task is asked again once.
+        """Submit the failed tasks of a batch again as a new batch; see Sluice.retry.
 
-        Where nothing has failed since the last time, the answer is the batch of that time, `replayed`.
-
-        Raises:
-            NothingToRetryError: nothing of it has failed.
-
+        If no task has failed since the last retry, the service returns that retry's batch with `replayed`.
         """
         return self._post(f"/batches/{segment(batch_id)}/retry", None, idempotency_key)
 
-    # ---- Below the calls -----------------------------------------------------------------------------------------
+    # ---- Building blocks -----------------------------------------------------------------------------------------
 
     def poll(
         self, task_ids: Sequence[str], *, hold: float = 0, fields: Iterable[str] | None = None
     ) -> Operation[PollResult]:
-        """Look at no more than WINDOW tasks; with `hold`, as soon as any of them has ended or the time is over."""
+        """Return at most MAX_IDS_PER_REQUEST tasks; with `hold`, when one has ended or the seconds are over."""
         query: tuple[tuple[str, str], ...] = (("task_ids", ",".join(task_ids)),)
         query += (("fields", ",".join(fields)),) if fields else ()
         query += (("until", "any"),) if hold else ()
@@ -187,12 +161,12 @@ class ApiCalls:
         return PollResult(tuple(tasks), "preference-applied" in first.headers, _retry_after(first))
 
     def call(self, request: Request) -> Operation[Response]:
-        """Ask, and ask again while that may help and patience lasts.
+        """Send a request, and retry transient errors until the patience is over.
 
         Raises:
-            ProblemError: it was refused.
-            ServiceUnreachableError: no answer came.
-            UnreadableAnswerError: what came is not Sluice's.
+            ProblemError: the service refused the request.
+            ServiceUnreachableError: no response arrived.
+            UnreadableAnswerError: the response is not Sluice's.
 
         """
         end = self.clock() + self.patience
@@ -233,16 +207,16 @@ class ApiCalls:
         submission = Submission.of(body, idempotency_key=key, replayed=replayed)
         if not body.get("next"):
             return submission
-        # By their ids: the link names all that did not fit, which may be more than a URL can.
+        # Fetched by their IDs: the `next` link names every task that did not fit, and may exceed the limit of a URL.
         rest = yield from self.get_many(submission.task_ids[len(submission.tasks) :])
         return replace(submission, tasks=(*submission.tasks, *rest))
 
 
 def read_json(answer: Response) -> dict[str, Any]:
-    """Read an answer's body.
+    """Return the JSON object in a response's body.
 
     Raises:
-        UnreadableAnswerError: it is no JSON object.
+        UnreadableAnswerError: the body is not a JSON object.
 
     """
     try:
@@ -250,7 +224,7 @@ def read_json(answer: Response) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise UnreadableAnswerError(f"The answer ({answer.status}) is not Sluice's: is the address right?")
+        raise UnreadableAnswerError(f"The response (HTTP {answer.status}) is not from Sluice. Check the URL.")
     return body
 
 
@@ -264,7 +238,7 @@ def _preference(wait_seconds: float) -> dict[str, str]:
 
 def _refusal(answer: Response) -> SluiceError:
     if answer.status < _REFUSED:
-        return UnreadableAnswerError(f"The service redirects ({answer.status}): is the address right?")
+        return UnreadableAnswerError(f"The service redirects (HTTP {answer.status}). Check the URL.")
     try:
         body = read_json(answer)
     except UnreadableAnswerError as error:
@@ -280,6 +254,6 @@ def _retry_after(answer: Response) -> float | None:
 
 
 def _next_of(body: Mapping[str, Any], path: str) -> tuple[tuple[str, str], ...]:
-    """Return the query of the page after, empty if there is none; links are relative to the URL of the call."""
+    """Return the query of the next page, or () after the last one; links are relative to the request's URL."""
     link = body.get("next")
     return tuple(parse_qsl(urlsplit(urljoin(path, str(link))).query)) if link else ()

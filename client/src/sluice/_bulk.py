@@ -1,4 +1,4 @@
-"""Send any number of prompts, a chunk at a time, with no more than so many under way."""
+"""Submit any number of prompts in chunks, with a bounded number in flight."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +13,14 @@ from sluice._polling import HOLD_SECONDS, OnPoll, Poller
 from sluice._retries import is_transient
 
 RESEND_SECONDS: Final = 2.0
-"""After how long to send again what was refused for the moment, while other tasks are waited for."""
+"""How long to wait before a chunk is sent again after a transient refusal, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Prompts for one call; `first` is the place of the first of them in the whole.
+    """The prompts of one call; `first` is the index of its first prompt in the whole run.
 
-    With a `batch_id` they were accepted before and are only waited for. Those in `done`, places in the whole, are not.
+    A chunk with a `batch_id` was accepted before: its tasks are only waited for, except the indexes in `done`.
     """
 
     first: int
@@ -32,7 +32,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A prompt that has ended: its place in what you gave, the prompt, and its task."""
+    """A prompt whose task has ended: its index in your input, the prompt, and the task."""
 
     index: int
     prompt: Any = field(repr=False)
@@ -46,7 +46,7 @@ type OnSubmit = Callable[[Submission], None]
 
 @dataclass(frozen=True, slots=True)
 class BulkPlan:
-    """Where the chunks come from, what is said with each, how many go at a time, and who is told of what."""
+    """The source of the chunks, the options of each call, the limits, and the callbacks."""
 
     next_chunk: NextChunk
     options: Mapping[str, Any]
@@ -58,26 +58,26 @@ class BulkPlan:
 
 
 class BulkRun:
-    """One going-through of a plan."""
+    """Execute a plan once."""
 
     def __init__(self, calls: ApiCalls, plan: BulkPlan) -> None:
         self._calls = calls
         self._plan = plan
         self._poller = Poller(calls, on_poll=plan.on_poll)
         self._chunk: Chunk | None = None
-        """Taken, and not yet sent."""
+        """The chunk that is next to send."""
         self._is_over = False
         self._not_before = 0.0
         self._places: dict[str, tuple[int, Any]] = {}
-        """The prompts that are waited for, by the ids of their tasks."""
+        """Index and prompt of each pending task, by its ID."""
         self._order: deque[int] = deque()
         self._ready: dict[int, Outcome] = {}
-        """Ended, and not yet yielded: others come before them."""
+        """Ended outcomes that wait for earlier ones."""
 
     def outcomes(self) -> Iteration[Outcome]:
-        """Yield each outcome, in the order of the prompts or as they come.
+        """Yield each outcome, in the order of the prompts or as tasks end.
 
-        No more than `in_flight` prompts are under way: sent, and not yet yielded.
+        At most `in_flight` prompts are submitted and not yet yielded.
         """
         while True:
             while (yield from self._send_one()):
@@ -92,7 +92,7 @@ class BulkRun:
                 yield YieldItem(outcome)
 
     def _next_ones(self) -> list[Outcome]:
-        """Take out what may be yielded now."""
+        """Remove and return the outcomes that may be yielded now."""
         if not self._plan.ordered:
             outcomes = list(self._ready.values())
             self._ready.clear()
@@ -110,7 +110,7 @@ class BulkRun:
         return not self._under_way or self._under_way + len(chunk.prompts) <= self._plan.in_flight
 
     def _send_one(self) -> Operation[bool]:
-        """Send the next chunk if there is one and room for it, and tell whether to try another."""
+        """Send the next chunk if there is one and it fits; return True if another may follow."""
         if self._chunk is None and not self._is_over and self._under_way < self._plan.in_flight:
             self._chunk = yield from self._plan.next_chunk()
             self._is_over = self._chunk is None
@@ -137,7 +137,7 @@ class BulkRun:
     def _ids_of(self, chunk: Chunk) -> Operation[Sequence[str]]:
         if chunk.batch_id is not None:
             return [f"{chunk.batch_id}-{place}" for place in range(len(chunk.prompts))]
-        # While others are waited for, a refusal for the moment must not keep their answers.
+        # With pending tasks a transient refusal must not delay their results, so this request is not retried here.
         calls = replace(self._calls, patience=0) if self._places else self._calls
         submission = yield from calls.submit(chunk.prompts, idempotency_key=chunk.key, **self._plan.options)
         if self._plan.on_accepted:

@@ -1,4 +1,4 @@
-"""A task as it comes: what `stream` yields, and how it is read from server-sent events."""
+"""The events of `stream`, parsed from server-sent events."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _RETRY: Final = re.compile(r"^retry: *([0-9]{1,6})$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """The task stands elsewhere than before. `id` is what `stream(after=…)` takes to go on from here."""
+    """The task's status or progress changed. Pass `id` to `stream(after=…)` to continue from here."""
 
     id: str
     status: TaskStatus
@@ -24,7 +24,7 @@ class StatusChanged:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text that comes after the text you have."""
+    """Text to append."""
 
     id: str
     text: str = field(repr=False)
@@ -32,14 +32,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The text so far was another attempt's: drop it."""
+    """The text so far belongs to an earlier attempt: discard it."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The whole task; nothing comes after it."""
+    """The task has ended; this is the last event."""
 
     id: str
     task: Task
@@ -49,17 +49,17 @@ type Event = StatusChanged | Delta | Reset | Ended
 
 
 def read_events(body: bytes) -> tuple[list[Event], float]:
-    """Read one step, and after how many seconds to ask for the next; an event of a kind yet unknown is passed over.
+    """Parse one response; return its events and the seconds before the next request. Unknown events are skipped.
 
     Raises:
-        UnreadableAnswerError: it is no such stream.
+        UnreadableAnswerError: the body is not a stream of Sluice.
 
     """
     try:
         text = body.decode()
         events = [event for block in re.split(r"\r?\n\r?\n", text) if (event := _event(block)) is not None]
     except (ValueError, RecursionError) as error:
-        raise UnreadableAnswerError("The stream is not Sluice's") from error
+        raise UnreadableAnswerError("The response is not an event stream of Sluice.") from error
     retry = _RETRY.search(text)
     return events, int(retry[1]) / 1000 if retry else DEFAULT_RETRY_SECONDS
 

@@ -1,27 +1,27 @@
-"""What can go wrong. Catch SluiceError for all of it, or as much of this tree as you can do something about.
+"""The exceptions. Catch SluiceError for all of them, or a subclass that you can handle.
 
 SluiceError
 ├── NotConfiguredError          no URL or no key was given
-├── ServiceUnreachableError     no answer came: wrong address, no network, or too slow, for as long as we had patience
-├── UnreadableAnswerError       an answer came that is not Sluice's
-├── WaitTimeoutError            your own limit of time is over; the tasks go on
-├── ProblemError                Sluice refused: `status`, `code`, `detail`, `faults`, `request_id`, `retry_after`
-│   ├── InvalidRequestError         400, 413: what was sent; `faults` names each item
-│   ├── AccessError                 401, 403: the key
-│   ├── NotFoundError               404: you have no such task or batch
-│   │   └── ExpiredError                410: you had
+├── ServiceUnreachableError     no response arrived within the patience
+├── UnreadableAnswerError       the response is not from Sluice
+├── WaitTimeoutError            your timeout is over; the tasks continue
+├── ProblemError                the service refused: `status`, `code`, `detail`, `faults`, `request_id`, `retry_after`
+│   ├── InvalidRequestError         400, 413: the request breaks a rule; `faults` names each item
+│   ├── AccessError                 401, 403: the key is unknown or lacks permission
+│   ├── NotFoundError               404: there is no such task or batch
+│   │   └── ExpiredError                410: its retention is over
 │   ├── ConflictError               409
-│   │   ├── KeyReusedError              another request had this idempotency key
-│   │   ├── AlreadyEndedError           nothing left to cancel
-│   │   └── NothingToRetryError         nothing there that failed
-│   ├── LimitedError                429: too much at a time
-│   │   ├── BudgetExhaustedError        the tenant's money for now
-│   │   └── QueueFullError              the tenant's place in the queue
-│   └── ServiceError                5xx: theirs, and they outlasted the retries
-└── TaskError                   a task ended without an answer; `task` is it. Only `Task.text` raises these
+│   │   ├── KeyReusedError              another request used this idempotency key
+│   │   ├── AlreadyEndedError           the task had completed or failed
+│   │   └── NothingToRetryError         no failed task can be retried
+│   ├── LimitedError                429: a rate or capacity limit
+│   │   ├── BudgetExhaustedError        the tenant's budget of the day is used up
+│   │   └── QueueFullError              the queue is full
+│   └── ServiceError                5xx: still failing after all retries
+└── TaskError                   a task ended without a result; `task` holds it. Raised by `Task.text` only
     ├── TaskFailedError             `code` says why
     ├── TaskCancelledError
-    └── TaskGoneError               expired, or never yours
+    └── TaskGoneError               expired, or never existed
 """
 
 from collections.abc import Mapping
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
 
 
 class SluiceError(Exception):
-    """Anything that this package raises by itself."""
+    """Base of every exception of this package."""
 
 
 class NotConfiguredError(SluiceError):
-    """No URL or no key was given."""
+    """The URL or the key is missing or malformed."""
 
 
 class ServiceUnreachableError(SluiceError):
-    """No answer came, however often we asked."""
+    """No response arrived, after all retries."""
 
 
 class UnreadableAnswerError(SluiceError):
-    """An answer came that is not Sluice's: another server, or a proxy's page."""
+    """The response is not from Sluice, for example a proxy's error page."""
 
 
 class WaitTimeoutError(SluiceError, TimeoutError):
-    """The time that you gave is over. `task_ids` have not ended; they go on, and can be waited for again."""
+    """The timeout is over. `task_ids` have not ended; they continue and can be waited for again."""
 
     def __init__(self, seconds: float, task_ids: tuple[str, ...]) -> None:
-        super().__init__(f"{len(task_ids)} tasks have not ended after {seconds:g} s; they go on")
+        super().__init__(f"{len(task_ids)} tasks have not ended after {seconds:g} s; they continue")
         self.task_ids = task_ids
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One item at fault: its JSON pointer in what was sent, a stable code, and the rule it breaks."""
+    """One invalid item: its JSON pointer in the request, a stable code, and the rule it breaks."""
 
     pointer: str
     code: str
@@ -66,7 +66,7 @@ class Fault:
 
 
 class ProblemError(SluiceError):
-    """Sluice refused, in its own words (RFC 9457)."""
+    """The service refused the request with a problem document (RFC 9457)."""
 
     def __init__(self, status: int, body: Mapping[str, Any], *, retry_after: float | None = None) -> None:
         self.status = status
@@ -84,55 +84,55 @@ class ProblemError(SluiceError):
 
 
 class InvalidRequestError(ProblemError):
-    """What was sent breaks a rule; `faults` names each item."""
+    """The request breaks a rule; `faults` names each item."""
 
 
 class AccessError(ProblemError):
-    """The service does not know the key, or it may not do this."""
+    """The key is unknown or lacks permission."""
 
 
 class NotFoundError(ProblemError):
-    """You have no such task or batch."""
+    """There is no such task or batch."""
 
 
 class ExpiredError(NotFoundError):
-    """You had such a task or batch; its time is over."""
+    """The retention of this task or batch is over."""
 
 
 class ConflictError(ProblemError):
-    """What is there does not go with what was asked."""
+    """The request conflicts with the current state."""
 
 
 class KeyReusedError(ConflictError):
-    """Another request had this idempotency key."""
+    """Another request used this idempotency key."""
 
 
 class AlreadyEndedError(ConflictError):
-    """There is nothing left to cancel."""
+    """The task has completed or failed and cannot be cancelled."""
 
 
 class NothingToRetryError(ConflictError):
-    """Nothing of this batch can be asked again."""
+    """No failed task of this batch can be retried."""
 
 
 class LimitedError(ProblemError):
-    """Too much at a time; `retry_after` seconds may help."""
+    """A rate or capacity limit applies; retry after `retry_after` seconds."""
 
 
 class BudgetExhaustedError(LimitedError):
-    """The tenant's budget is spent for now."""
+    """The tenant's budget of the day is used up."""
 
 
 class QueueFullError(LimitedError):
-    """The tenant has as much waiting as it may have."""
+    """The queue is full for this tenant or as a whole."""
 
 
 class ServiceError(ProblemError):
-    """The fault is the service's, and outlasted our retries."""
+    """The service still fails after all retries."""
 
 
 class TaskError(SluiceError):
-    """A task ended without an answer."""
+    """A task ended without a result."""
 
     def __init__(self, task: "Task", text: str) -> None:
         super().__init__(f"{task.task_id}: {text}")
@@ -140,7 +140,7 @@ class TaskError(SluiceError):
 
 
 class TaskFailedError(TaskError):
-    """The task failed; `code` is its error's, or where attempts ran out the last one's."""
+    """The task failed; `code` is its error code, or the last attempt's if all attempts failed."""
 
     def __init__(self, task: "Task", text: str, code: str) -> None:
         super().__init__(task, text)
@@ -148,11 +148,11 @@ class TaskFailedError(TaskError):
 
 
 class TaskCancelledError(TaskError):
-    """The task was taken back."""
+    """The task was cancelled."""
 
 
 class TaskGoneError(TaskError):
-    """The task has expired, or there never was one of this id."""
+    """The task has expired, or no task has this ID."""
 
 
 _BY_CODE: Final[Mapping[str, type[ProblemError]]] = {
@@ -175,6 +175,6 @@ _SERVER_ERROR: Final = 500
 
 
 def problem_of(status: int, body: Mapping[str, Any], *, retry_after: float | None = None) -> ProblemError:
-    """Choose the error of an answer: by its code, or where this version does not know that, by its status."""
+    """Return the exception of a response: by its code, or by its status if this version does not know the code."""
     by_status = ServiceError if status >= _SERVER_ERROR else _BY_STATUS.get(status, InvalidRequestError)
     return _BY_CODE.get(str(body.get("code")), by_status)(status, body, retry_after=retry_after)

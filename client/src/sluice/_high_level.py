@@ -1,4 +1,4 @@
-"""What takes many calls: waiting, following, and sending more than one call takes."""
+"""Operations of several calls: wait, follow a stream, submit more prompts than one call takes."""
 
 import math
 from collections.abc import AsyncIterable, Iterable, Mapping
@@ -16,24 +16,19 @@ from sluice._operations import Iteration, Operation, Request, Sleep, TakeItems, 
 from sluice._polling import HOLD_SECONDS, OnPoll, Poller
 
 CHUNK_SIZE: Final = 100
-"""Prompts in one call of `map`: few enough that the first answers come soon, many enough to cost few calls."""
+"""Prompts in one call of `map`: few enough for early first results, many enough to save requests."""
 IN_FLIGHT: Final = 1_000
-"""Prompts of `map` under way at a time."""
+"""Prompts of `map` in flight at a time."""
 _NO_CONTENT: Final = 204
 
 
 class HighLevelCalls(ApiCalls):
-    """The calls, and what is made of them."""
+    """Add the operations of several calls."""
 
     __slots__ = ()
 
     def wait(self, tasks: TaskIds, *, timeout: float | None = None) -> Operation[list[Task]]:
-        """Wait until all have ended, and return them in the order asked.
-
-        Raises:
-            WaitTimeoutError: `timeout` seconds are over.
-
-        """
+        """Wait until all tasks have ended; see Sluice.wait."""
         asked = ids_in(tasks)
         poller, end = Poller(self, asked), self._end(timeout)
         found: dict[str, Task] = {}
@@ -42,12 +37,7 @@ class HighLevelCalls(ApiCalls):
         return [found[task_id] for task_id in asked]
 
     def as_completed(self, tasks: TaskIds, *, timeout: float | None = None) -> Iteration[Task]:
-        """Yield each task when it has ended, in the order of their ends.
-
-        Raises:
-            WaitTimeoutError: `timeout` seconds are over; what has ended was yielded.
-
-        """
+        """Yield each task when it has ended; see Sluice.as_completed."""
         poller, end = Poller(self, ids_in(tasks)), self._end(timeout)
         while poller.pending:
             for task in (yield from self._next_ended(poller, timeout, end)):
@@ -63,14 +53,7 @@ class HighLevelCalls(ApiCalls):
         return poller.poll(min(HOLD_SECONDS, left))
 
     def stream(self, task_id: str, *, after: str | None = None) -> Iteration[Event]:
-        """Follow a task as its text comes, to its end; an interruption is made good.
-
-        `after` is the `id` of the last event you had, to go on from there, even from another process.
-
-        Raises:
-            NotFoundError, ExpiredError: you have no such task, or have it no longer.
-
-        """
+        """Follow a task's text until it ends; see Sluice.stream."""
         path = f"/tasks/{segment(task_id)}/stream"
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
@@ -103,17 +86,9 @@ class HighLevelCalls(ApiCalls):
         retention_seconds: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
     ) -> Iteration[Outcome]:
-        """Send any number of prompts and yield each outcome, in their order or with `ordered=False` as they come.
-
-        With the name of a `workflow` they are its inputs.
-
-        Prompts are taken as they are needed, `chunk_size` to a call. No more than `in_flight` are under way, that is
-        sent and not yet yielded, so an endless iterable will do. `on_submit` is told of each accepted call; its ids
-        outlive this process. With the same `idempotency_key`, prompts and `chunk_size`, a run that died is gone over
-        again without asking anything twice.
-        """
+        """Submit any number of prompts and yield each outcome; see Sluice.map."""
         if not 1 <= chunk_size <= in_flight:
-            raise ValueError("chunk_size must be at least 1, and in_flight at least as much")
+            raise ValueError("chunk_size must be at least 1, and in_flight at least chunk_size")
         source = aiter(prompts) if isinstance(prompts, AsyncIterable) else iter(prompts)
         key, firsts = idempotency_key or uuid4().hex, count(0, chunk_size)
 
@@ -146,11 +121,7 @@ class HighLevelCalls(ApiCalls):
         on_poll: OnPoll | None = None,
         hold: float = HOLD_SECONDS,
     ) -> Iteration[Outcome]:
-        """Send chunks that you cut and named yourself, or only wait for those that have a `batch_id`.
-
-        `options` are `submit`'s. This is what the command line stands on: a chunk is taken just before it is sent, so
-        that its `key` can be written down first, and `on_accepted` tells its ids.
-        """
+        """Submit prepared chunks; see Sluice.run."""
         source = iter(chunks)
 
         def next_chunk() -> Operation[Chunk | None]:

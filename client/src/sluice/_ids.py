@@ -1,4 +1,4 @@
-"""Ids as callers give them, made such as the service names them in its answers: lines of a file have their ends."""
+"""Normalise IDs: surrounding whitespace is removed, as of lines read from a file."""
 
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -6,14 +6,14 @@ from urllib.parse import quote
 from sluice._models import Submission
 
 type TaskIds = str | Iterable[str] | Submission
-"""A task's id, several, or all those of a submission."""
+"""One task ID, several, or those of a submission."""
 
 
 def ids_in(tasks: TaskIds) -> list[str]:
-    """List the ids.
+    """Return the IDs as a list.
 
     Raises:
-        ValueError: one of them is empty, or has a comma, which would make several of it.
+        ValueError: an ID is empty or contains a comma.
 
     """
     match tasks:
@@ -26,15 +26,15 @@ def ids_in(tasks: TaskIds) -> list[str]:
 
 
 def segment(task_or_batch_id: str) -> str:
-    """Write an id as a part of a path."""
+    """Return an ID as a URL path segment."""
     name = task_or_batch_id.strip()
     if not name.strip("."):
-        raise ValueError(f"{task_or_batch_id!r} is no id")
+        raise ValueError(f"{task_or_batch_id!r} is not a valid ID")
     return quote(name, safe="")
 
 
 def _id(text: str) -> str:
     name = text.strip()
     if not name or "," in name:
-        raise ValueError(f"{text!r} is no id")
+        raise ValueError(f"{text!r} is not a valid ID")
     return name

@@ -1,4 +1,4 @@
-"""What Sluice answers, as frozen values. A field that this version does not know is in `raw`, and harms nothing."""
+"""The API's responses as frozen dataclasses. `raw` keeps the JSON, with fields that this version does not know."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,26 +13,26 @@ type Json = Mapping[str, Any]
 
 
 class TaskStatus(StrEnum):
-    """Where a task, or a batch, stands."""
+    """The status of a task or a batch."""
 
     QUEUED = "queued"
     """Accepted, waiting."""
     PROCESSING = "processing"
-    """The model is answering."""
+    """A worker is calling the model."""
     COMPLETED = "completed"
-    """`result` is there."""
+    """`result` is available."""
     FAILED = "failed"
     """`error` says why."""
     CANCELLED = "cancelled"
-    """Taken back before it ended."""
+    """Cancelled before it ended."""
     EXPIRED = "expired"
-    """Its time is over; nothing is left of it."""
+    """Its retention is over; the record is gone."""
     NOT_FOUND = "not_found"
-    """You have no task of this id."""
+    """No task of yours has this ID."""
     ENDED = "ended"
-    """Of a batch: each of its tasks has ended, however it did."""
+    """Of a batch: every task has ended."""
     UNKNOWN = "unknown"
-    """A status that is younger than this version; `raw` has it."""
+    """A status that this version does not know; `raw` has it."""
 
     @classmethod
     def _missing_(cls, _: object) -> "TaskStatus":
@@ -40,13 +40,13 @@ class TaskStatus(StrEnum):
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether nothing can change any more."""
+        """Return True if the status is final."""
         return self not in {TaskStatus.QUEUED, TaskStatus.PROCESSING, TaskStatus.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the provider billed them."""
+    """Token counts, as the provider billed them."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -55,13 +55,13 @@ class Usage:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(**{name: int(body.get(name) or 0) for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a task failed; `last_code` is how the last attempt did, where attempts ran out."""
+    """Why a task failed; `last_code` is the last attempt's code if all attempts failed."""
 
     code: str
     detail: str
@@ -69,13 +69,13 @@ class Failure:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(str(body.get("code") or "unknown"), str(body.get("detail") or ""), body.get("last_code"))
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try that may have cost money; `code` says how it failed, unless it runs or brought the answer."""
+    """One attempt that may have cost money; `code` is None while it runs and if it succeeded."""
 
     started_at: datetime | None
     ended_at: datetime | None
@@ -83,13 +83,13 @@ class Attempt:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(_time(body.get("started_at")), _time(body.get("ended_at")), body.get("code"))
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One prompt, and how it stands."""
+    """A task: one prompt, its status and its result."""
 
     task_id: str
     status: TaskStatus
@@ -118,7 +118,7 @@ class Task:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(
             task_id=str(_needed(body, "task_id")),
             status=TaskStatus(_needed(body, "status")),
@@ -153,15 +153,15 @@ class Task:
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether nothing can change any more."""
+        """Return True if the status is final."""
         return self.status.has_ended
 
     @property
     def text(self) -> str:
-        """Give the answer's text.
+        """Return the result's text.
 
         Raises:
-            TaskError: there is none: the task failed, was cancelled, is gone, or has not ended.
+            TaskError: the task failed, was cancelled, is gone, or has not ended.
 
         """
         match self.status:
@@ -181,7 +181,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow of the service; `input_schema` is the JSON schema of what it takes."""
+    """A workflow of the service; `input_schema` is the JSON Schema of its inputs."""
 
     name: str
     description: str
@@ -189,13 +189,13 @@ class Workflow:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(str(_needed(body, "name")), str(body.get("description", "")), dict(body.get("input_schema") or {}))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One call of `submit`, and how its tasks stand; `tasks` is a page of them, without results."""
+    """The tasks of one call of `submit`; `tasks` is a page of them, without results."""
 
     batch_id: str
     status: TaskStatus
@@ -215,7 +215,7 @@ class Batch:
 
     @classmethod
     def of(cls, body: Json) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(
             batch_id=str(_needed(body, "batch_id")),
             status=TaskStatus(_needed(body, "status")),
@@ -235,24 +235,24 @@ class Batch:
 
     @property
     def has_ended(self) -> bool:
-        """Tell whether each task has ended."""
+        """Return True if every task has ended."""
         return self.status is TaskStatus.ENDED
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """Name its tasks: a task's id is its batch's id and its place in the call."""
+        """Return the IDs of its tasks: the batch ID and the index in the call."""
         return tuple(f"{self.batch_id}-{place}" for place in range(self.size))
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An accepted call. Keep `batch_id`, or the `idempotency_key`: either leads back to the tasks."""
+    """An accepted call. Keep `batch_id` or `idempotency_key`: each leads back to the tasks."""
 
     batch_id: str
     task_ids: tuple[str, ...]
     idempotency_key: str
     replayed: bool = False
-    """The service had accepted this call before, and has asked nothing again."""
+    """The service had accepted this call before and created no new tasks."""
     status: TaskStatus = TaskStatus.QUEUED
     tasks: tuple[Task, ...] = field(default=(), repr=False)
     created_at: datetime | None = None
@@ -262,7 +262,7 @@ class Submission:
 
     @classmethod
     def of(cls, body: Json, *, idempotency_key: str, replayed: bool) -> Self:
-        """Read it."""
+        """Parse the API's JSON."""
         return cls(
             batch_id=str(_needed(body, "batch_id")),
             task_ids=tuple(str(each) for each in _needed(body, "task_ids")),
@@ -279,7 +279,7 @@ class Submission:
 
 def _needed(body: Json, name: str) -> Any:  # noqa: ANN401 - JSON
     if name not in body:
-        raise UnreadableAnswerError(f"The answer has no {name}: is this the address of a Sluice?")
+        raise UnreadableAnswerError(f"The answer has no {name}: check the URL.")
     return body[name]
 
 

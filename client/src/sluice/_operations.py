@@ -13,9 +13,9 @@ from sluice._exceptions import SluiceError
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request, to be answered by an Answer or a TransportError; the key is the driver's to add.
+    """An HTTP request; its result is a Response or a TransportError. The transport adds the key.
 
-    `hold` is for how many seconds the service may keep it, which counts for no timeout.
+    `hold` is how many seconds the service may hold the request; the read timeout is extended by it.
     """
 
     method: str
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer, read to its end; the names of the headers are in lower case."""
+    """A complete HTTP response; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -37,14 +37,14 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Let some seconds pass."""
+    """Wait some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class TakeItems:
-    """Take the next items of what a caller gave, at most so many: a list, empty at the end."""
+    """Take at most `count` items from the caller's iterable; the result is a list, empty at the end."""
 
     source: Iterator[Any] | AsyncIterator[Any]
     count: int
@@ -52,13 +52,13 @@ class TakeItems:
 
 @dataclass(frozen=True, slots=True)
 class YieldItem[T]:
-    """Hand something to whoever iterates."""
+    """Yield a value to the caller of an iteration."""
 
     value: T
 
 
 class TransportError(SluiceError):
-    """The driver got no answer; the text says why, for people."""
+    """No response arrived; the text says why."""
 
 
 type Effect = Request | Sleep | TakeItems

@@ -1,4 +1,4 @@
-"""Wait for many tasks with few questions."""
+"""Poll many tasks with few requests."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from sluice._models import Task, TaskStatus
 from sluice._operations import Operation, Sleep
 
 HOLD_SECONDS: Final = 20.0
-"""For how long the service may keep a question: it allows 25, and proxies on the way like to end what lasts longer."""
+"""How long the service may hold a request, in seconds: it allows 25, and proxies often end longer requests."""
 HOLD_MANY_SECONDS: Final = 2.0
-"""The same where the question is about some of the tasks, and the others may end meanwhile."""
+"""The same for a request about some of the tasks, because the others may end in the meantime."""
 POLL_SECONDS: Final = 0.25
-"""The shortest time between two rounds after one that brought something: tasks end in quick succession."""
+"""Minimum time between two rounds after a round with ended tasks: tasks end in quick succession."""
 MAX_POLL_SECONDS: Final = 1.0
 UNHELD_SECONDS: Final = 1.0
-"""A pause where the service did not hold the question and says nothing of when to come again."""
+"""The wait if the service neither held the request nor sent Retry-After."""
 FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_result"}))
 """The fields to ask for: all but the partial text, which each poll would repeat; the API always sends ID and status."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingProgress:
-    """How what has not ended stood when it was last seen; `progress` is the sum of their percents."""
+    """The state of the tasks that have not ended; `progress` is the sum of their percentages."""
 
     running: int
     queued: int
@@ -36,7 +36,7 @@ type OnPoll = Callable[[PendingProgress], None]
 
 
 class Poller:
-    """Tasks that have not ended, oldest first, as far as is known."""
+    """Hold the tasks that have not ended, oldest first, and poll them."""
 
     def __init__(self, calls: ApiCalls, task_ids: Iterable[str] = (), *, on_poll: OnPoll | None = None) -> None:
         self.pending = dict.fromkeys(task_ids)
@@ -45,13 +45,13 @@ class Poller:
         self._not_before = calls.clock()
 
     def poll(self, hold: float = HOLD_SECONDS) -> Operation[list[Task]]:
-        """Return those that have ended since the last time, and forget them; none when `hold` seconds brought none.
+        """Return and remove the tasks that have ended since the last poll; [] if none did within `hold` seconds.
 
-        One question where all fit into one, held until any of them ends. Else a round of questions that are not held,
-        and where that brings nothing, one that is.
+        If all IDs fit into one request, the service holds it until one task ends. Otherwise each request returns at
+        once, and if no task has ended, the first one is repeated with a hold.
 
         Raises:
-            UnreadableAnswerError: the service speaks of other tasks, so that these would be waited for without end.
+            UnreadableAnswerError: the response is about other tasks; waiting for these would never end.
 
         """
         yield from self._wait_between_polls()
@@ -77,7 +77,7 @@ class Poller:
     def _poll_ids(self, window: tuple[str, ...], hold: float = 0) -> Operation[PollResult]:
         result = yield from self._calls.poll(window, hold=hold, fields=FIELDS)
         if tuple(task.task_id for task in result.tasks) != window:
-            raise UnreadableAnswerError("The service speaks of other tasks than it was asked about: are the ids right?")
+            raise UnreadableAnswerError("The response is about other tasks than those requested. Check the IDs.")
         return result
 
     def _wait_between_polls(self) -> Operation[None]:

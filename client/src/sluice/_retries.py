@@ -1,4 +1,4 @@
-"""When to ask again, and after how long."""
+"""Decide which errors are transient, and how long to wait before a retry."""
 
 import random
 from collections.abc import Callable
@@ -9,15 +9,15 @@ from sluice._exceptions import ProblemError, ServiceUnreachableError, SluiceErro
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 15.0
-"""Longer pauses than this help nobody: a service that is back is seen soon."""
+"""Maximum wait: a service that has recovered is noticed soon."""
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed. Each of ours may be repeated: a POST has an idempotency key."""
+"""Statuses after which the same request may succeed. Every request is safe to repeat: a POST has an idempotency key."""
 IN_USE: Final = frozenset({"idempotency_key_in_use", "retry_in_use"})
-"""The codes of the conflicts that end by themselves: others are just doing the same."""
+"""Codes of conflicts that resolve themselves: another request with the same key is in progress."""
 
 
 def is_transient(error: SluiceError) -> bool:
-    """Tell whether the same request may succeed in a while."""
+    """Return True if the same request may succeed later."""
     if isinstance(error, ProblemError):
         return error.status in TRANSIENT or error.code in IN_USE
     return isinstance(error, ServiceUnreachableError)
@@ -25,7 +25,7 @@ def is_transient(error: SluiceError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Tell of a call that is about to be repeated: after which error, and in how many seconds."""
+    """A retry that is about to happen: its error, its wait in seconds, and its number."""
 
     error: SluiceError
     seconds: float
@@ -33,7 +33,7 @@ class Retry:
 
 
 def pause(attempt: int, retry_after: float | None, jitter: random.Random) -> float:
-    """Give the seconds before the next try: what the service said, or else full jitter over a doubling time."""
+    """Return the seconds before the next try: Retry-After, or full jitter over a doubling time."""
     if retry_after is not None:
         return retry_after
     return jitter.uniform(FIRST_SECONDS / 2, min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 10)))

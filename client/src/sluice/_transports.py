@@ -1,4 +1,4 @@
-"""Do the effects: with blocking calls, or with asyncio. The only module that knows the HTTP client."""
+"""Perform the effects of operations, with blocking calls or with asyncio. Only this module uses the HTTP client."""
 
 import asyncio
 import os
@@ -28,44 +28,44 @@ from sluice._operations import (
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
-"""For an answer that is not held: API Gateway ends after 29 what the service has not."""
+"""Read timeout of a request that is not held: API Gateway ends requests after 29 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the service is, and the key to it, which no text about this shows."""
+    """The service's URL and the key, which stays out of the repr."""
 
     url: str
     api_key: str = field(repr=False)
 
     @classmethod
     def of(cls, url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> "Endpoint":
-        """Take what is given, or else SLUICE_URL and SLUICE_API_KEY.
+        """Return the endpoint of the arguments, with SLUICE_URL and SLUICE_API_KEY as defaults.
 
         Raises:
-            NotConfiguredError: one of them is missing, or can't be right.
+            NotConfiguredError: one of them is missing or malformed.
 
         """
         url, api_key = url or environ.get("SLUICE_URL", ""), api_key or environ.get("SLUICE_API_KEY", "")
         if not url:
-            raise NotConfiguredError("Where is the service? Give its url, or set SLUICE_URL")
+            raise NotConfiguredError("Missing service URL: pass `url` or set SLUICE_URL.")
         if not _is_usable(url):
             raise NotConfiguredError(
-                "The service's url must be like https://abc.execute-api.eu-central-1.amazonaws.com/prod"
+                "Invalid service URL. Example: https://abc.execute-api.eu-central-1.amazonaws.com/prod"
             )
         if not api_key:
-            raise NotConfiguredError("The service wants a key: give api_key, or set SLUICE_API_KEY")
+            raise NotConfiguredError("Missing API key: pass `api_key` or set SLUICE_API_KEY.")
         if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
-            raise NotConfiguredError("The key has a character that no key has: a space, a line break, or no ASCII")
+            raise NotConfiguredError("Invalid API key: it contains a space, a line break or a character outside ASCII.")
         return cls(url.rstrip("/"), api_key)
 
     @property
     def headers(self) -> dict[str, str]:
-        """Give what each request carries."""
+        """Return the headers of every request."""
         return {"Authorization": f"Bearer {self.api_key}", "User-Agent": f"sluice-python/{version('sluice')}"}
 
     def request_arguments(self, request: Request) -> dict[str, Any]:
-        """Write a request as the HTTP client takes it."""
+        """Return the HTTP client's arguments for a request."""
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, read=READ_SECONDS + request.hold)
         return {
             "method": request.method,

@@ -106,9 +106,9 @@ def test_what_cannot_be_an_id_is_refused_before_anything_is_asked(
     caller: Caller, service: Service, name: str, bad: str
 ) -> None:
     for ids in (bad, ["b0-0", bad]):
-        with pytest.raises(ValueError, match="is no id"):
+        with pytest.raises(ValueError, match="is not a valid ID"):
             caller.call(name, ids)
-    with pytest.raises(ValueError, match="is no id"):
+    with pytest.raises(ValueError, match="is not a valid ID"):
         next(caller.iterate("as_completed", ["b0-0", bad]))
 
     assert not service.seen
