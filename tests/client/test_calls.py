@@ -196,7 +196,7 @@ def test_an_id_stays_a_part_of_the_path(caller: Caller, service: Service, task_i
 
 @pytest.mark.parametrize("task_id", ["", " \n", ".", ".."])
 def test_what_is_no_part_of_a_path_is_no_id(caller: Caller, task_id: str) -> None:
-    with pytest.raises(ValueError, match="no id"):
+    with pytest.raises(ValueError, match="not a valid ID"):
         caller.call("get", task_id)
 
 
