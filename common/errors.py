@@ -28,7 +28,7 @@ Standard library only.
 
 from collections.abc import Mapping, Sequence
 
-from common.tasks import FailureCode, WaitingOn
+from common.tasks import FailureCode, Usage, WaitingOn
 
 
 class SluiceError(Exception):
@@ -133,6 +133,9 @@ class QueueUnavailable(Unavailable):
 
 class ModelError(SluiceError):
     """Classify the provider's answer to one call by its code."""
+
+    usage: Usage | None = None
+    """What the provider said that it billed; None where it said nothing."""
 
     def __init__(self, code: FailureCode, *, retry_after: float | None = None, kind: str | None = None) -> None:
         """Take the code, the wait in seconds that the provider named, and the type of the exception that it was."""

@@ -65,6 +65,10 @@ TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
 """Say which state may follow which; the Lua scripts of common.store are tested against this table."""
 
 
+TRUNCATED: Final = "length"
+"""The finish reason of an answer that was cut at its token limit."""
+
+
 class FailureCode(StrEnum):
     """Name why a try, or a whole task, failed. The values are part of the API and never change."""
 
@@ -82,6 +86,8 @@ class FailureCode(StrEnum):
     """The answer ended without a finish reason."""
     UNREADABLE_ANSWER = "unreadable_answer"
     """The model's answer was not what its protocol says."""
+    NO_CONTENT = "no_content"
+    """The model's answer had no text and no tool calls, only content such as reasoning."""
     WORKER_STOPPED = "worker_stopped"
     """The worker's time ran out while the answer was under way."""
     WORKER_LOST = "worker_lost"
@@ -229,14 +235,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold a finished answer of the model. `finish_reason` is `length` where the model cut it at its token limit.
+    """Hold a finished answer of the model.
 
-    The text is empty where the model only calls tools, and may be even where it calls none. The cost is in billionths
-    of a US dollar, None where it is not known.
+    `finish_reason` is TRUNCATED where the model cut it at its token limit, and None where the provider gave none. The
+    text is empty where the model only calls tools, and may be even where it calls none. The cost is in billionths of a
+    US dollar, None where it is not known.
     """
 
     text: str = field(repr=False)
-    finish_reason: str
+    finish_reason: str | None
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     cost_nanos: int | None = None

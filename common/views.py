@@ -9,16 +9,13 @@ from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
 from common.spending import usd_of
-from common.tasks import Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
+from common.tasks import TRUNCATED, Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 from common.webhooks import Delivery, Webhook
 
 type Body = dict[str, Any]
 
 ENDED: Final = "ended"
 """The status of a batch whose every task has ended; how, the counts say."""
-
-TRUNCATED: Final = "length"
-"""The finish reason of an answer that was cut at its token limit."""
 
 SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.RATE_LIMITED: "The model asked to slow down.",
@@ -28,6 +25,7 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.SERVER_ERROR: "The model reported an error of its own.",
     FailureCode.STREAM_CUT: "The model's answer stopped in the middle.",
     FailureCode.UNREADABLE_ANSWER: "The model's answer was not what its protocol says.",
+    FailureCode.NO_CONTENT: "The model's answer had no text and no tool calls, only content such as reasoning.",
     FailureCode.WORKER_STOPPED: "The worker's time ran out while the answer was under way.",
     FailureCode.WORKER_LOST: "The worker that held the task was never heard of again.",
     FailureCode.CANCELLED: "The task was taken back while the answer was under way.",
@@ -98,7 +96,7 @@ def show_absent(task_id: str, status: str) -> Body:
 
 
 def show_task(record: TaskRecord) -> Body:
-    """Show one task with all that is known of it."""
+    """Show one task with all that is known of it; a completed one without a finish reason says so."""
     answer = record.answer
     body: Body = {
         "task_id": record.ref.task_id,
@@ -124,7 +122,7 @@ def show_task(record: TaskRecord) -> Body:
         "deadline_at": time_of(record.deadline_ms),
         "expires_at": time_of(record.expires_ms),
     }
-    return _known(body)
+    return _known(body) | ({"finish_reason": answer.finish_reason} if answer else {})
 
 
 def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms: int) -> Body:

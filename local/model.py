@@ -5,7 +5,8 @@ A prompt may ask for what happens to it, in any of its messages:
     [[fault:500]]       this call fails; 500x2 fails the first two calls of this prompt and then answers. Faults are
                         status numbers (400 401 403 404 408 409 413 422 429 500 502 503 504), quota, context, policy,
                         hang (nothing comes), reset (the connection ends), cut (ends amid the stream), nofinish (ends
-                        well but without a finish_reason), html and garbage (no JSON), empty (no choices)
+                        well but without a finish_reason, and a stream without [DONE]), html and garbage (no JSON),
+                        empty (no choices)
     [[retry-after:2]]   the header of the fault's answer
     [[latency:5]]       seconds before the first byte
     [[delay:0.5]]       seconds between two pieces of the answer
@@ -227,7 +228,8 @@ class StandIn:
                 await send({}, call.finish_reason)
         if call.include_usage:
             await response.write(_event(head | {"choices": [], "usage": call.usage}))
-        await response.write(b"data: [DONE]\n\n")
+        if call.fault != "nofinish":
+            await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
 

@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import secrets
 import sys
@@ -110,9 +111,9 @@ def main() -> None:
 
     clock, ask = Clock(load), handler.MODEL.ask
 
-    async def timed(message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+    async def timed(message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float = math.inf) -> Answer:
         began = time.perf_counter()
-        answer = await ask(message, on_text)
+        answer = await ask(message, on_text, ends_at=ends_at)
         clock.called(began)
         return answer
 

@@ -1,5 +1,5 @@
 -- Write the answer: the first result wins, whoever brings it.
--- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason, usage?, tool calls?, cost?, webhook?.
+-- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason?, usage?, tool calls?, cost?, webhook?.
 -- Answers {outcome, now}.
 local usage, cost = optional(ARGV[10]), optional(ARGV[12])
 local counts = { 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens' }
@@ -14,7 +14,7 @@ if is_terminal(record) then return { 'already', now } end
 if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
 
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = ARGV[9], usage = usage, tool_calls = optional(ARGV[11]), cost = cost,
+  result = ARGV[8], finish_reason = optional(ARGV[9]), usage = usage, tool_calls = optional(ARGV[11]), cost = cost,
   progress = 100, attempt = record.attempt,
 })
 

@@ -201,7 +201,7 @@ def _read_attempts(text: str) -> tuple[Attempt, ...]:
 def _read_answer(
     text: str | None, finish_reason: str | None, usage: str | None, tool_calls: str | None, cost_nanos: int | None
 ) -> Answer | None:
-    if text is None or finish_reason is None:
+    if text is None:
         return None
     calls = json.loads(tool_calls) if tool_calls else []
     return Answer(

@@ -118,7 +118,7 @@ class TaskStore:
         args: list[Argument] = [
             lease.owner,
             records.write_text(answer.text),
-            records.write_text(answer.finish_reason),
+            records.write_optional(answer.finish_reason),
             records.write_usage(answer.usage),
             records.write_tool_calls(answer.tool_calls),
             records.write_optional(None if answer.cost_nanos is None else str(answer.cost_nanos)),

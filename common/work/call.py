@@ -34,8 +34,11 @@ class Model(Protocol):
     async def prepare(self) -> None:
         """Make sure that a call can be made, or raise Unavailable."""
 
-    async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
-        """Answer one message, handing over each piece as it comes; raise ModelError."""
+    async def ask(self, message: TaskMessage, hear: Listener, *, ends_at: float) -> Answer:
+        """Answer one message, handing over each piece as it comes; raise ModelError.
+
+        `ends_at` is the moment of the loop's clock at which the call is cut.
+        """
 
 
 class Cut(Enum):
@@ -91,7 +94,7 @@ class Calls:
         with self.board.follow(lease, message, lambda: _expire(timer)) as meter:
             try:
                 async with timer:
-                    answer = await self.model.ask(message, meter)
+                    answer = await self.model.ask(message, meter, ends_at=ends[cut])
             except TimeoutError:
                 if not timer.expired():
                     raise

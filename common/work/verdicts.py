@@ -47,10 +47,15 @@ _FINAL_STATUSES: Final[Mapping[int, FailureCode]] = {
 _STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
     # An error inside a stream has no status of its own; these codes and types stand for one.
     "rate_limit_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "rate_limit_error": HTTPStatus.TOO_MANY_REQUESTS,
     "invalid_request_error": HTTPStatus.BAD_REQUEST,
     "authentication_error": HTTPStatus.UNAUTHORIZED,
+    "invalid_api_key": HTTPStatus.UNAUTHORIZED,
+    "billing_error": HTTPStatus.PAYMENT_REQUIRED,
     "permission_error": HTTPStatus.FORBIDDEN,
     "model_not_found": HTTPStatus.NOT_FOUND,
+    "not_found_error": HTTPStatus.NOT_FOUND,
+    "request_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
 
 

@@ -1,10 +1,11 @@
 """Ask an OpenAI-compatible model; every way in which that can fail becomes a ModelError."""
 
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import httpx2
 from openai import (
@@ -15,12 +16,11 @@ from openai import (
     DefaultAioHttpClient,
 )
 
-from common.errors import ModelFailed
 from common.messages import TaskMessage
 from common.prices import NO_PRICES, Prices
-from common.tasks import Answer, FailureCode
+from common.tasks import Answer
+from common.work.completion_stream import read_completion
 from common.work.provider import CONNECT_SECONDS, OPENAI_URL, KeySource, model_errors
-from functions.worker.stream import AnswerParts, EventReader, whole_of
 
 _OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 """Parameters of the request that a caller's params never override."""
@@ -61,28 +61,20 @@ class ChatModel:
         """Make sure that a call can be made; raise Unavailable without its key."""
         await self._key()
 
-    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float = math.inf) -> Answer:
         """Stream the answer to one task, handing each piece of it to `on_text`; one of a tool call is "".
 
-        The caller bounds the time: a timeout of the HTTP client is per read, and a slow drip outlives it.
+        The caller bounds the time, to `ends_at`: a timeout of the HTTP client is per read, and a slow drip outlives it.
 
         Raises:
             ModelError: by class, see common.errors.
 
         """
-        parts = AnswerParts()
         with model_errors(), self._heard(message.task.model):
             async with self._response(_body_of(message)) as response:
                 self._on_headers(message.task.model, response.headers)
-                kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
                 async with aclosing(response.aiter_bytes()) as chunks:
-                    if kind == "application/json":  # a server that does not stream
-                        on_text(parts.add(await whole_of(chunks), message_key="message") or "")
-                    elif kind == "text/event-stream":
-                        await _read_events(chunks, parts, on_text)
-                    else:
-                        raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
-        answer = parts.finish()
+                    answer = await read_completion(chunks, on_text, ends_at=ends_at)
         return replace(answer, cost_nanos=self._prices.cost_nanos(message.task.model, answer.usage))
 
     @asynccontextmanager
@@ -130,23 +122,3 @@ def _body_of(message: TaskMessage) -> bytes:
         "stream_options": {"include_usage": True},
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-async def _read_events(chunks: AsyncIterator[bytes], parts: AnswerParts, on_text: Callable[[str], None]) -> None:
-    def take(events: Iterator[dict[str, Any]]) -> None:
-        for event in events:
-            if (text := parts.add(event)) is not None:
-                on_text(text)
-
-    reader = EventReader()
-    try:
-        async for chunk in chunks:
-            take(reader.feed(chunk))
-            if reader.is_done:
-                return
-    except httpx2.HTTPError:
-        # Behind the finish reason only the usage can be lost, and the answer is paid for.
-        if not parts.is_whole:
-            raise
-    else:
-        take(reader.finish())

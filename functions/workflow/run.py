@@ -1,5 +1,6 @@
 """Follow one run of a chain: which steps are kept, which run, and what the task's bar and text show of them."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,9 +20,15 @@ CUT: Final = "length"
 class Run:
     """Hold what belongs to one attempt at one task."""
 
-    def __init__(self, message: TaskMessage, hear: Listener, kept: Mapping[str, str], steps: int) -> None:
-        """Take the task, who hears its text, the steps of former attempts, and how many there will be."""
+    def __init__(
+        self, message: TaskMessage, hear: Listener, kept: Mapping[str, str], steps: int, ends_at: float = math.inf
+    ) -> None:
+        """Take the task, who hears its text, the steps of former attempts, how many there will be, and when it is cut.
+
+        `ends_at` is a moment of the loop's clock.
+        """
         self.message = message
+        self.ends_at = ends_at
         self.branches = Branches()
         self._hear = hear
         self._kept = {name: Step.decode(text) for name, text in kept.items()}

@@ -1,6 +1,7 @@
 """Run a task's chain: check its input, take up what former attempts have done, and make an answer of what it gives."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -64,7 +65,7 @@ class Chains:
         """Close the connections."""
         await self._models.close()
 
-    async def ask(self, message: TaskMessage, hear: Listener) -> Answer:
+    async def ask(self, message: TaskMessage, hear: Listener, *, ends_at: float = math.inf) -> Answer:
         """Run a task's chain to its end; nothing of it runs on then, however it ended.
 
         Raises:
@@ -83,7 +84,7 @@ class Chains:
             # `from None`: it quotes the input.
             raise ModelRefused(FailureCode.INVALID_INPUT) from None
         kept = await self._steps.steps(message.task.ref)
-        run = Run(message, hear, kept, built.workflow.steps(given))
+        run = Run(message, hear, kept, built.workflow.steps(given), ends_at)
         with as_current(run):
             async with run.branches.ended():
                 text = await _text_of(built.chain, given)

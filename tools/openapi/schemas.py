@@ -82,7 +82,10 @@ _OF_TASKS: Final[dict[str, Schema]] = {
     "waiting_on": {"enum": list(WaitingOn)},
     "result": TEXT,
     "tool_calls": {"type": "array", "items": {"type": "object"}},
-    "finish_reason": TEXT,
+    "finish_reason": {
+        "type": ["string", "null"],
+        "description": "As the provider says it, and `length` for its token limit; null where it says none.",
+    },
     "truncated": {"const": True},
     "usage": USAGE,
     "cost": COST,

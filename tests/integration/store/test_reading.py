@@ -104,10 +104,11 @@ async def test_a_record_is_gone_after_its_retention(harness: Harness) -> None:
     custom_id=st.none() | ANY_TEXT,
     model=ANY_TEXT,
     text=ANY_TEXT,
-    finish_reason=ANY_TEXT,
+    finish_reason=st.none() | ANY_TEXT,
     usage=st.none() | st.builds(Usage, COUNTS, COUNTS, COUNTS),
 )
 @example(partial="\ud83d\ude00", custom_id="", model="\x00", text="\udfff\ud800 =\n\x00", finish_reason="", usage=None)
+@example(partial="", custom_id=None, model="m", text="", finish_reason=None, usage=None)
 async def test_any_text_comes_back_equal(
     harness: Harness,
     *,
@@ -115,7 +116,7 @@ async def test_any_text_comes_back_equal(
     custom_id: str | None,
     model: str,
     text: str,
-    finish_reason: str,
+    finish_reason: str | None,
     usage: Usage | None,
 ) -> None:
     batch = replace(new_batch(1), custom_id_of=(custom_id,), model_of=(model,))

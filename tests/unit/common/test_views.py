@@ -106,6 +106,14 @@ def test_a_completed_task_shows_its_answer() -> None:
     assert not {"truncated", "error", "partial_result", "waiting_on"} & body.keys()
 
 
+def test_a_completed_task_without_a_finish_reason_says_so() -> None:
+    body = show_task(replace(COMPLETED, answer=Answer("An answer", None)))
+
+    assert (body["result"], body["finish_reason"]) == ("An answer", None)
+    assert "truncated" not in body
+    assert "finish_reason" not in show_task(QUEUED)
+
+
 def test_an_answer_cut_at_its_limit_says_so() -> None:
     assert show_task(replace(COMPLETED, answer=Answer("An", "length")))["truncated"] is True
 

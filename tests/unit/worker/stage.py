@@ -76,6 +76,7 @@ class FakeModel:
     key_takes: float = 0.0
     calls: list[str] = field(default_factory=list)
     started_at: dict[str, float] = field(default_factory=dict)
+    ends_at: dict[str, float] = field(default_factory=dict)
     running: set[str] = field(default_factory=set)
     beside: dict[str, set[str]] = field(default_factory=dict)
 
@@ -84,7 +85,8 @@ class FakeModel:
         if not self.has_key:
             raise Unavailable
 
-    async def ask(self, message: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float) -> Answer:
+        self.ends_at[message.messages[0]["content"]] = ends_at
         prompt = message.messages[0]["content"]
         self.calls.append(prompt)
         self.started_at[prompt] = asyncio.get_running_loop().time()

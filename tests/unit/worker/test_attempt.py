@@ -204,6 +204,14 @@ def test_a_drip_that_outlives_the_time_of_a_call_is_a_timeout(stage: Stage) -> N
     assert (len(record.attempts), record.last_code) == (1, FailureCode.TIMEOUT)
 
 
+def test_the_model_knows_when_its_call_will_be_cut(stage: Stage) -> None:
+    stage.work(stage.delivery("patient"), stage.delivery("urgent", deadline_in=10))
+    stage.work(stage.delivery("late"), remaining=WORKER_TIMEOUT - STOP_AT + 20)
+
+    left = {prompt: ends_at - stage.model.started_at[prompt] for prompt, ends_at in stage.model.ends_at.items()}
+    assert left == {"patient": pytest.approx(120), "urgent": pytest.approx(10), "late": pytest.approx(20)}
+
+
 def test_a_task_whose_deadline_has_passed_is_never_asked(stage: Stage) -> None:
     stage.pass_time(11)
 
