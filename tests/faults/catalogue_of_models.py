@@ -9,7 +9,7 @@ from tests.faults.world import World
 MODELS = Catalogue()
 fault = MODELS.fault
 
-_QUICK = frozenset({"500, ok", "cut, ok", "no finish, ok", "429, ok", "insufficient_quota", "refusal"})
+_QUICK = frozenset({"500, ok", "cut, ok", "no finish, ok", "429, ok", "insufficient_quota", "refusal", "stays open"})
 
 _UNTIL_IT_ANSWERS = (
     "500, ok",
@@ -26,6 +26,15 @@ _UNTIL_IT_ANSWERS = (
     "hang, ok",
     "drip, ok",
     "length",
+    "stays open",
+    "stays open without usage",
+    "garbage at the end",
+    "error at the end",
+    "broken at the end",
+    "done without finish",
+    "stream as json",
+    "message as stream",
+    "aborted, ok",
 )
 _WITHOUT_END = ("500", "cut", "no finish", "html", "hang", "drip")
 _UNPAID_WAITS = ("429, ok", "429 ms, 429 ms, ok", "429 date, ok", "429 without a wait, ok")

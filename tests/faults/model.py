@@ -124,8 +124,8 @@ class Model:
 type Behaviour = Callable[[Model, Call], Awaitable[web.StreamResponse]]
 
 
-async def _started(call: Call) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+async def _started(call: Call, kind: str = "text/event-stream") -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": kind})
     await response.prepare(call.request)
     return response
 
@@ -154,8 +154,8 @@ def _answering(finish_reason: str | None, pause: float = 0.0) -> Behaviour:
             await _send(response, {"content": piece})
         if finish_reason:
             await _send(response, {}, finish_reason)
-            await _event(response, {"choices": [], "usage": dict.fromkeys(_USAGE, 7)})
-            await response.write(b"data: [DONE]\n\n")
+            await _event(response, _USAGE)
+            await response.write(_DONE)
         await model.reach("told")
         await response.write_eof()
         return response
@@ -163,7 +163,40 @@ def _answering(finish_reason: str | None, pause: float = 0.0) -> Behaviour:
     return answer
 
 
-_USAGE: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+_COUNTS: Final = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 7)
+_FINISH: Final[dict[str, Any]] = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+_USAGE: Final[dict[str, Any]] = {"choices": [], "usage": _COUNTS}
+_DONE: Final = b"data: [DONE]\n\n"
+
+
+def _after_the_answer(
+    *events: dict[str, Any] | bytes, stays_open: bool = False, breaks: bool = False, kind: str = "text/event-stream"
+) -> Behaviour:
+    """Send the whole answer, then these events or bytes, and then leave the connection open or break it."""
+
+    async def answer(model: Model, call: Call) -> web.StreamResponse:
+        response = await _started(call, kind)
+        for piece in call.pieces():
+            await _send(response, {"content": piece})
+        for event in events:
+            await (response.write(event) if isinstance(event, bytes) else _event(response, event))
+        await model.reach("told")
+        if stays_open:
+            await asyncio.Event().wait()
+        if breaks:
+            assert call.request.transport is not None
+            call.request.transport.abort()
+        else:
+            await response.write_eof()
+        return response
+
+    return answer
+
+
+async def _whole(_: Model, call: Call) -> web.StreamResponse:
+    message = {"role": "assistant", "content": answer_to(call.prompt)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return web.json_response({"choices": [choice], "usage": _COUNTS}, content_type="text/event-stream")
 
 
 async def _hang(_: Model, __: Call) -> web.StreamResponse:
@@ -254,6 +287,15 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "length": _answering("length"),
     "filter": _answering("content_filter"),
     "no finish": _answering(None),
+    "stays open": _after_the_answer(_FINISH, _USAGE, stays_open=True),
+    "stays open without usage": _after_the_answer(_FINISH, stays_open=True),
+    "garbage at the end": _after_the_answer(_FINISH, _USAGE, b"data: null\n\n</html>\n", b'data: {"half', _DONE),
+    "error at the end": _after_the_answer(_FINISH, {"error": {"code": 500, "message": "not logged"}}, _DONE),
+    "broken at the end": _after_the_answer(_FINISH, breaks=True),
+    "done without finish": _after_the_answer(_USAGE, _DONE),
+    "stream as json": _after_the_answer(_FINISH, _USAGE, _DONE, kind="application/json"),
+    "message as stream": _whole,
+    "aborted": _answering("abort"),
     "hang": _hang,
     "drip": _drip,
     "cut": _cut,
