@@ -6,6 +6,10 @@ Every question is one Lua script in common/store. A scope is what one schedule b
 from dataclasses import dataclass
 from typing import Final
 
+MOST_ANSWER_TOKENS: Final = 128_000
+"""The longest answer that a model in general use gives. A caller's own guess is booked no further: what nobody can use
+must not keep others from starting."""
+
 HORIZON_MS: Final = 10_000
 """How far ahead a start may be booked. What is due later goes back to the queue: a worker that waits is paid for."""
 

@@ -104,7 +104,7 @@ class FailureCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     """The model does not exist at the provider (404)."""
     REQUEST_TOO_LARGE = "request_too_large"
-    """The provider does not take a request of this size (413)."""
+    """The provider does not take a request of this size (413), or no minute has room for its tokens."""
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     """Prompt and answer together do not fit the model's context."""
     ANSWER_TOO_LARGE = "answer_too_large"

@@ -39,8 +39,8 @@ class Assembly:
             self.redis, GatheringScripts(read_sources()), announcer=Outbox(settings.webhook_queue_url)
         )
         self._flows = FlowStore(self.redis)
-        self.budget = BudgetGuard(BudgetStore(self.redis), now_ms=lambda: time.time_ns() // 1_000_000)
-        self.flow = FlowControl(self._flows, settings.limits, self.budget)
+        self.budget = BudgetGuard(BudgetStore(self.redis), now_ms=_now_ms)
+        self.flow = FlowControl(self._flows, settings.limits, self.budget, now_ms=_now_ms)
         self.concurrency = Concurrency(settings.concurrency_min, settings.concurrency)
         self.key = SecretKey(settings.openai_api_key_secret)
         self.queue = RedeliveryQueue(settings.queue_url, self._journal.queue_failed)
@@ -57,3 +57,7 @@ class Assembly:
         )
         shares = TenantShares(self._flows, self._settings.limits.tenant_in_flight)
         return Worker(attempts, self.queue, shares, self._journal, margin_seconds=self._settings.margin_seconds)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

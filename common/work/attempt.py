@@ -16,6 +16,7 @@ from common.work.call import CallCut, Calls, Cut
 from common.work.concurrency import NO_ROOM, Origin
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.flow import Gate
+from common.work.permit import Permit
 from common.work.window import Window
 
 PAUSE_SECONDS: Final = 2.0
@@ -57,6 +58,7 @@ class Held:
     lease: Lease
     claim: Claim
     window: Window
+    permit: Permit
     leave: Callable[[], Awaitable[None]]
     """Make room for the next call; what is left then is to record."""
 
@@ -80,14 +82,14 @@ class Attempts:
         delivery: Delivery,
         message: TaskMessage,
         window: Window,
-        start_by: float,
+        permit: Permit,
         leave: Callable[[], Awaitable[None]],
     ) -> Ending:
         """Work on one delivery to its end; every wait in here ends within the window.
 
-        `start_by` is when, by the loop's clock, the call must have started, or leave its place in the rate unused.
-        `leave` is called once the answer is there, so that the next call begins while this one's is recorded. It is not
-        called otherwise: what failed may have to slow the others down first.
+        `permit` is told what the call has used; who gave it settles it. `leave` is called once the answer is there, so
+        that the next call begins while this one's is recorded. It is not called otherwise: what failed may have to slow
+        the others down first.
         """
         # Random for each claim: the fence that keeps a worker which lost its lease from writing.
         lease = Lease(message.task, secrets.token_hex(16), window.lease_ms, self.max_attempts)
@@ -103,7 +105,7 @@ class Attempts:
         if claim.outcome is ClaimOutcome.ENDED:
             kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
             return await self._kept(delivery, message, window, Ending(kind, None, task_id, code=claim.code))
-        return await self._work(Held(delivery, message, lease, claim, window, leave), start_by)
+        return await self._work(Held(delivery, message, lease, claim, window, permit, leave))
 
     async def _unclaim(self, lease: Lease, window: Window) -> None:
         """Take back a claim whose reply was lost: the task would be nobody's until its lease is over."""
@@ -123,10 +125,10 @@ class Attempts:
     async def _failed(self, held: Held, code: FailureCode) -> Ending:
         return await self._kept(held.delivery, held.message, held.window, held.ending(EndingKind.FAILED, None, code))
 
-    async def _work(self, held: Held, start_by: float) -> Ending:
+    async def _work(self, held: Held) -> Ending:
         started = _now()
         try:
-            if started > start_by:
+            if started > held.permit.start_by:
                 return await self._release(held, held.ending(EndingKind.HELD, 0.0), WaitingOn.RATE_LIMIT, refund=True)
             ending = await self._ask_and_record(held, started)
         except StoreUnavailable:
@@ -138,7 +140,7 @@ class Attempts:
 
     async def _ask_and_record(self, held: Held, started: float) -> Ending:
         try:
-            answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, started)
+            answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, held.permit)
         except CallCut as cut:
             return await self._record_cut(held, cut.cut, started)
         except (ModelBusy, Unavailable) as unbilled:
@@ -154,7 +156,6 @@ class Attempts:
             return await self._fail(held, refused.code, error_type=refused.kind)
         call_seconds = _now() - started
         await held.leave()
-        self.flow.used(held.message, answer.usage)
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
         # Never LOST: an answer needs no lease, the first one wins.
         kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE

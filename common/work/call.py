@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from common.errors import CallHeld, ModelError, ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
 from common.tasks import Answer
 from common.transitions import Claim, Lease
 from common.work.concurrency import Concurrency, Origin
-from common.work.progress import ProgressBoard
+from common.work.permit import Permit
+from common.work.progress import Meter, ProgressBoard
 from common.work.window import Pace, Window
 
 
@@ -72,15 +74,17 @@ class Calls:
     pace: Pace
     timeout_seconds: float
 
-    async def ask(self, lease: Lease, message: TaskMessage, claim: Claim, window: Window, started: float) -> Answer:
-        """Return the model's answer to a claimed task.
+    async def ask(self, lease: Lease, message: TaskMessage, claim: Claim, window: Window, permit: Permit) -> Answer:
+        """Return the model's answer to a claimed task, and tell the permit what that has used, however it ends.
 
         Raises:
             CallCut: the call was ended from our side.
             ModelError: the model did not answer.
 
         """
-        origin = Origin.of(message)
+        if permit.refusal is not None:
+            raise ModelRefused(permit.refusal)
+        origin, started = Origin.of(message), _now()
         to_deadline = (lease.task.deadline_ms - claim.now_ms) / 1000
         ends = {
             Cut.STOP: window.stop_at,
@@ -94,7 +98,7 @@ class Calls:
         with self.board.follow(lease, message, lambda: _expire(timer)) as meter:
             try:
                 async with timer:
-                    answer = await self.model.ask(message, meter, ends_at=ends[cut])
+                    answer = await self._answer(message, meter, permit, ends_at=ends[cut])
             except TimeoutError:
                 if not timer.expired():
                     raise
@@ -103,6 +107,22 @@ class Calls:
                 self.pace.add(origin.tenant, _now() - started)
         to_first = (meter.first_at or _now()) - started
         self.concurrency.succeeded(origin, started, _now(), to_first)
+        return answer
+
+    async def _answer(self, message: TaskMessage, meter: Meter, permit: Permit, *, ends_at: float) -> Answer:
+        try:
+            answer = await self.model.ask(message, meter, ends_at=ends_at)
+        except (CallHeld, Unavailable):
+            raise
+        except ModelError as error:
+            # The provider may count a prompt that it has failed on. It bills a refusal only once it has begun.
+            if isinstance(error, ModelFailed) or meter.first_at is not None or error.usage is not None:
+                permit.answered(error.usage, meter.tokens)
+            raise
+        except BaseException:
+            permit.cut_off(meter.tokens)
+            raise
+        permit.answered(answer.usage, meter.tokens)
         return answer
 
 

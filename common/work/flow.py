@@ -4,23 +4,23 @@ A call stands in two lines, its tenant's and its model's; a line that nothing li
 first: who is over its own limit must not hold places of the model that others could use.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from common.errors import StoreUnavailable
 from common.flow import NO_LIMIT, model_scope, tenant_scope
 from common.messages import TaskMessage
-from common.tasks import FailureCode, Usage, WaitingOn
+from common.tasks import FailureCode, WaitingOn
 from common.work.budget import BudgetGuard
+from common.work.estimates import answer_tokens, prompt_tokens
 from common.work.limits import FlowLimits, ProviderLimits
 from common.work.line import Denied, Line, Schedules
-from common.work.progress import expected_tokens
+from common.work.permit import Permit
 
-CHARACTERS_PER_TOKEN: Final = 4
-"""OpenAI's own rule of thumb for English. What a call really used corrects the schedule afterwards."""
+CLOCK_SKEW_MS: Final = 1_000
+"""How far our clock may be ahead of the store's, by which deadlines are."""
 
 DENIED_SHARE: Final = 0.5
 """Of its wait, what a delivery stays away that could not book: it must be back before its turn, to book it."""
@@ -49,57 +49,83 @@ class Held:
 class Gate(Protocol):
     """Let calls start."""
 
-    async def start(self, message: TaskMessage) -> float | Held:
-        """Wait until the call may start, and return the moment of the loop's clock by which it must have."""
-
-    def used(self, message: TaskMessage, usage: Usage | None) -> None:
-        """Take what an answered call has used."""
+    async def start(self, message: TaskMessage) -> Permit | Held:
+        """Wait until the call may start."""
 
     async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
         """Take the provider's word that calls come too fast."""
+
+    async def report(self) -> None:
+        """Return what calls have booked beyond their use, where others wait for it; may raise StoreUnavailable."""
 
 
 class FlowControl:
     """Keep the lines of one environment. Without limits it asks for pauses only, at most once a second per model."""
 
-    def __init__(self, store: FlowStore, limits: FlowLimits, budget: BudgetGuard | None = None) -> None:
+    def __init__(
+        self,
+        store: FlowStore,
+        limits: FlowLimits,
+        budget: BudgetGuard | None = None,
+        *,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Take the store, the operator's limits, who judges budgets, and a clock in milliseconds since 1970."""
         self._budget = budget
         self._store = store
         self._limits = limits
+        self._now_ms = now_ms
         self._models: dict[str, Line] = {}
         self._tenants: dict[str, Line] = {}
 
-    async def start(self, message: TaskMessage) -> float | Held:
-        """Wait until the call may start, and return the moment of the loop's clock by which it must have.
+    async def start(self, message: TaskMessage) -> Permit | Held:
+        """Wait until the call may start.
 
         Raises:
             StoreUnavailable: nobody can say whether it may.
 
         """
+        if self._now_ms() >= message.task.deadline_ms + CLOCK_SKEW_MS:
+            return Permit()  # it books nothing, for no call will be made: its claim fails it
         # First: what may not be paid for must take no place of others in a line.
         if self._budget and (seconds := await self._budget.hold(message)) is not None:
             return Held(seconds, waiting_on=WaitingOn.BUDGET)
         lines = self._lines(message)
-        cost = _cost(message, lines)
-        start_by = math.inf
-        for line in lines:
-            start = await line.start(cost)
-            if isinstance(start, Denied):
-                code = FailureCode.PAUSED if start.is_paused else FailureCode.RATE_LIMITED
-                return Held(start.seconds * (1 if start.is_paused else DENIED_SHARE), code)
-            start_by = start
-        return start_by
+        most = min((line.most_tokens for line in lines if line.most_tokens), default=0)
+        # Measuring a prompt takes time, and most deployments limit no tokens.
+        prompt = prompt_tokens(message) if most else 0
+        cost = prompt + answer_tokens(message) if most else 0
+        if cost > most:
+            # No minute has room for it. Only who has claimed it may fail it.
+            return Permit(refusal=FailureCode.REQUEST_TOO_LARGE)
+        return await self._in_line(lines, Permit(prompt, cost), cost)
 
-    def used(self, message: TaskMessage, usage: Usage | None) -> None:
-        """Correct the schedules by what an answered call has used."""
-        lines = self._lines(message)
-        if usage is not None:
-            _correct(lines, usage.total_tokens - _cost(message, lines))
+    async def _in_line(self, lines: Iterable[Line], permit: Permit, cost: int) -> Permit | Held:
+        try:
+            for line in lines:
+                start = await line.start(cost)
+                if isinstance(start, Denied):
+                    permit.settle()
+                    code = FailureCode.PAUSED if start.is_paused else FailureCode.RATE_LIMITED
+                    return Held(start.seconds * (1 if start.is_paused else DENIED_SHARE), code)
+                permit.add(line, start)
+        except BaseException:
+            permit.settle()
+            raise
+        return permit
+
+    async def report(self) -> None:
+        """Return at once what calls have booked beyond their use, where it is worth others' while.
+
+        Raises:
+            StoreUnavailable: it may be lost. Some of the rate is lost then, and never exceeded.
+
+        """
+        for line in (*self._tenants.values(), *self._models.values()):
+            await line.report()
 
     async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
         """Pause the model for every worker, as its provider asks; a store that does not answer is passed over."""
-        lines = self._lines(message)
-        _correct(lines, -_cost(message, lines))
         wait_ms = None if retry_after is None else math.ceil(retry_after * 1000)
         try:
             paused_ms = await self._store.pause(message.task.model, wait_ms)
@@ -125,19 +151,3 @@ class FlowControl:
         if model not in self._models:
             self._models[model] = Line(self._store, model_scope(model), self._limits.of(model))
         return self._models[model]
-
-
-def _cost(message: TaskMessage, lines: Sequence[Line]) -> int:
-    # Measuring a prompt takes time, and most deployments limit no tokens.
-    return estimated_tokens(message) if any(line.counts_tokens for line in lines) else 0
-
-
-def _correct(lines: Sequence[Line], tokens: int) -> None:
-    for line in lines:
-        line.correct(tokens)
-
-
-def estimated_tokens(message: TaskMessage) -> int:
-    """Guess what a call will use, prompt and answer together."""
-    characters = len(json.dumps(message.messages, ensure_ascii=False))
-    return characters // CHARACTERS_PER_TOKEN + expected_tokens(message)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import StoreUnavailable
 from common.flow import HORIZON_MS, NO_LIMIT, Booking, Feedback, Limit
 from common.work.limits import ProviderLimits
 
@@ -20,6 +19,9 @@ NEWS_SECONDS: Final = 1.0
 GATHER_SHARE: Final = 0.1
 """Of the time to the latest start that was booked here, what we wait for others to ask with us: the next start will be
 no sooner, and one question serves all."""
+
+WORTH_SECONDS: Final = 1.0
+"""Tokens are returned at once that take longer than this at the limit's rate; fewer go with the next question."""
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 """What is taken of a wait that the headers name: limits are per minute."""
@@ -46,11 +48,54 @@ class _Slot:
     start_by: float
 
 
-type _Waiter = tuple[int, asyncio.Future[_Slot | Denied]]
+class _Batch:
+    """Hold those who ask for a start in one call."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, asyncio.Future[_Slot | Denied]]] = []
+
+    def add(self, cost: int) -> asyncio.Future[_Slot | Denied]:
+        """Ask for one more start."""
+        answer: asyncio.Future[_Slot | Denied] = asyncio.get_running_loop().create_future()
+        self._waiting.append((cost, answer))
+        return answer
+
+    def close(self) -> list[int]:
+        """Return the costs of those who still wait; from now on nobody joins."""
+        self._waiting = [(cost, answer) for cost, answer in self._waiting if not answer.done()]
+        return [cost for cost, _ in self._waiting]
+
+    def answer(self, slots: Sequence[_Slot | Denied]) -> int:
+        """Answer those who still wait, and return the tokens that were booked for the others."""
+        unused = 0
+        for (cost, future), slot in zip(self._waiting, slots, strict=True):
+            if not future.done():
+                future.set_result(slot)
+            elif isinstance(slot, _Slot):
+                unused += cost
+        return unused
+
+    def fail(self, error: Exception) -> None:
+        """Tell those who still wait that nothing could be asked."""
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    @property
+    def is_left(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return all(answer.done() for _, answer in self._waiting)
+
+    async def end(self) -> None:
+        """End the call; nothing of it runs on."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
 
 
 class Line:
-    """Wait for starts. All that begin to wait at one moment ask in one call.
+    """Wait for starts. All that begin to wait at one moment ask in one call, which none of them owns.
 
     Times are those of the event loop: the store answers waits, never times of a clock of its own.
     """
@@ -59,7 +104,7 @@ class Line:
         self._schedules = schedules
         self._scope = scope
         self._limit = limit
-        self._waiting: list[_Waiter] = []
+        self._batch: _Batch | None = None
         self._tokens = 0
         self._provider = NO_LIMIT
         self._request_wait_until = 0.0
@@ -70,9 +115,9 @@ class Line:
         self._booked_until = 0.0
 
     @property
-    def counts_tokens(self) -> bool:
-        """Tell whether a start's cost matters."""
-        return self._limit.tokens > 0
+    def most_tokens(self) -> int:
+        """Return the tokens of a minute: no call can be larger. 0 where a start's cost does not matter."""
+        return self._limit.tokens
 
     async def start(self, cost: int) -> float | Denied:
         """Return when it is time to start, with the moment by which that must have happened.
@@ -85,10 +130,15 @@ class Line:
             slot = await self._ask(cost)
             if isinstance(slot, Denied):
                 return slot
-            await asyncio.sleep(slot.start_at - _now())
-            # Frozen meanwhile, or told to pause: the start goes unused.
+            try:
+                await asyncio.sleep(slot.start_at - _now())
+            except BaseException:
+                self.correct(-cost)
+                raise
             if _now() <= slot.start_by and self._paused_until <= slot.start_at:
                 return slot.start_by
+            # Frozen meanwhile, or told to pause: the start goes unused.
+            self.correct(-cost)
         return math.inf
 
     def pause(self, seconds: float) -> None:
@@ -108,30 +158,49 @@ class Line:
         self._request_wait_until = now + min(provider.request_wait, LONGEST_WAIT_SECONDS)
         self._token_wait_until = now + min(provider.token_wait, LONGEST_WAIT_SECONDS)
 
-    async def _ask(self, cost: int) -> _Slot | Denied:
-        answer: asyncio.Future[_Slot | Denied] = asyncio.get_running_loop().create_future()
-        self._waiting.append((cost, answer))
-        if len(self._waiting) == 1:
-            await self._ask_for_all(self._waiting)
-        return await answer
+    async def report(self) -> None:
+        """Return what calls have booked and not used, if others wait for it; else it goes with the next question.
 
-    async def _ask_for_all(self, waiting: list[_Waiter]) -> None:
+        Raises:
+            StoreUnavailable: it may be lost.
+
+        """
+        if self._limit.tokens and -self._tokens > self._limit.tokens / 60 * WORTH_SECONDS:
+            await self._reserve(())
+
+    async def _ask(self, cost: int) -> _Slot | Denied:
+        batch = self._batch
+        if batch is None:
+            batch = self._batch = _Batch()
+            batch.task = asyncio.create_task(self._ask_for_all(batch))
+        answer = batch.add(cost)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not answer.cancelled() and answer.exception() is None and isinstance(answer.result(), _Slot):
+                self.correct(-cost)  # booked at the very moment at which we stopped waiting
+            answer.cancel()
+            if batch.is_left and not batch.task.done():
+                self._close(batch)  # before it has ended: who comes now would wait in vain
+                await batch.end()
+            raise
+
+    async def _ask_for_all(self, batch: _Batch) -> None:
         try:
             # At least one turn of the loop: whoever begins to wait in it joins.
             await asyncio.sleep(max(0.0, self._booked_until - _now()) * GATHER_SHARE)
-            self._waiting = []
-            slots = await self._reserve([cost for cost, _ in waiting])
-        except BaseException as error:
-            if self._waiting is waiting:
-                self._waiting = []
-            # Ours may be a timeout of our own; for the others the store did not answer.
-            for _, future in waiting[1:]:
-                if not future.done():
-                    future.set_exception(StoreUnavailable(type(error).__name__))
-            raise
-        for (_, future), slot in zip(waiting, slots, strict=True):
-            if not future.done():  # one that stopped waiting leaves its start unused
-                future.set_result(slot)
+        finally:
+            self._close(batch)
+        try:
+            slots = await self._reserve(batch.close())
+        except Exception as error:  # noqa: BLE001  # it is each asker's
+            batch.fail(error)
+        else:
+            self.correct(-batch.answer(slots))
+
+    def _close(self, batch: _Batch) -> None:
+        if self._batch is batch:
+            self._batch = None
 
     async def _reserve(self, costs: Sequence[int]) -> list[_Slot | Denied]:
         asked_at = _now()

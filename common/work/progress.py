@@ -18,6 +18,9 @@ FLUSH_SECONDS: Final = 1.0
 DEFAULT_TOKENS: Final = 256
 """The length that is expected of an answer when nothing says how long it will be."""
 
+CHARACTERS_PER_TOKEN: Final = 4
+"""OpenAI's own rule of thumb for English."""
+
 _MOST: Final = 99
 """Only a completed task is at 100."""
 
@@ -47,6 +50,7 @@ class Meter:
         self._abort = abort
         self._texts: list[str] = []
         self._tokens = 0
+        self._characters = 0
         self._has_grown = False
         self._is_full = False
         self._done = 0
@@ -59,9 +63,15 @@ class Meter:
         if self.first_at is None:
             self.first_at = asyncio.get_running_loop().time()
         self._tokens += 1
+        self._characters += len(text)
         if not self._is_full:
             self._texts.append(text)
             self._has_grown = True
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens have come, as far as that can be seen: some providers send whole sentences."""
+        return max(self._tokens, self._characters // CHARACTERS_PER_TOKEN)
 
     def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
         """Start anew with the pieces of another step, when so many of all steps are done."""

@@ -152,7 +152,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001  # noted with its place; the delivery comes back
             ending = Ending(EndingKind.CRASHED, wait, error=error)
         self._journal.ended(job.delivery, ending, job.message)
+        await self._report(shift.window)
         return ending
+
+    async def _report(self, window: Window) -> None:
+        """Return at once what a call has booked beyond its use: others wait for it. A comfort, tried once."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout_at(window.writes_end):
+                await self._attempts.flow.report()
 
     async def _in_turn(self, delivery: Delivery, message: TaskMessage, shift: Shift) -> Ending:
         """Make an attempt when the tenant, this environment and the shared limits have room for it."""
@@ -171,15 +178,16 @@ class Worker:
                     await held.enter_async_context(self._slots.one(origin))
                     if not pace.fits(origin.tenant, window.seconds_to_stop):
                         return unstarted
-                    start_by = await self._attempts.flow.start(message)
+                    permit = await self._attempts.flow.start(message)
             except TimeoutError:
                 return unstarted
-            if isinstance(start_by, Held):
-                wait = backoff.after_hold(start_by.seconds)
-                return Ending(EndingKind.HELD, wait, task_id, code=start_by.code, waiting_on=start_by.waiting_on)
+            if isinstance(permit, Held):
+                wait = backoff.after_hold(permit.seconds)
+                return Ending(EndingKind.HELD, wait, task_id, code=permit.code, waiting_on=permit.waiting_on)
+            held.callback(permit.settle)
             if not pace.fits(origin.tenant, window.seconds_to_stop):
                 return unstarted
-            return await self._attempts.make(delivery, message, window, start_by, held.aclose)
+            return await self._attempts.make(delivery, message, window, permit, held.aclose)
 
     async def _note_waits(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> None:
         """Tell the records of tasks that were not claimed what they wait for: a comfort, tried once."""

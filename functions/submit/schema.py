@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from common.flow import MOST_ANSWER_TOKENS
 from common.tasks import SHORTEST_RETENTION_SECONDS, TaskStatus
 from common.views import time_of
 from common.webhooks import LONGEST_URL, WebhookEvent
@@ -45,7 +46,7 @@ class PromptBody(Struct, frozen=True, kw_only=True):
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None
-    expected_tokens: Count | None = None
+    expected_tokens: Annotated[int, Meta(ge=1, le=MOST_ANSWER_TOKENS)] | None = None
 
 
 class WebhookBody(Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ PROVIDER = Provider(
     client=http_client(PARTS.flow.heard),
 )
 MODEL = Chains(WORKFLOWS, PROVIDER, STEPS)
-WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget), SETTINGS.chain_seconds)
+WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget, PARTS.flow), SETTINGS.chain_seconds)
 
 # One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

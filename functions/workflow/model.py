@@ -1,7 +1,6 @@
 """Make a chain's model calls: within the shared limits, streamed into the task, and each paid for once."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -22,11 +21,13 @@ from common.messages import TaskMessage
 from common.prices import Prices
 from common.tasks import FailureCode, Task, Usage, WaitingOn
 from common.work.budget import BudgetGuard
-from common.work.concurrency import NO_ROOM, Concurrency, Origin
+from common.work.concurrency import Concurrency, Origin
 from common.work.flow import FlowControl, Held
+from common.work.permit import Permit
 from common.work.provider import CONNECT_SECONDS, OPENAI_URL, KeySource, model_errors
 from common.work.slots import Slots
 from common.work.verdicts import judge_in_stream
+from functions.workflow.call_meter import CallMeter, measured
 from functions.workflow.run import Run, current_run
 from functions.workflow.step import Step
 
@@ -45,19 +46,22 @@ class LeaseLost(Unavailable):
 class OpenGate:
     """Let every task's chain begin, if its tenant has a budget left: each of its calls stands in line by itself."""
 
-    def __init__(self, budget: BudgetGuard) -> None:
+    def __init__(self, budget: BudgetGuard, flow: FlowControl) -> None:
+        """Take who judges budgets, and the lines in which the steps stand."""
         self._budget = budget
+        self._flow = flow
 
-    async def start(self, message: TaskMessage) -> float | Held:
+    async def start(self, message: TaskMessage) -> Permit | Held:
         """Let it begin, whenever it does."""
         seconds = await self._budget.hold(message)
-        return math.inf if seconds is None else Held(seconds, waiting_on=WaitingOn.BUDGET)
-
-    def used(self, message: TaskMessage, usage: Usage | None) -> None:
-        """Do nothing: the steps have told what they used."""
+        return Permit() if seconds is None else Held(seconds, waiting_on=WaitingOn.BUDGET)
 
     async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
         """Do nothing: the step that was refused has told it."""
+
+    async def report(self) -> None:
+        """Return what the steps have booked beyond their use."""
+        await self._flow.report()
 
 
 class AwaitItError(RuntimeError):
@@ -132,13 +136,6 @@ class Provider:
         await self.client.aclose()
 
 
-@dataclass(slots=True)
-class _FirstToken:
-    """Hold when the first piece of an answer came, by the loop's clock."""
-
-    at: float | None = None
-
-
 class StepModel(ChatOpenAI):
     """Be a ChatOpenAI each of whose answers is a step of the current run."""
 
@@ -179,47 +176,36 @@ class StepModel(ChatOpenAI):
     ) -> Step:
         """Make the call, when the shared limits let it start, and no longer than a call may take."""
         provider, question = self._provider, _question(run.message, self.model_name, request)
-        start_by = await provider.flow.start(question)
-        if isinstance(start_by, Held):
-            raise CallHeld(start_by.seconds, start_by.code, start_by.waiting_on)
-        with self._measured(run) as first_token:
+        permit = await provider.flow.start(question)
+        if isinstance(permit, Held):
+            raise CallHeld(permit.seconds, permit.code, permit.waiting_on)
+        if permit.refusal is not None:
+            raise ModelRefused(permit.refusal)
+        with measured(provider.concurrency, self._origin(run), permit) as meter:
             try:
                 with run.running() as texts, model_errors(), heard_as(self.model_name):
                     async with asyncio.timeout(provider.timeout_seconds):
-                        chunks = await self._chunks(run, texts, first_token, super()._astream(messages, stop, **params))
+                        chunks = await self._chunks(run, texts, meter, super()._astream(messages, stop, **params))
             except TimeoutError:
                 raise ModelFailed(FailureCode.TIMEOUT) from None
             except ModelBusy as busy:
                 await provider.flow.slow_down(question, busy.retry_after)
                 raise
-        step = _step_of(chunks, lambda usage: provider.prices.cost_nanos(self.model_name, usage))
-        provider.flow.used(question, step.usage)
+            step = _step_of(chunks, lambda usage: provider.prices.cost_nanos(self.model_name, usage))
+            meter.usage = step.usage
         return step
 
     def _origin(self, run: Run) -> Origin:
         return Origin(self.model_name, run.message.task.ref.tenant)
 
-    @contextmanager
-    def _measured(self, run: Run) -> Iterator["_FirstToken"]:
-        """Tell the environment's concurrency how the call in this block ends."""
-        concurrency, origin, started = self._provider.concurrency, self._origin(run), _now()
-        first_token = _FirstToken()
-        try:
-            yield first_token
-        except (ModelBusy, ModelFailed) as error:
-            if error.code in NO_ROOM:
-                concurrency.refused(origin, started, _now())
-            raise
-        concurrency.succeeded(origin, started, _now(), (first_token.at or _now()) - started)
-
     async def _chunks(
-        self, run: Run, texts: list[str], first_token: "_FirstToken", stream: AsyncIterator[ChatGenerationChunk]
+        self, run: Run, texts: list[str], meter: CallMeter, stream: AsyncIterator[ChatGenerationChunk]
     ) -> list[ChatGenerationChunk]:
         chunks: list[ChatGenerationChunk] = []
         try:
             async for chunk in stream:
                 chunks.append(chunk)
-                first_token.at = first_token.at or _now()
+                meter.take(chunk.text)
                 if chunk.text:
                     run.add(texts, chunk.text)
         except APIError as error:
@@ -254,10 +240,6 @@ class StepModel(ChatOpenAI):
         result = await self._agenerate(messages, stop, run_manager, **kwargs)
         message = result.generations[0].message
         yield ChatGenerationChunk(message=AIMessageChunk(**message.model_dump(exclude={"type"})))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _step_of(chunks: Sequence[ChatGenerationChunk], cost_of: Callable[[Usage | None], int | None]) -> Step:

@@ -16,7 +16,8 @@ from common.settings import RedisSettings
 from common.store import FlowStore
 from common.store.scripts import Scripts
 from common.tasks import Task, TaskRef, Usage
-from common.work.flow import FlowControl, Held, estimated_tokens
+from common.work.estimates import answer_tokens, prompt_tokens
+from common.work.flow import FlowControl, Held
 from common.work.limits import FlowLimits
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -64,6 +65,7 @@ class Provider:
 
     starts: list[float] = field(default_factory=list)
     used: int = 0
+    """Tokens of the calls that began within the measured minutes."""
 
     def most_in_a_minute(self) -> int:
         starts = sorted(self.starts)
@@ -81,25 +83,30 @@ class Crowd:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for wire in self.wires:
-                flow = FlowControl(FlowStore(cast("Client", wire), self._scripts), self._limits)
+                flow = FlowControl(
+                    FlowStore(cast("Client", wire), self._scripts), self._limits, now_ms=lambda: START_MS
+                )
                 for _ in range(AT_ONCE):
                     group.create_task(self._work(flow))
 
     async def _work(self, flow: FlowControl) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() < MINUTES * 60:
-            start_by = await flow.start(MESSAGE)
-            if isinstance(start_by, Held):
-                await asyncio.sleep(start_by.seconds)
+            permit = await flow.start(MESSAGE)
+            if isinstance(permit, Held):
+                await asyncio.sleep(permit.seconds)
                 continue
             await asyncio.sleep(self.chance.choice([0.002, 0.004, 0.1]))  # the claim
-            if loop.time() > start_by:
+            if loop.time() > permit.start_by:
+                permit.settle()
                 continue
             self.provider.starts.append(loop.time())
             used = self.chance.randrange(GUESS // 2, GUESS * 2)
-            self.provider.used += used
+            self.provider.used += used * (loop.time() < MINUTES * 60)
             await asyncio.sleep(self.chance.uniform(0.5, 8))
-            flow.used(MESSAGE, Usage(20, used - 20, used))
+            permit.answered(Usage(20, used - 20, used), 0)
+            permit.settle()
+            await flow.report()
 
 
 @pytest.fixture
@@ -130,6 +137,7 @@ def test_a_crowd_keeps_to_its_tokens_a_minute_though_it_has_to_guess_them(redis:
 
     run(crowd)
 
-    used = crowd.provider.used
-    assert estimated_tokens(MESSAGE) == GUESS < used / len(crowd.provider.starts), "the guess was too low"
+    used, starts = crowd.provider.used, [start for start in crowd.provider.starts if start < MINUTES * 60]
+    assert prompt_tokens(MESSAGE) + answer_tokens(MESSAGE) == GUESS
+    assert used / len(starts) > GUESS, "the guess was too low"
     assert used == pytest.approx(TOKENS * MINUTES, rel=0.05)

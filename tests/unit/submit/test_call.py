@@ -153,6 +153,7 @@ def test_a_retention_allows_for_a_later_deadline_and_cuts_the_one_that_nobody_se
         (prompts({"prompt": "a", "custom_id": "x" * 257}), "/prompts/0/custom_id", "invalid_value"),
         (prompts({"prompt": "a", "model": "huge"}), "/prompts/0/model", "model_not_allowed"),
         (prompts({"prompt": "a", "expected_tokens": 0}), "/prompts/0/expected_tokens", "invalid_value"),
+        (prompts({"prompt": "a", "expected_tokens": 128_001}), "/prompts/0/expected_tokens", "invalid_value"),
         (prompts({"prompt": "a", "params": {"tools": []}}), "/prompts/0/params/tools", "invalid_value"),
         (prompts({"prompt": "a", "params": {"tools": ["a"]}}), "/prompts/0/params/tools/0", "invalid_value"),
         (prompts({"prompt": "a", "params": {"tool_choice": 1}}), "/prompts/0/params/tool_choice", "invalid_value"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, override
@@ -180,7 +181,7 @@ class FakeQueue:
 class FakeFlows:
     """Keep a schedule of requests, a pause and the shares of one world, without the finer points of the scripts.
 
-    All scopes are one here, so their names go unused.
+    All scopes are one here, but each has a count of its own of the tokens that are booked.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -189,6 +190,7 @@ class FakeFlows:
         self.paused_until = 0.0
         self.in_flight = 0
         self.booked: list[list[int]] = []
+        self.tokens: Counter[str] = Counter()
         self.feedback: list[Feedback] = []
         self.shared: list[dict[str, int]] = []
         self.is_down = False
@@ -196,21 +198,26 @@ class FakeFlows:
 
     async def reserve(
         self,
-        scope: str,  # noqa: ARG002
+        scope: str,
         limit: Limit,
         costs: Sequence[int],
         feedback: Feedback,
     ) -> Booking:
         if self.is_down:
             raise StoreUnavailable
-        self.booked.append(list(costs))
+        if costs:
+            self.booked.append(list(costs))
+        self.tokens[scope] += feedback.tokens
         self.feedback.append(feedback)
         now = self._now()
         waits = []
-        for _ in costs:
+        for cost in costs:
             start = max(now, self.paused_until, self.next_request if limit.requests else 0.0)
             waits.append(math.ceil((start - now) * 1000))
-            if limit.requests and waits[-1] <= HORIZON_MS:
+            if waits[-1] > HORIZON_MS:
+                continue
+            self.tokens[scope] += cost
+            if limit.requests:
                 self.next_request = start + 60 / limit.requests
         await asyncio.sleep(self.takes)
         return Booking(math.ceil(max(0.0, self.paused_until - now) * 1000), tuple(waits))
@@ -281,8 +288,8 @@ class Stage:
         self.store = FailingStore(loop)
         self.flows = FakeFlows(lambda: loop.now)
         self.budgets = FakeBudgets(lambda: loop.now)
-        guard = BudgetGuard(self.budgets, now_ms=lambda: EPOCH_MS + round(loop.now * 1000))
-        self.flow = FlowControl(self.flows, limits, guard)
+        guard = BudgetGuard(self.budgets, now_ms=self.now_ms)
+        self.flow = FlowControl(self.flows, limits, guard, now_ms=self.now_ms)
         self.model = FakeModel({})
         self.queue = FakeQueue()
         self.journal = FakeJournal()
@@ -298,6 +305,10 @@ class Stage:
         margin = margin_of(WORKER_TIMEOUT)
         shares = TenantShares(self.flows, limits.tenant_in_flight)
         self.worker = Worker(attempts, self.queue, shares, self.journal, margin_seconds=margin)
+
+    def now_ms(self) -> int:
+        """Return the wall clock's time."""
+        return EPOCH_MS + round(self.loop.now * 1000)
 
     def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0, tenant: str = "acme") -> Task:
         index = self._indexes.setdefault(prompt, len(self._indexes))

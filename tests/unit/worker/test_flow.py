@@ -8,10 +8,11 @@ import pytest
 
 from common.errors import ModelBusy, ModelFailed, StoreUnavailable
 from common.flow import HORIZON_MS, Limit
+from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, Lease
 from common.work.delivery import EndingKind
-from common.work.flow import estimated_tokens
+from common.work.estimates import answer_tokens, prompt_tokens
 from common.work.limits import FlowLimits
 from common.work.service import CAP_SECONDS
 from tests.unit.worker.stage import USAGE, Stage, answers, raises
@@ -20,6 +21,10 @@ type MakeStage = Callable[..., Stage]
 
 ONE_A_SECOND = FlowLimits({"*": Limit(requests=60)})
 PROMPTS = [f"prompt {n}" for n in range(10)]
+
+
+def estimate_of(message: TaskMessage) -> int:
+    return prompt_tokens(message) + answer_tokens(message)
 
 
 # ─── The shared rate ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,7 +92,7 @@ def test_a_claim_that_takes_too_long_gives_the_start_up_with_a_refund(make_stage
 
 def test_what_a_call_used_beyond_its_guess_is_told_with_the_next_question(make_stage: MakeStage) -> None:
     stage = make_stage(limits=FlowLimits({"*": Limit(tokens=1_000_000)}))
-    guess = estimated_tokens(stage.message("one"))
+    guess = estimate_of(stage.message("one"))
 
     stage.work(stage.delivery("one"))
     stage.work(stage.delivery("two"))
@@ -103,7 +108,7 @@ def test_a_call_that_was_refused_used_nothing(make_stage: MakeStage) -> None:
     stage.work(stage.delivery("one"))
     stage.work(stage.delivery("two"))
 
-    assert stage.flows.feedback[1].tokens == -estimated_tokens(stage.message("one"))
+    assert stage.flows.feedback[1].tokens == -estimate_of(stage.message("one"))
 
 
 def test_the_providers_headers_are_told_with_the_next_question(make_stage: MakeStage) -> None:

@@ -137,13 +137,17 @@ class Stage:
 
         return stream
 
-    def set_up(self, workflow: Workflow[Any], *, concurrency: int = 100, requests_per_minute: int = 0) -> None:
+    def set_up(self, workflow: Workflow[Any], *, concurrency: int = 100, limit: Limit = NO_LIMIT) -> None:
         """Build the workflow, in an environment with these limits."""
-        limit = Limit(requests_per_minute, 0) if requests_per_minute else NO_LIMIT
+        self.flows = FakeFlows(lambda: self.loop.now)
         adaptive = Concurrency(1, concurrency)
         self._provider = Provider(
             checkpoints=self.steps,
-            flow=FlowControl(FakeFlows(lambda: self.loop.now), FlowLimits({"gpt-test": limit})),
+            flow=FlowControl(
+                self.flows,
+                FlowLimits({"gpt-test": limit}),
+                now_ms=lambda: EPOCH_MS + round(self.loop.now * 1000),
+            ),
             concurrency=adaptive,
             slots=Slots(adaptive),
             prices=NO_PRICES,
@@ -163,6 +167,10 @@ class Stage:
         ref = TaskRef("acme", "0" * 36, 0)
         task = Task(ref, 1, EPOCH_MS, EPOCH_MS + HOUR_MS, HOUR_MS, WORKFLOW_PREFIX + self._name)
         return self._runner.run(self._ask(TaskMessage(task, [], input=given), until))
+
+    def report(self) -> None:
+        """Return what the steps have booked beyond their use."""
+        self._runner.run(self._provider.flow.report())
 
     async def _ask(self, message: TaskMessage, until: float | None) -> Answer:
         try:

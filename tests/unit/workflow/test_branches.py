@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel
 from pydantic import BaseModel
 
 from common.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused
+from common.flow import Limit
 from common.tasks import FailureCode
 from functions.workflow.chains import WORKFLOWS
 from functions.workflow.workflow import Chain, Chat, Workflow
@@ -47,7 +48,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 def test_a_step_that_is_held_leaves_the_others_their_starts_and_their_answers(stage: Stage) -> None:
     # GIVEN a limit of a call a second, of which ten seconds may be booked ahead
-    stage.set_up(SUMMARIES, requests_per_minute=60)
+    stage.set_up(SUMMARIES, limit=Limit(requests=60))
 
     # WHEN there are twenty steps, THEN those that had a start are asked and kept
     with pytest.raises(CallHeld):
@@ -86,7 +87,7 @@ def test_a_step_that_fails_leaves_those_that_were_asked_their_answers(
 def test_an_attempt_that_waits_is_not_free_where_a_call_of_it_brought_nothing(
     stage: Stage, status: int, code: FailureCode
 ) -> None:
-    stage.set_up(SUMMARIES, requests_per_minute=60)
+    stage.set_up(SUMMARIES, limit=Limit(requests=60))
     stage.model.statuses["article 3"] = status
 
     with pytest.raises(ModelFailed) as caught:

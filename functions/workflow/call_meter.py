@@ -1,0 +1,57 @@
+"""Measure each model call of a chain for what all calls share: the concurrency, and what was booked for it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from common.errors import ModelBusy, ModelFailed, ModelRefused
+from common.tasks import Usage
+from common.work.concurrency import NO_ROOM, Concurrency, Origin
+from common.work.permit import Permit
+from common.work.progress import CHARACTERS_PER_TOKEN
+
+
+@dataclass(slots=True)
+class CallMeter:
+    """Hold what came of one call so far."""
+
+    usage: Usage | None = None
+    first_at: float | None = None
+    pieces: int = 0
+    characters: int = 0
+
+    def take(self, text: str) -> None:
+        """Take the next piece of the answer, be it text or not."""
+        self.first_at = self.first_at or _now()
+        self.pieces += 1
+        self.characters += len(text)
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens have come, as far as that can be seen."""
+        return max(self.pieces, self.characters // CHARACTERS_PER_TOKEN)
+
+
+@contextmanager
+def measured(concurrency: Concurrency, origin: Origin, permit: Permit) -> Iterator[CallMeter]:
+    """Tell the concurrency how the call in this block ends, and correct the schedules by what it has used."""
+    meter, started = CallMeter(), _now()
+    try:
+        yield meter
+    except BaseException as error:
+        # A refusal is billed only where the answer had begun before it.
+        if meter.pieces or not isinstance(error, ModelBusy | ModelRefused):
+            permit.cut_off(meter.tokens)
+        if isinstance(error, ModelBusy | ModelFailed) and error.code in NO_ROOM:
+            concurrency.refused(origin, started, _now())
+        raise
+    else:
+        permit.answered(meter.usage, meter.tokens)
+        concurrency.succeeded(origin, started, _now(), (meter.first_at or _now()) - started)
+    finally:
+        permit.settle()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
