@@ -6,6 +6,7 @@ the same port numbers, what containers send, and writes the functions' environme
 Desktop forwards by itself; there only the environments are written.
 """
 
+import argparse
 import asyncio
 import contextlib
 import ipaddress
@@ -86,6 +87,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _main() -> None:
+    argparse.ArgumentParser(prog="python -m local.bridge", description=(__doc__ or "").partition("\n")[0]).parse_args()
     async with bridged(read_settings().state) as file:
         print(f"sam local --env-vars {file}: until Ctrl-C", flush=True)
         await asyncio.Event().wait()

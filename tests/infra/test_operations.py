@@ -28,6 +28,15 @@ def test_so_does_every_command_by_which_the_readme_deploys() -> None:
     assert [complaint for words in found for complaint in complaints(words)] == []
 
 
+def test_so_does_every_command_of_the_contributing_page() -> None:
+    # Those of `sam local` are run by tests/sam, where there is a Docker engine.
+    found = list(commands_in((ROOT / "CONTRIBUTING.md").read_text()))
+
+    assert ["make", "bench"] in found
+    assert [".venv-sam/bin/sam", "local", "start-api"] in found
+    assert [complaint for words in found for complaint in complaints(words)] == []
+
+
 @pytest.mark.parametrize(
     ("line", "culprit"),
     [

@@ -10,6 +10,7 @@ from typing import Any, Final
 from local.settings import ROOT
 
 README: Final = ROOT / "README.md"
+CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
 API: Final = ROOT / "docs" / "api.md"
 
 _FENCE = re.compile(

@@ -156,9 +156,9 @@ async def sam_local_variables(sam_local: SamLocal) -> dict[str, str]:
     return variables
 
 
-async def test_the_lines_of_the_readme_name_functions_and_events_that_work(sam_local: SamLocal) -> None:
-    # GIVEN what the README says, without the build, which is here already, and the API, which has its own test
-    build, *invocations, start_api = pages.commands()["sam local"].splitlines()
+async def test_the_lines_of_the_contributing_page_name_functions_and_events_that_work(sam_local: SamLocal) -> None:
+    # GIVEN what the page says, without the build, which is here already, and the API, which has its own test
+    build, *invocations, start_api = pages.commands(pages.CONTRIBUTING)["sam local"].splitlines()
     assert (build, start_api) == ("make build", ".venv-sam/bin/sam local start-api")
 
     # WHEN each line's event is given to its function, THEN it answers
