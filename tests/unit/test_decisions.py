@@ -1,4 +1,4 @@
-"""docs/decisions: one index that is complete, a status in each record, and no dangling reference."""
+"""docs/decisions: one index that is complete, a status in each record; and no dangling reference in any page."""
 
 import re
 import tomllib
@@ -25,6 +25,10 @@ REFERENCE = re.compile(
 )
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<path>[^)\s#]+)(?:#[^)]*)?\)")
 
+FILE = re.compile(
+    r"(?<![\w/.*-])((?:\.github|benchmarks|client|common|docs|functions|infra|local|tests|tools)/[\w./-]+\.(?:py|lua|js|yml|yaml|md|json))\b"
+)
+
 READ = {".cfg", ".css", ".html", ".in", ".js", ".json", ".lua", ".md", ".py", ".toml", ".yaml", ".yml", ""}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9-]*)", re.MULTILINE)
 
@@ -48,6 +52,9 @@ def dangling(text: str) -> list[str]:
 
 def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+PAGES = [path for path in sources() if path.suffix == ".md"]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
@@ -97,11 +104,19 @@ def test_a_dangling_reference_is_found(text: str) -> None:
     assert dangling(text)
 
 
-@pytest.mark.parametrize("page", [path for path in sources() if path.suffix == ".md"], ids=relative)
+@pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_relative_link_of_a_page_leads_to_a_file(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
     assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
+
+
+# mutants.md lists the files of the commit that it counted.
+@pytest.mark.parametrize("page", [path for path in PAGES if path.name != "mutants.md"], ids=relative)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    assert [name for name in FILE.findall(text) if not (ROOT / name).exists()] == []
 
 
 def test_each_direct_dependency_has_its_reason() -> None:
