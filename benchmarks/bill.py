@@ -47,7 +47,7 @@ EVENT_SOURCES: Final = 7
 """Queues that a function reads; of each, so many pollers wait for 20 seconds at a time."""
 
 FREE_SQS_REQUESTS: Final = 1_000_000
-ALARM_METRICS: Final = 34
+ALARM_METRICS: Final = 36
 SECRETS: Final = 3
 ZONES: Final = 2
 

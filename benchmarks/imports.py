@@ -21,6 +21,8 @@ _COMMON: Final = (
 )
 _CALLING: Final = (*_COMMON, "import aioboto3, aiohttp, openai")
 _LAYER: Final = "CommonLayer"
+_RICHEST: Final = "WorkflowFunction"
+"""Whose artefact has what the naive imports need beyond the function's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,6 @@ class Function:
     folder: str
     goal_ms: int | None
     naive: tuple[str, ...]
-    of: str = "WorkerFunction"
-    """Whose artefact has what the naive imports need beyond the function's own."""
 
 
 FUNCTIONS: Final = (
@@ -49,7 +49,7 @@ FUNCTIONS: Final = (
         ),
     ),
     Function("WorkerFunction", "worker", 500, _CALLING),
-    Function("WorkflowFunction", "workflow", None, (*_CALLING, "import langchain_openai"), of="WorkflowFunction"),
+    Function("WorkflowFunction", "workflow", None, (*_CALLING, "import langchain_openai")),
 )
 
 
@@ -93,7 +93,7 @@ def _naive(build: Path, to: Path) -> Path:
     for function in FUNCTIONS:
         folder = to / function.name
         shutil.copytree(build / function.name / "functions", folder / "functions")
-        for entry in (*(build / function.name).iterdir(), *(build / function.of).iterdir()):
+        for entry in (*(build / function.name).iterdir(), *(build / _RICHEST).iterdir()):
             if not (folder / entry.name).exists():
                 (folder / entry.name).symlink_to(entry)
         lines = (*function.naive, f"from functions.{function.folder}.handler import lambda_handler")
@@ -134,7 +134,7 @@ os._exit(0)
 
 def sdk_ms(ways: Ways, variables: Mapping[str, str]) -> float:
     """Return the CPU of `import openai` without bytecode."""
-    return float(_run(ways.bare, "WorkerFunction", variables, "-c", _TIMED.format(program="import openai")).stdout)
+    return float(_run(ways.bare, _RICHEST, variables, "-c", _TIMED.format(program="import openai")).stdout)
 
 
 def import_ms(way: Way, function: Function, variables: Mapping[str, str]) -> float:

@@ -15,6 +15,7 @@ SluiceError
 ├── ModelError               the provider's answer to one call
 │   ├── ModelBusy            429 about rate: wait, no attempt is spent
 │   ├── ModelFailed          for a while: the next attempt may succeed
+│   │   └── ModelCrashed     an exception that no rule knows came out of the call: a fault of ours
 │   └── ModelRefused         for good: the task fails with its code
 ├── CallHeld                 us: our own limits do not let a call start yet
 ├── MessageError             us: a queue message that cannot be worked
@@ -151,6 +152,18 @@ class ModelBusy(ModelError):
 
 class ModelFailed(ModelError):
     """The call failed in a way that another attempt may not."""
+
+
+class ModelCrashed(ModelFailed):
+    """The call ended with an exception that no rule knows: counted as a fault of ours, and tried again.
+
+    `error` is that exception. Only its type and place are logged: its text may quote the prompt or the answer.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        """Take the exception; what provoked it is, as a rule, an answer that nobody foresaw."""
+        super().__init__(FailureCode.UNREADABLE_ANSWER)
+        self.error = error
 
 
 class ModelRefused(ModelError):

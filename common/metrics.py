@@ -44,6 +44,7 @@ class Metric(StrEnum):
     UNREADABLE = "TasksUnreadable"
     TOO_NEW = "TasksTooNew"
     CRASHED = "TasksCrashed"
+    """Deliveries in which an exception was raised that no rule knows, however they ended: each is a fault of ours."""
 
     CALLS = "Calls"
     """Model calls, whatever came of them; by model."""
@@ -58,7 +59,7 @@ class Metric(StrEnum):
     COST = "Cost"
     """In US dollars, of calls whose price is known; by model."""
     SERVICE_REFUSED = "ServiceRefused"
-    """Tasks that failed because of the operator's key, its rights or the account's money; by code."""
+    """Tasks that failed because of the operator's key, its rights, the account's money or the base URL; by code."""
 
     QUEUE_FAILURES = "QueueFailures"
     """Messages that come back when the queue likes, not when they are due."""

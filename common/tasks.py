@@ -101,6 +101,8 @@ class FailureCode(StrEnum):
     """The model refused the service's key (401)."""
     FORBIDDEN = "forbidden"
     """The service's key may not use this model (403)."""
+    REDIRECTED = "redirected"
+    """The provider answered with a redirect (3xx), which is not followed."""
     MODEL_NOT_FOUND = "model_not_found"
     """The model does not exist at the provider (404)."""
     REQUEST_TOO_LARGE = "request_too_large"

@@ -32,6 +32,7 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.BAD_REQUEST: "The model refused the request as malformed; look at its messages and params.",
     FailureCode.UNAUTHORIZED: "The model refused the service's key; tell whoever runs this service.",
     FailureCode.FORBIDDEN: "The service's key may not use this model.",
+    FailureCode.REDIRECTED: "The provider's address redirects, which is not followed; tell whoever runs this service.",
     FailureCode.MODEL_NOT_FOUND: "The provider has no such model.",
     FailureCode.REQUEST_TOO_LARGE: "The provider does not take a request of this size.",
     FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",

@@ -136,6 +136,10 @@ def _url(environ: Mapping[str, str], name: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # As the worker takes it: see common/work/settings.py.
+        usable = (
+            usable and text.isascii() and text.isprintable() and not {" ", "#"} & {*text} and "@" not in parts.netloc
+        )
     except ValueError:
         usable = False
     if not usable:

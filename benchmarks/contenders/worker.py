@@ -106,6 +106,7 @@ def main() -> None:
         os.environ["MODEL_LIMITS"] = f"*={limit.requests_a_minute}/"
         # A start that is later than this is given up, and its message comes back: a busy machine is soon as late.
         line.LATE_SECONDS = HORIZON_MS / 1000  # type: ignore[misc]  # for this process
+    from common.work.provider_client import ProviderClient  # noqa: PLC0415  # the same
     from functions.worker import handler  # noqa: PLC0415  # it reads the environment
     from functions.worker.llm import ChatModel  # noqa: PLC0415  # as late as the handler
 
@@ -128,7 +129,9 @@ def main() -> None:
     if load.warm_up_url:
         parts, seconds = handler.PARTS, handler.SETTINGS.model_timeout_seconds
         quick = ChatModel(
-            key=parts.key, base_url=load.warm_up_url, timeout_seconds=seconds, on_headers=parts.flow.heard
+            ProviderClient(
+                key=parts.key, base_url=load.warm_up_url, timeout_seconds=seconds, on_headers=parts.flow.heard
+            )
         )
         handler.MODEL.ask = quick.ask  # type: ignore[method-assign]  # while it warms up
     work(list(events_of(warm_up, load.batch)))

@@ -7,7 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from common.errors import CallHeld, EventUnsent, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import (
+    CallHeld,
+    EventUnsent,
+    ModelBusy,
+    ModelCrashed,
+    ModelFailed,
+    ModelRefused,
+    StoreUnavailable,
+    Unavailable,
+)
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
@@ -141,19 +150,8 @@ class Attempts:
     async def _ask_and_record(self, held: Held, started: float) -> Ending:
         try:
             answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, held.permit)
-        except CallCut as cut:
-            return await self._record_cut(held, cut.cut, started)
-        except (ModelBusy, Unavailable) as unbilled:
-            return await self._refund(held, unbilled, started)
-        except CallHeld as waits:
-            back = held.ending(EndingKind.HELD, self.backoff.after_hold(waits.seconds), waits.code)
-            return await self._release(held, back, waits.waiting_on, refund=True)
-        except ModelFailed as failed:
-            if failed.code in NO_ROOM:
-                self.calls.concurrency.refused(Origin.of(held.message), started, _now())
-            return await self._retry(held, failed.code, failed.retry_after)
-        except ModelRefused as refused:
-            return await self._fail(held, refused.code, error_type=refused.kind)
+        except Exception as error:  # noqa: BLE001  # each kind is told apart, and none is left
+            return await self._record_failure(held, error, started)
         call_seconds = _now() - started
         await held.leave()
         outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
@@ -162,6 +160,27 @@ class Attempts:
         return replace(
             held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos
         )
+
+    async def _record_failure(self, held: Held, error: Exception, started: float) -> Ending:
+        match error:
+            case CallCut():
+                ending = await self._record_cut(held, error.cut, started)
+            case ModelBusy() | Unavailable():
+                ending = await self._refund(held, error, started)
+            case CallHeld():
+                back = held.ending(EndingKind.HELD, self.backoff.after_hold(error.seconds), error.code)
+                ending = await self._release(held, back, error.waiting_on, refund=True)
+            case ModelCrashed():
+                ending = await self._retry_crashed(held, error)
+            case ModelFailed():
+                if error.code in NO_ROOM:
+                    self.calls.concurrency.refused(Origin.of(held.message), started, _now())
+                ending = await self._retry(held, error.code, error.retry_after)
+            case ModelRefused():
+                ending = await self._fail(held, error.code, error_type=error.kind)
+            case _:  # the last resort: whatever the call raises, the task goes on
+                ending = await self._retry_crashed(held, ModelCrashed(error))
+        return ending
 
     async def _record_cut(self, held: Held, cut: Cut, started: float) -> Ending:
         match cut:
@@ -194,6 +213,10 @@ class Attempts:
     async def _retry(self, held: Held, code: FailureCode, asked: float | None) -> Ending:
         wait = self.backoff.after_attempt(held.claim.attempt, asked)
         return await self._release(held, held.ending(EndingKind.RETRIED, wait, code), WaitingOn.PROVIDER, refund=False)
+
+    async def _retry_crashed(self, held: Held, crashed: ModelCrashed) -> Ending:
+        """Give the task back as after any failed call: nothing says that its lease has to be waited out."""
+        return replace(await self._retry(held, crashed.code, None), error=crashed.error)
 
     async def _release(self, held: Held, back: Ending, waiting_on: WaitingOn, *, refund: bool) -> Ending:
         outcome = await self._written(

@@ -85,7 +85,7 @@ class EndingKind(StrEnum):
     TOO_NEW = "too_new"
     """A later version of Sluice wrote it."""
     CRASHED = "crashed"
-    """A fault of ours."""
+    """An exception that no rule knows, outside of the model call."""
 
 
 ONLY_WAITED: Final = frozenset({EndingKind.HELD, EndingKind.UNSTARTED, EndingKind.RATE_LIMITED})
@@ -97,7 +97,7 @@ class Ending:
     """Say how a delivery ended: `visible_in` seconds it comes back, or None when it is done with.
 
     `attempt` is set once a lease was held, `call_seconds` once the model was called. `waiting_on` is what the record of
-    a task that was not claimed has yet to be told.
+    a task that was not claimed has yet to be told. `error` is an exception that no rule knows: a fault of ours.
     """
 
     kind: EndingKind

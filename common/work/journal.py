@@ -51,7 +51,8 @@ class WorkerJournal:
             facts |= {"error": type(ending.error).__qualname__, "place": place_of(ending.error)}
         known = {name: fact for name, fact in facts.items() if fact is not None}
         log = self._telemetry.logger
-        (log.error if ending.kind in _LOUD else log.info)("delivery ended", extra=known)
+        is_loud = ending.kind in _LOUD or ending.error is not None
+        (log.error if is_loud else log.info)("delivery ended", extra=known)
 
     def _trace(self, delivery: Delivery, ending: Ending) -> None:
         if ending.task_id is None:

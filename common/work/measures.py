@@ -11,8 +11,10 @@ from common.tasks import FailureCode
 from common.telemetry import Telemetry
 from common.work.delivery import Ending, EndingKind
 
-OUR_FAULT: Final = frozenset({FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED})
-"""Codes that fail every task until an operator acts: the key, its rights, the account. A metric to alarm on."""
+OUR_FAULT: Final = frozenset(
+    {FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED, FailureCode.REDIRECTED}
+)
+"""Codes that fail every task until an operator acts: the key, its rights, the account, the address. Alarmed on."""
 
 
 def metric_of(kind: EndingKind) -> Metric:
@@ -31,6 +33,8 @@ class WorkerMeasures:
     def ended(self, ending: Ending, message: TaskMessage | None) -> None:
         """Measure one ending; `message` is None where it could not be read."""
         self._telemetry.count(metric_of(ending.kind), code=ending.code)
+        if ending.error is not None and ending.kind is not EndingKind.CRASHED:
+            self._telemetry.count(Metric.CRASHED)
         if ending.code in OUR_FAULT:
             self._telemetry.count(Metric.SERVICE_REFUSED, code=ending.code)
         if message is not None and ending.call_seconds is not None:

@@ -1,24 +1,13 @@
-"""Reach the provider: its key, its address, and what goes wrong on the way as a ModelError."""
+"""Read the provider's key."""
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-import httpx2
-from openai import APIConnectionError, APIStatusError, OpenAIError
-
-from common.errors import ModelFailed, ModelRefused, Unavailable
-from common.tasks import FailureCode
-from common.work.verdicts import codes_of, judge
+from common.errors import Unavailable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.parameters import SecretsProvider
-
-CONNECT_SECONDS: Final = 10.0
-"""Seconds to reach the provider; reading has the whole time of the call."""
 
 KEY_SECONDS: Final = 60
 """Seconds for which the API key is kept, at most: a rotated key is taken up within a minute."""
@@ -29,9 +18,6 @@ REFUSED_SECONDS: Final = 10
 SECRETS_SECONDS: Final = 5
 """Seconds that one try to read the key may take to connect, and to read."""
 
-OPENAI_URL: Final = "https://api.openai.com/v1"
-"""Where a call goes without a base URL of the operator's. Said here: the SDK would take an empty OPENAI_BASE_URL."""
-
 
 class KeySource(Protocol):
     """Give the API key; both may raise Unavailable."""
@@ -41,28 +27,6 @@ class KeySource(Protocol):
 
     async def renewed(self, refused: str) -> bool:
         """Hear of a key that was refused, and tell whether there is another one by now."""
-
-
-@contextmanager
-def model_errors() -> Iterator[None]:
-    """Turn what the SDK and its HTTP client raise into a ModelError, without their texts and without them as cause."""
-    try:
-        yield
-    except APIStatusError as error:
-        raise judge(error.status_code, error.response.headers, codes_of(error.body), datetime.now(UTC)) from None
-    except APIConnectionError as error:  # also the base of the SDK's timeout
-        raise ModelFailed(_connection_code(error.__cause__)) from None
-    except httpx2.HTTPError as error:  # while the answer is read, the SDK does not wrap its client's errors
-        raise ModelFailed(_connection_code(error)) from None
-    except UnicodeEncodeError:  # a prompt that no HTTP body can carry
-        raise ModelRefused(FailureCode.BAD_REQUEST) from None
-    except (OpenAIError, httpx2.StreamError):
-        raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
-
-
-def _connection_code(error: BaseException | None) -> FailureCode:
-    # aiohttp's "the server hung up" reaches us as httpx2.ConnectTimeout, so only the read's timeout is one of the call.
-    return FailureCode.TIMEOUT if isinstance(error, httpx2.ReadTimeout) else FailureCode.CONNECTION
 
 
 class SecretKey:
@@ -104,11 +68,15 @@ class SecretKey:
 
     async def _renew(self, asked_at: float) -> None:
         try:
-            self._key = await asyncio.to_thread(self._fetch)
+            key = await asyncio.to_thread(self._fetch)
         except Exception as error:  # noqa: BLE001  # botocore and Powertools raise many kinds
             self._failed_at = _wall_seconds()
             raise Unavailable(type(error).__name__) from None
-        self._fresh_until = asked_at + KEY_SECONDS
+        if not (key.isascii() and key.isprintable() and " " not in key and key):
+            # No header can carry it, so that each call would fail before it is sent.
+            self._failed_at = _wall_seconds()
+            raise Unavailable("UnusableKey")
+        self._key, self._fresh_until = key, asked_at + KEY_SECONDS
 
     def _fetch(self) -> str:
         if self._provider is None:

@@ -49,7 +49,7 @@ class WorkerSettings:
             max_attempts=number(env, "MAX_ATTEMPTS", least=1, most=MOST_ATTEMPTS, default=3),
             worker_timeout_seconds=number(env, "WORKER_TIMEOUT_SECONDS", least=2, most=MOST_TIMEOUT_SECONDS),
             model_timeout_seconds=number(env, "MODEL_TIMEOUT_SECONDS", least=1, most=MOST_TIMEOUT_SECONDS),
-            openai_base_url=_optional_url(env, "OPENAI_BASE_URL"),
+            openai_base_url=_base_url(env, "OPENAI_BASE_URL"),
             openai_api_key_secret=text(env, "OPENAI_API_KEY_SECRET"),
             redis=RedisSettings.from_env(env),
         )
@@ -60,9 +60,18 @@ class WorkerSettings:
         return settings
 
 
-def _optional_url(env: Environment, name: str) -> str | None:
+def _base_url(env: Environment, name: str) -> str | None:
+    """Return the address that paths are appended to; it may have a query, which stays behind them."""
     value = optional_text(env, name)
-    return None if value is None else _url(name, value)
+    if value is None:
+        return None
+    parts = urlsplit(_url(name, value))
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise SettingError(name, "must be written as it is sent: in ASCII, without spaces")
+    if "#" in value or "@" in parts.netloc:
+        # A fragment is never sent, and a password belongs in a secret: anybody who may see the function reads this.
+        raise SettingError(name, "must have neither a fragment (#) nor a user and password (@)")
+    return value
 
 
 def _url(name: str, value: str) -> str:

@@ -3,6 +3,7 @@
 status                          code                                           error
 any                             context_length_exceeded, content_filter, …     ModelRefused, its own code
 any                             insufficient_quota and its kin; 402            ModelRefused(quota_exhausted)
+300 to 303, 307, 308                                                           ModelRefused(redirected)
 429                                                                            ModelBusy(rate_limited)
 408, 409, 5xx, anything odd                                                    ModelFailed(server_error)
 400, 401, 403, 404, 413, 422, other 4xx                                        ModelRefused
@@ -44,6 +45,22 @@ _FINAL_STATUSES: Final[Mapping[int, FailureCode]] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: FailureCode.BAD_REQUEST,
 }
 
+_REDIRECTS: Final = frozenset(
+    {
+        HTTPStatus.MULTIPLE_CHOICES,
+        HTTPStatus.MOVED_PERMANENTLY,
+        HTTPStatus.FOUND,
+        HTTPStatus.SEE_OTHER,
+        HTTPStatus.TEMPORARY_REDIRECT,
+        HTTPStatus.PERMANENT_REDIRECT,
+    }
+)
+"""Statuses that point elsewhere. To go there would hand the prompt and the key to a host that no operator chose.
+
+All are for good, also those that HTTP calls temporary: behind them is a base URL that needs another scheme, a slash
+less or a login, and no further attempt changes it.
+"""
+
 _STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
     # An error inside a stream has no status of its own; these codes and types stand for one.
     "rate_limit_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
@@ -75,6 +92,8 @@ def judge(status: int, headers: Mapping[str, str], codes: tuple[str, ...], now: 
     for code in codes:
         if code in _FINAL_CODES:
             return ModelRefused(_FINAL_CODES[code])
+    if status in _REDIRECTS:
+        return ModelRefused(FailureCode.REDIRECTED)
     wait = retry_after(headers, now)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return ModelBusy(FailureCode.RATE_LIMITED, retry_after=wait)
@@ -132,7 +151,7 @@ def _number(text: str | None, *, scale: float) -> float | None:
 def _seconds_until(text: str | None, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:  # "-0000": UTC of unknown place
         moment = moment.replace(tzinfo=UTC)

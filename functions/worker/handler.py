@@ -19,19 +19,20 @@ from common.prices import read_prices
 from common.telemetry import Telemetry
 from common.work.assembly import Assembly
 from common.work.delivery import Delivery
+from common.work.provider_client import ProviderClient
 from common.work.settings import WorkerSettings
 from functions.worker.llm import ChatModel
 
 SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
 PARTS = Assembly(SETTINGS, TELEMETRY)
-MODEL = ChatModel(
+CLIENT = ProviderClient(
     key=PARTS.key,
     base_url=SETTINGS.openai_base_url,
     timeout_seconds=SETTINGS.model_timeout_seconds,
     on_headers=PARTS.flow.heard,
-    prices=read_prices(),
 )
+MODEL = ChatModel(CLIENT, read_prices())
 WORKER = PARTS.worker(MODEL, PARTS.flow, SETTINGS.model_timeout_seconds)
 
 # One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.

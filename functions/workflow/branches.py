@@ -53,8 +53,11 @@ class Branches:
         token = _CHAIN.set(None)
         try:
             yield
-        except (ModelFailed, ModelRefused) as error:
-            self._failed = self._failed or ModelFailed(error.code, retry_after=error.retry_after)
+        except ModelFailed as failed:
+            self._failed = self._failed or failed
+            raise
+        except ModelRefused as refused:
+            self._failed = self._failed or ModelFailed(refused.code)
             raise
         finally:
             _CHAIN.reset(token)

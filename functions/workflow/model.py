@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol, override
 
 import httpx2
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, mess
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_openai import ChatOpenAI
-from openai import APIConnectionError, APIError, APIStatusError, DefaultAioHttpClient
+from openai import APIConnectionError, APIError, APIStatusError, DefaultAioHttpClient, OpenAIError
 from pydantic import PrivateAttr
 
 from common.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
@@ -24,12 +25,35 @@ from common.work.budget import BudgetGuard
 from common.work.concurrency import Concurrency, Origin
 from common.work.flow import FlowControl, Held
 from common.work.permit import Permit
-from common.work.provider import CONNECT_SECONDS, OPENAI_URL, KeySource, model_errors
+from common.work.provider import KeySource
+from common.work.provider_client import CONNECT_SECONDS, OPENAI_URL
 from common.work.slots import Slots
-from common.work.verdicts import judge_in_stream
+from common.work.verdicts import codes_of, judge, judge_in_stream
 from functions.workflow.call_meter import CallMeter, measured
 from functions.workflow.run import Run, current_run
 from functions.workflow.step import Step
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Turn what the SDK and its HTTP client raise into a ModelError, without their texts and without them as cause."""
+    try:
+        yield
+    except APIStatusError as error:
+        raise judge(error.status_code, error.response.headers, codes_of(error.body), datetime.now(UTC)) from None
+    except APIConnectionError as error:  # also the base of the SDK's timeout
+        raise ModelFailed(_connection_code(error.__cause__)) from None
+    except httpx2.HTTPError as error:  # while the answer is read, the SDK does not wrap its client's errors
+        raise ModelFailed(_connection_code(error)) from None
+    except UnicodeEncodeError:  # a prompt that no HTTP body can carry
+        raise ModelRefused(FailureCode.BAD_REQUEST) from None
+    except (OpenAIError, httpx2.StreamError):
+        raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
+
+
+def _connection_code(error: BaseException | None) -> FailureCode:
+    # aiohttp's "the server hung up" reaches us as httpx2.ConnectTimeout, so only the read's timeout is one of the call.
+    return FailureCode.TIMEOUT if isinstance(error, httpx2.ReadTimeout) else FailureCode.CONNECTION
 
 
 class Checkpoints(Protocol):

@@ -254,10 +254,12 @@ RUNTIMES_OWN = {"simplejson", "snapshot_restore_py"}
 POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath", "typing_extensions"}
 CACHE = {"hiredis", "redis"}
 BOTO3 = {"boto3", "dateutil", "six", "urllib3"}
+AIOHTTP = {
+    *("aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
+}
 OPENAI = {
-    *("aiohappyeyeballs", "aiohttp", "aiosignal", "annotated_types", "anyio", "attr", "frozenlist", "h11", "httpcore2"),
-    *("httpx2", "idna", "multidict", "openai", "propcache", "pydantic", "pydantic_core", "sniffio", "truststore"),
-    *("typing_inspection", "yarl"),
+    *("annotated_types", "anyio", "h11", "httpcore2", "httpx2", "openai", "pydantic", "pydantic_core", "sniffio"),
+    *("truststore", "typing_inspection"),
 }
 LANGCHAIN = {
     *("certifi", "charset_normalizer", "distro", "jiter", "jsonpatch", "jsonpointer", "langchain_core"),
@@ -274,8 +276,8 @@ BUDGETS = {
     "SubmitFunction": POWERTOOLS | BOTO3 | CACHE | {"msgspec"},
     "WebhookFunction": POWERTOOLS | BOTO3 | {"standardwebhooks"},
     # aioboto3, and boto3 for the key, are imported where they are used.
-    "WorkerFunction": POWERTOOLS | OPENAI | CACHE,
-    "WorkflowFunction": POWERTOOLS | OPENAI | LANGCHAIN | CACHE,
+    "WorkerFunction": POWERTOOLS | AIOHTTP | CACHE,
+    "WorkflowFunction": POWERTOOLS | AIOHTTP | OPENAI | LANGCHAIN | CACHE,
 }
 """What each may import at its start, beside the standard library and our own: a cold start pays for all of it."""
 

@@ -30,7 +30,6 @@ LIBRARIES = (
     "aws_lambda_powertools.tracing",
     "aws_lambda_powertools.utilities.parameters",
     "boto3",
-    "openai.resources.chat.completions",
     "redis.asyncio",
 )
 

@@ -68,6 +68,8 @@ def test_the_worker_accepts_its_times(seconds: int) -> None:
         ("MODELS", "one,,two"),
         ("OPENAI_BASE_URL", "localhost:8080"),
         ("OPENAI_BASE_URL", "http://[broken"),
+        ("OPENAI_BASE_URL", "http://user:password@127.0.0.1:11434/v1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1#chat"),
         ("MODEL_LATENCY", "soon"),
         ("MODEL_CHUNK_DELAY", "nan"),
     ],

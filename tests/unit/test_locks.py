@@ -53,7 +53,13 @@ def test_each_function_says_what_it_ships() -> None:
     assert {handler.parent for handler in ROOT.glob("functions/*/handler.py")} <= {lock.parent for lock in SHIPPED}
 
 
-def test_only_the_workers_ship_openai_and_aioboto3() -> None:
-    carriers = {relative(lock.parent) for lock in SHIPPED if pins(lock).keys() & {"openai", "aioboto3"}}
-
-    assert carriers == {"functions/worker", "functions/workflow"}
+@pytest.mark.parametrize(
+    ("package", "carriers"),
+    [
+        ("aioboto3", {"functions/worker", "functions/workflow"}),
+        ("aiohttp", {"functions/worker", "functions/workflow"}),
+        ("openai", {"functions/workflow"}),
+    ],
+)
+def test_only_the_workers_ship_what_calls_the_model(package: str, carriers: set[str]) -> None:
+    assert {relative(lock.parent) for lock in SHIPPED if package in pins(lock)} == carriers

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from common.errors import ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import ModelBusy, ModelCrashed, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
 from common.work.attempt import PAUSE_SECONDS
@@ -456,16 +456,49 @@ def test_a_message_that_cannot_be_worked_stays_away_longer_each_time(stage: Stag
     assert stage.queue.waits == {"odd": 32}
 
 
-def test_a_fault_of_ours_in_one_task_leaves_the_others_alone(stage: Stage) -> None:
+def test_an_exception_that_no_rule_knows_is_a_failed_attempt_and_leaves_the_others_alone(stage: Stage) -> None:
     fault = ZeroDivisionError("division by zero")
     stage.model.scripts["broken"] = raises(fault)
 
     assert stage.work(stage.delivery("broken"), stage.delivery("sound")) == ["broken"]
 
     assert recorded(stage, "sound").status is TaskStatus.COMPLETED
-    ending = stage.journal.endings["broken"]
+    record, ending = recorded(stage, "broken"), stage.journal.endings["broken"]
+    assert record.status is TaskStatus.QUEUED, "its lease is given back"
+    assert [attempt.code for attempt in record.attempts] == [FailureCode.UNREADABLE_ANSWER]
+    assert (ending.kind, ending.error) == (EndingKind.RETRIED, fault)
+    assert stage.queue.waits == {"broken": 1}, "as after any failed attempt"
+
+
+def test_an_exception_that_no_rule_knows_ends_a_task_whose_attempts_are_used_up_and_is_told(
+    make_stage: MakeStage,
+) -> None:
+    stage = make_stage(max_attempts=1)
+    fault = ModelCrashed(KeyError("answer"))
+    stage.model.scripts["broken"] = raises(fault)
+
+    assert stage.work(stage.delivery("broken")) == []
+
+    record, ending = recorded(stage, "broken"), stage.journal.endings["broken"]
+    assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.UNREADABLE_ANSWER)
+    assert (ending.kind, ending.error) == (EndingKind.FAILED, fault.error)
+
+
+def test_a_fault_outside_of_the_call_comes_back_when_its_lease_is_over(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = ZeroDivisionError()
+
+    async def broken(*_: object) -> NoReturn:
+        raise fault
+
+    monkeypatch.setattr(stage.store, "complete", broken)
+
+    assert stage.work(stage.delivery("prompt")) == ["prompt"]
+
+    ending = stage.journal.endings["prompt"]
     assert (ending.kind, ending.error) == (EndingKind.CRASHED, fault)
-    assert stage.queue.waits == {"broken": 304}, "it comes back when its lease is over"
+    assert stage.queue.waits == {"prompt": 304}
 
 
 def test_a_fault_before_the_claim_comes_back_with_a_back_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,11 +514,12 @@ def test_a_fault_before_the_claim_comes_back_with_a_back_off(stage: Stage, monke
 
 
 def test_a_timeout_that_is_not_ours_is_a_fault_and_not_the_end_of_our_time(stage: Stage) -> None:
-    stage.model.scripts["prompt"] = raises(TimeoutError())
+    fault = TimeoutError()
+    stage.model.scripts["prompt"] = raises(fault)
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.CRASHED
+    assert stage.journal.endings["prompt"].error is fault
 
 
 # ─── A failed task keeps its request ──────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from common.tasks import FailureCode, Task, TaskRef, Usage
 from common.telemetry import Telemetry
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.journal import WorkerJournal
-from common.work.measures import WorkerMeasures, metric_of
+from common.work.measures import OUR_FAULT, WorkerMeasures, metric_of
 from tests.invocation import Context
 
 SECRET = "Attack at dawn"
@@ -89,7 +89,7 @@ def test_a_delivery_without_a_call_counts_no_call(noted: Noted) -> None:
     assert "Calls" not in metrics
 
 
-@pytest.mark.parametrize("code", [FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED])
+@pytest.mark.parametrize("code", sorted(OUR_FAULT))
 def test_what_only_an_operator_can_cure_has_a_metric_of_its_own(noted: Noted, code: FailureCode) -> None:
     log, metrics = noted(
         lambda journal: journal.ended(DELIVERY, Ending(EndingKind.FAILED, task_id="task-1", code=code), MESSAGE)
@@ -109,6 +109,18 @@ def test_a_fault_of_ours_is_logged_by_type_and_place_without_its_text(noted: Not
 
     assert (log["level"], log["error"]) == ("ERROR", "ValueError")
     assert "test_journal.py" in log["place"]
+
+
+@pytest.mark.parametrize("kind", [EndingKind.CRASHED, EndingKind.RETRIED, EndingKind.FAILED])
+def test_an_exception_that_no_rule_knows_is_counted_once_and_loud_however_the_delivery_ended(
+    noted: Noted, kind: EndingKind
+) -> None:
+    ending = Ending(kind, 1.0, code=FailureCode.UNREADABLE_ANSWER, error=KeyError(SECRET))
+
+    log, metrics = noted(lambda journal: journal.ended(DELIVERY, ending, MESSAGE))
+
+    assert metrics["TasksCrashed"] == [1]
+    assert (log["level"], log["error"]) == ("ERROR", "KeyError")
 
 
 def test_the_queues_failures_are_counted_by_message(noted: Noted) -> None:

@@ -49,6 +49,13 @@ def test_a_missing_setting_is_named(name: str) -> None:
         ("OPENAI_BASE_URL", "http://"),
         ("OPENAI_BASE_URL", "http://[half"),
         ("OPENAI_BASE_URL", "http://model:eighty"),
+        ("OPENAI_BASE_URL", "http://model/v1#chat"),
+        ("OPENAI_BASE_URL", "http://model/v1?a=1#"),
+        ("OPENAI_BASE_URL", "http://user:password@model/v1"),
+        ("OPENAI_BASE_URL", "http://@model/v1"),
+        ("OPENAI_BASE_URL", "http://model/a path"),
+        ("OPENAI_BASE_URL", "http://model/\tv1"),
+        ("OPENAI_BASE_URL", "http://modèle/v1"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
@@ -56,6 +63,13 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
         WorkerSettings.from_env({**GOOD, name: value})
 
     assert caught.value.name == name
+
+
+@pytest.mark.parametrize(
+    "url", ["https://azure/openai/deployments/m?api-version=2024-10-21", "http://10.0.0.1:8000/v1/"]
+)
+def test_a_base_url_may_have_a_query(url: str) -> None:
+    assert WorkerSettings.from_env({**GOOD, "OPENAI_BASE_URL": url}).openai_base_url == url
 
 
 @pytest.mark.parametrize(("worker", "model"), [("300", "293"), ("20", "17"), ("4", "4")])

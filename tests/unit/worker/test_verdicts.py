@@ -41,6 +41,7 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
         (504, (), ModelFailed, FailureCode.SERVER_ERROR),
         (529, (), ModelFailed, FailureCode.SERVER_ERROR),
         (304, (), ModelFailed, FailureCode.SERVER_ERROR),
+        *((status, (), ModelRefused, FailureCode.REDIRECTED) for status in (300, 301, 302, 303, 307, 308)),
     ],
 )
 def test_an_error_answer_is_judged_by_status_and_code(
