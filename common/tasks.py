@@ -269,8 +269,9 @@ class TaskRecord:
 
     `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` are in the order they
     were made; those that were refunded are not among them. Times are milliseconds since 1970; `expires_ms` is when the
-    record will be dropped. A failed task may keep its request, `kept_bytes` of it; `retried_as` is the id of the task
-    that was made of it.
+    record will be dropped. `failed_usage` and `failed_cost_nanos` are what the provider has billed for the call that
+    made a task fail for good. A failed task may keep its request, `kept_bytes` of it; `retried_as` is the id of the
+    task that was made of it.
     """
 
     ref: TaskRef
@@ -290,6 +291,8 @@ class TaskRecord:
     code: FailureCode | None = None
     last_code: FailureCode | None = None
     error_type: str | None = None
+    failed_usage: Usage | None = None
+    failed_cost_nanos: int | None = None
     waiting_on: WaitingOn | None = None
     kept_bytes: int | None = None
     retried_as: str | None = None
@@ -300,7 +303,8 @@ class BatchRecord:
     """Show a batch as the store holds it; its tasks are `TaskRef(tenant, batch_id, 0 … size - 1)`.
 
     `metadata` is the caller's own; it is lost where Redis lost the record, for the messages do not carry it. `usage`
-    and `cost_nanos` are the sums over its answers, None before the first that has any. `is_accepted` once its call was
+    and `cost_nanos` are the sums over its calls, None before the first that has any; `estimated_tokens` and
+    `estimated_nanos` of them are estimates. `is_accepted` once its call was
     answered with 202; `retry` is the id of the batch that its last retry made. `delivery` is that of the event that its
     webhook waits for.
     """
@@ -314,6 +318,8 @@ class BatchRecord:
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
     usage: Usage | None = None
     cost_nanos: int | None = None
+    estimated_tokens: int = 0
+    estimated_nanos: int = 0
     is_accepted: bool = False
     retry: str | None = None
     webhook: Webhook | None = None

@@ -5,8 +5,9 @@ Every transition is one Lua script in common/store; the in-memory fake in tests/
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-from common.tasks import FailureCode, Task, TaskRef
+from common.tasks import FailureCode, Task, TaskRef, Usage
 
 
 class CreateOutcome(StrEnum):
@@ -90,6 +91,18 @@ class ProgressNote:
     owner: str
     percent: int
     partial: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """Hold what the provider told of a call that brought no answer: what it has billed. It is shown, and in no sum."""
+
+    usage: Usage | None = None
+    cost_nanos: int | None = None
+
+
+NO_REPORT: Final = CallReport()
+"""The provider told nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
-from common.spending import usd_of
+from common.spending import Spend, usd_of
 from common.tasks import TRUNCATED, Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 from common.webhooks import Delivery, Webhook
 
@@ -34,7 +34,8 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     FailureCode.FORBIDDEN: "The service's key may not use this model.",
     FailureCode.REDIRECTED: "The provider's address redirects, which is not followed; tell whoever runs this service.",
     FailureCode.MODEL_NOT_FOUND: "The provider has no such model.",
-    FailureCode.REQUEST_TOO_LARGE: "The provider does not take a request of this size.",
+    FailureCode.REQUEST_TOO_LARGE: "The provider does not take a request of this size, or its prompt and expected "
+    "answer are more tokens than a minute allows.",
     FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",
     FailureCode.ANSWER_TOO_LARGE: "The answer is too large to be returned. It was paid for; ask for a shorter one.",
     FailureCode.CONTENT_POLICY: "The provider's content policy, or the model itself, refused the prompt or its answer.",
@@ -69,8 +70,8 @@ TASK_FIELDS: Final = frozenset(
 
 BATCH_FIELDS: Final = frozenset(
     {
-        *("batch_id", "status", "progress", "size", "counts", "metadata", "usage", "cost", "tasks", "webhook"),
-        *("created_at", "deadline_at", "expires_at"),
+        *("batch_id", "status", "progress", "size", "counts", "metadata", "usage", "cost", "estimated", "tasks"),
+        *("webhook", "created_at", "deadline_at", "expires_at"),
     }
 )
 """Every field that a batch may show; `next` comes with `tasks`."""
@@ -99,6 +100,7 @@ def show_absent(task_id: str, status: str) -> Body:
 def show_task(record: TaskRecord) -> Body:
     """Show one task with all that is known of it; a completed one without a finish reason says so."""
     answer = record.answer
+    usage = answer.usage if answer else record.failed_usage
     body: Body = {
         "task_id": record.ref.task_id,
         "batch_id": record.ref.batch_id,
@@ -112,8 +114,8 @@ def show_task(record: TaskRecord) -> Body:
         "tool_calls": [_show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
-        "usage": asdict(answer.usage) if answer and answer.usage else None,
-        "cost": show_cost(answer.cost_nanos) if answer else None,
+        "usage": asdict(usage) if usage else None,
+        "cost": show_cost(answer.cost_nanos if answer else record.failed_cost_nanos),
         "partial_result": record.partial,
         "error": _error(record),
         "retried_as": record.retried_as,
@@ -148,6 +150,7 @@ def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms:
         **({"metadata": batch.metadata} if batch.metadata is not None else {}),
         **({"usage": asdict(batch.usage)} if batch.usage else {}),
         **({"cost": show_cost(batch.cost_nanos)} if batch.cost_nanos is not None else {}),
+        **({"estimated": estimated} if (estimated := show_estimated(batch)) else {}),
         **({"webhook": _show_webhook(batch.webhook, batch.delivery)} if batch.webhook else {}),
     }
 
@@ -193,6 +196,13 @@ def _written(second: int) -> str:
 def show_cost(nanos: int | None) -> Body | None:
     """Show an amount of money, as text so that no reader rounds it; None stays None."""
     return None if nanos is None else {"usd": usd_of(nanos)}
+
+
+def show_estimated(sums: BatchRecord | Spend) -> Body | None:
+    """Show how much of some sums Sluice had to estimate; None where nothing."""
+    if not sums.estimated_tokens:
+        return None
+    return {"total_tokens": sums.estimated_tokens, "cost": show_cost(sums.estimated_nanos)}
 
 
 def _show_webhook(webhook: Webhook, delivery: Delivery) -> Body:

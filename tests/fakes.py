@@ -14,9 +14,9 @@ from typing import Final
 from common.announcements import Announcement, Receipt
 from common.errors import EventUnsent, QueueUnavailable
 from common.held_calls import HoldLimits
-from common.spending import Spend
+from common.spending import Charge, Spend
 from common.store.deliveries import Announcer
-from common.store.keys import HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
+from common.store.keys import BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
     Attempt,
@@ -31,6 +31,8 @@ from common.tasks import (
     WaitingOn,
 )
 from common.transitions import (
+    NO_REPORT,
+    CallReport,
     Claim,
     ClaimOutcome,
     Created,
@@ -65,6 +67,8 @@ class _Record:
     code: FailureCode | None = None
     last_code: FailureCode | None = None
     error_type: str | None = None
+    report: CallReport = NO_REPORT  # of the call that made it fail
+    charged: set[str] = field(default_factory=set)  # the owners whose charges are in the batch's sums
     waiting_on: WaitingOn | None = WaitingOn.CAPACITY
     request: str | None = None
     retried_as: str | None = None
@@ -82,6 +86,8 @@ class _Batch:
     metadata: Mapping[str, str] | None = None
     usage: Usage | None = None
     cost_nanos: int | None = None
+    estimated_tokens: int = 0
+    estimated_nanos: int = 0
     retry: str | None = None
     webhook: Webhook | None = None
     ends: list[TaskStatus | None] = field(default_factory=list)  # of its tasks, only where it has a webhook
@@ -100,6 +106,7 @@ class FakeStore:
         self._records: dict[TaskRef, _Record] = {}
         self._batches: dict[tuple[str, str], _Batch] = {}
         self._spends: dict[tuple[str, str], Spend] = {}
+        self._charged: dict[tuple[TaskRef, str], int] = {}  # when an attempt's charge was added to its tenant's day
 
     def lose(self, ref: TaskRef) -> None:
         """Forget a task's record, as Redis may in a failover."""
@@ -262,12 +269,12 @@ class FakeStore:
 
     # ─── A task's end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
-        outcome = self._complete(lease, answer)
+    async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
+        outcome = self._complete(lease, answer, charge or Charge.billed(answer.usage, answer.cost_nanos))
         await self._announce(lease.task.ref)
         return outcome
 
-    def _complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+    def _complete(self, lease: Lease, answer: Answer, charge: Charge) -> EndOutcome:
         ended_by = f"complete:{lease.owner}"
         record = self._find_or_rebuild(lease.task)
         if record is None:
@@ -282,40 +289,67 @@ class FakeStore:
             record.attempts.append(Attempt(now))
         self._finish(record, TaskStatus.COMPLETED, now, ended_by)
         record.answer, record.progress = answer, 100
-        self._book(lease.task.ref, answer)
+        self._sum_up_in_batch(lease.task.ref, charge)
+        self._sum_up_in_day(lease.task.ref.tenant, charge, tasks=1)
         return EndOutcome.ENDED
 
-    def _book(self, ref: TaskRef, answer: Answer) -> None:
-        usage, cost_nanos = answer.usage, answer.cost_nanos
+    async def charge(self, lease: Lease, charge: Charge) -> None:
+        ref, owner, now = lease.task.ref, lease.owner, self._now_ms()
+        record = self._find(ref)
+        if record and owner not in record.charged and self._find_batch(ref.tenant, ref.batch_id):
+            record.charged.add(owner)
+            self._sum_up_in_batch(ref, charge)
+        booked_ms = self._charged.get((ref, owner))
+        if booked_ms is None or now >= booked_ms + BOOKED_KEPT_MS:
+            self._charged[ref, owner] = now
+            self._sum_up_in_day(ref.tenant, charge)
+
+    def _sum_up_in_batch(self, ref: TaskRef, charge: Charge) -> None:
         batch = self._batches[ref.tenant, ref.batch_id]
-        if usage is not None:
-            batch.usage = _sum(batch.usage, usage)
-        if cost_nanos is not None:
-            batch.cost_nanos = (batch.cost_nanos or 0) + cost_nanos
+        if charge.usage is not None:
+            batch.usage = _sum(batch.usage, charge.usage)
+        if charge.cost_nanos is not None:
+            batch.cost_nanos = (batch.cost_nanos or 0) + charge.cost_nanos
+        batch.estimated_tokens += charge.estimated_tokens
+        batch.estimated_nanos += charge.estimated_nanos
+
+    def _sum_up_in_day(self, tenant: str, charge: Charge, tasks: int = 0) -> None:
         day = datetime.fromtimestamp(self._now_ms() // 1000, UTC).date().isoformat()
-        spent = self._spends.get((ref.tenant, day), Spend())
+        spent = self._spends.get((tenant, day), Spend())
         tokens = _sum(
-            Usage(spent.prompt_tokens, spent.completion_tokens, spent.total_tokens, spent.cached_tokens), usage
+            Usage(spent.prompt_tokens, spent.completion_tokens, spent.total_tokens, spent.cached_tokens), charge.usage
         )
-        self._spends[ref.tenant, day] = Spend(
-            tasks=spent.tasks + 1,
+        self._spends[tenant, day] = Spend(
+            tasks=spent.tasks + tasks,
             **asdict(tokens),
-            cost_nanos=spent.cost_nanos + (cost_nanos or 0),
-            unpriced=spent.unpriced + (cost_nanos is None),
+            cost_nanos=spent.cost_nanos + (charge.cost_nanos or 0),
+            unpriced=spent.unpriced + charge.unpriced,
+            estimated_tokens=spent.estimated_tokens + charge.estimated_tokens,
+            estimated_nanos=spent.estimated_nanos + charge.estimated_nanos,
         )
 
     async def spend(self, tenant: str, day: str) -> Spend:
         return self._spends.get((tenant, day), Spend())
 
     async def fail(
-        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+        self,
+        lease: Lease,
+        code: FailureCode,
+        last_code: FailureCode | None = None,
+        error_type: str | None = None,
+        report: CallReport = NO_REPORT,
     ) -> EndOutcome:
-        outcome = self._fail(lease, code, last_code, error_type)
+        outcome = self._fail(lease, code, last_code, error_type, report)
         await self._announce(lease.task.ref)
         return outcome
 
     def _fail(
-        self, lease: Lease, code: FailureCode, last_code: FailureCode | None, error_type: str | None
+        self,
+        lease: Lease,
+        code: FailureCode,
+        last_code: FailureCode | None,
+        error_type: str | None,
+        report: CallReport,
     ) -> EndOutcome:
         ended_by = f"fail:{lease.owner}"
         was_lost = self._find(lease.task.ref) is None
@@ -331,7 +365,7 @@ class FakeStore:
 
         now = self._now_ms()
         record.last_code = last_code or record.last_code
-        record.error_type = error_type
+        record.error_type, record.report = error_type, report
         self._end_attempt(record, now, last_code or code)
         self._finish(record, TaskStatus.FAILED, now, ended_by, code=code)
         return EndOutcome.ENDED
@@ -434,6 +468,8 @@ class FakeStore:
             code=record.code,
             last_code=record.last_code,
             error_type=record.error_type,
+            failed_usage=record.report.usage if with_text else None,
+            failed_cost_nanos=record.report.cost_nanos if with_text else None,
             waiting_on=record.waiting_on,
             kept_bytes=None if record.request is None else len(record.request.encode()),
             retried_as=record.retried_as,
@@ -453,6 +489,8 @@ class FakeStore:
             metadata=batch.metadata,
             usage=batch.usage,
             cost_nanos=batch.cost_nanos,
+            estimated_tokens=batch.estimated_tokens,
+            estimated_nanos=batch.estimated_nanos,
             is_accepted=batch.accepted,
             retry=batch.retry,
             webhook=batch.webhook,

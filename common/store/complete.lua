@@ -1,8 +1,7 @@
 -- Write the answer: the first result wins, whoever brings it.
--- KEYS: task, batch.  ARGV: the message's six, owner, text, finish reason?, usage?, tool calls?, cost?, webhook?.
+-- KEYS: task, batch.
+-- ARGV: the message's six, owner, text, finish reason?, usage?, tool calls?, cost?, charge, webhook?.
 -- Answers {outcome, now}.
-local usage, cost = optional(ARGV[10]), optional(ARGV[12])
-local counts = { 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens' }
 local by = 'complete:' .. ARGV[7]
 
 local record = load_or_rebuild()
@@ -14,15 +13,10 @@ if is_terminal(record) then return { 'already', now } end
 if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
 
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = optional(ARGV[9]), usage = usage, tool_calls = optional(ARGV[11]), cost = cost,
-  progress = 100, attempt = record.attempt,
+  result = ARGV[8], finish_reason = optional(ARGV[9]), usage = optional(ARGV[10]),
+  tool_calls = optional(ARGV[11]), cost = optional(ARGV[12]), progress = 100, attempt = record.attempt,
 })
 
 -- The batch's sums, once: a task ends once.
-if usage then
-  for place, count in ipairs(cjson.decode(usage)) do
-    redis.call('HINCRBY', KEYS[2], counts[place], string.format('%.0f', count))
-  end
-end
-if cost then redis.call('HINCRBY', KEYS[2], 'cost', cost) end
+add_up(KEYS[2], ARGV[13])
 return { 'ended', now }

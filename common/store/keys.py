@@ -29,6 +29,9 @@ SPEND_KEY: Final = "spend:{{{tenant}}}:{day}"
 BOOKED_KEY: Final = "booked:{{{tenant}}}:{task_id}"
 """Marks that an answer is in its tenant's sums; on their slot, so that one script does both."""
 
+CHARGED_KEY: Final = "booked:{{{tenant}}}:{task_id}:{name}"
+"""Marks the same of what one attempt, or one step of a workflow, has cost beside an answer."""
+
 BUDGETS_KEY: Final = "budgets:{{{tenant}}}"
 """One hash per tenant that has budgets: those of its last call, for the workers. On the slot of its sums."""
 
@@ -163,6 +166,11 @@ def counted_key(tenant: str, request: str) -> str:
 def booked_key(ref: TaskRef) -> str:
     """Return the key that marks a task's answer as booked."""
     return BOOKED_KEY.format(tenant=_quoted(ref.tenant), task_id=ref.task_id)
+
+
+def charged_key(ref: TaskRef, name: str) -> str:
+    """Return the key that marks as booked what an attempt of this owner, or a step of this name, has cost."""
+    return CHARGED_KEY.format(tenant=_quoted(ref.tenant), task_id=ref.task_id, name=name)
 
 
 def _tag(tenant: str, batch_id: str) -> str:

@@ -15,6 +15,11 @@ local function set(key, fields)
   redis.call('HSET', key, unpack(flat))
 end
 
+-- Add amounts to the fields of a hash; they are `name:amount`, with a blank between two.
+local function add_up(key, amounts)
+  for name, amount in string.gmatch(amounts, '([%a_]+):(%d+)') do redis.call('HINCRBY', key, name, amount) end
+end
+
 -- Tell those who follow a task that it has come a step further.
 local function tell_step(key)
   redis.call('SPUBLISH', 'steps:' .. string.match(key, '{.*'), '')

@@ -5,10 +5,11 @@ A broken model may send any text that JSON can hold, lone surrogates and NUL inc
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from typing import Final
 
 from common.announcements import Announcement
+from common.spending import Charge
 from common.store.scripts import Argument
 from common.tasks import (
     Answer,
@@ -92,6 +93,16 @@ def write_usage(usage: Usage | None) -> bytes:
     return write_optional(json.dumps(list(astuple(usage))))
 
 
+def write_charge(charge: Charge) -> str:
+    """List the amounts of a charge by the names of the sums that they belong to; what is not known is left out."""
+    amounts = {} if charge.usage is None else asdict(charge.usage)
+    if charge.cost_nanos is not None:
+        amounts["cost"] = charge.cost_nanos
+    if charge.estimated_tokens:
+        amounts |= {"estimated_tokens": charge.estimated_tokens, "estimated_cost": charge.estimated_nanos}
+    return " ".join(f"{name}:{amount}" for name, amount in amounts.items())
+
+
 def write_tool_calls(calls: Sequence[ToolCall]) -> bytes:
     """Encode tool calls as an optional argument."""
     fields = [[call.call_id, call.name, call.arguments, call.kind] for call in calls]
@@ -133,9 +144,12 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         return int(fields[name]) if name in fields else None
 
     code, last_code, waiting_on = text("code"), text("last_code"), text("waiting_on")
+    usage, cost_nanos = _read_usage(text("usage")), number("cost")
+    status = TaskStatus(read_text(fields["status"]))
+    is_answered = status is TaskStatus.COMPLETED
     return TaskRecord(
         ref=ref,
-        status=TaskStatus(read_text(fields["status"])),
+        status=status,
         progress=int(fields["progress"]),
         attempts=_read_attempts(text("attempts") or ""),
         created_ms=int(fields["created"]),
@@ -147,10 +161,12 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         updated_ms=number("updated"),
         ended_ms=number("ended"),
         partial=text("partial"),
-        answer=_read_answer(text("result"), text("finish_reason"), text("usage"), text("tool_calls"), number("cost")),
+        answer=_read_answer(text("result"), text("finish_reason"), usage, text("tool_calls"), cost_nanos),
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         error_type=text("error_type"),
+        failed_usage=None if is_answered else usage,
+        failed_cost_nanos=None if is_answered else cost_nanos,
         waiting_on=WaitingOn(waiting_on) if waiting_on else None,
         kept_bytes=number("kept"),
         retried_as=text("retried_as"),
@@ -159,7 +175,8 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
 
 def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
     """Make a batch's record of the values that read_batch.lua answers."""
-    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, hook, delivery, cost, *tokens = values
+    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, hook, delivery, *sums = values
+    cost, estimated_tokens, estimated_nanos, *tokens = sums
     return BatchRecord(
         tenant=tenant,
         batch_id=batch_id,
@@ -174,6 +191,8 @@ def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchReco
         delivery=Delivery() if delivery is None else _read_delivery(read_text(delivery)),
         usage=None if tokens[0] is None else Usage(*(int(count or 0) for count in tokens)),
         cost_nanos=None if cost is None else int(cost),
+        estimated_tokens=int(estimated_tokens or 0),
+        estimated_nanos=int(estimated_nanos or 0),
     )
 
 
@@ -198,8 +217,12 @@ def _read_attempts(text: str) -> tuple[Attempt, ...]:
     )
 
 
+def _read_usage(text: str | None) -> Usage | None:
+    return Usage(*json.loads(text)) if text else None
+
+
 def _read_answer(
-    text: str | None, finish_reason: str | None, usage: str | None, tool_calls: str | None, cost_nanos: int | None
+    text: str | None, finish_reason: str | None, usage: Usage | None, tool_calls: str | None, cost_nanos: int | None
 ) -> Answer | None:
     if text is None:
         return None
@@ -207,7 +230,7 @@ def _read_answer(
     return Answer(
         text,
         finish_reason,
-        Usage(*json.loads(usage)) if usage else None,
+        usage,
         tuple(ToolCall(call_id, name, arguments, ToolKind(kind)) for call_id, name, arguments, kind in calls),
         cost_nanos,
     )

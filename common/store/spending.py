@@ -3,36 +3,36 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from common.spending import Spend
+from common.spending import Charge, Spend
 from common.store import keys
 from common.store.connection import Client, redis_errors
+from common.store.records import write_charge
 from common.store.scripts import Call, Scripts
-from common.tasks import Answer, TaskRef, Usage
 
 _FIELDS: Final = (
     *("tasks", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost", "unpriced", "requests"),
+    *("estimated_tokens", "estimated_cost"),
 )
 
 
 class Spending:
-    """Book answers and tell the sums. Every method raises StoreUnavailable when Redis does not answer."""
+    """Book calls and tell the sums. Every method raises StoreUnavailable when Redis does not answer."""
 
     def __init__(self, client: Client, scripts: Scripts) -> None:
         """Take an open client, which the caller closes."""
         self._client = client
         self._scripts = scripts
 
-    async def book(self, ref: TaskRef, answer: Answer, now_ms: int) -> None:
-        """Add a task's answer to its tenant's day; a repeat within the hour adds nothing."""
-        usage = answer.usage or Usage(0, 0, 0)
-        amounts = (
-            *(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens),
-            *(answer.cost_nanos or 0, int(answer.cost_nanos is None)),
-        )
+    async def book(self, marker: str, tenant: str, charge: Charge, now_ms: int, *, tasks: int = 0) -> None:
+        """Add to a tenant's day what calls have cost, and how many tasks they have answered.
+
+        Where the key `marker` has been set within the last hour, this was booked before, and nothing is added.
+        """
+        amounts = f"tasks:{tasks} unpriced:{charge.unpriced} {write_charge(charge)}"
         call = Call(
             "spend",
-            [keys.spend_key(ref.tenant, day_of(now_ms)), keys.booked_key(ref)],
-            [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, " ".join(map(str, amounts))],
+            [keys.spend_key(tenant, day_of(now_ms)), marker],
+            [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, amounts],
             is_joint=True,
         )
         with redis_errors():

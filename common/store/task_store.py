@@ -1,21 +1,22 @@
 """Hold the tasks' records in Redis; what each transition means is said in the scripts and in tests/fakes.py."""
 
 import secrets
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import batched
 from typing import Any
 
 from common.errors import StoreUnavailable
-from common.spending import Spend
+from common.spending import Charge, Spend
 from common.store import keys, records
+from common.store.chunks import by_batch, in_order
 from common.store.connection import Client, redis_errors
 from common.store.deliveries import Announcer, Deliveries
 from common.store.scripts import Argument, Call, Scripts, read_sources
 from common.store.spending import Spending
 from common.tasks import Answer, BatchRecord, FailureCode, NewBatch, Task, TaskRecord, TaskRef, WaitingOn
 from common.transitions import (
+    NO_REPORT,
+    CallReport,
     Claim,
     ClaimOutcome,
     Created,
@@ -110,30 +111,50 @@ class TaskStore:
         with redis_errors():
             await self._scripts.run_many(self._client, calls)
 
-    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+    async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
         """Write the answer; the first result wins, also when its lease is over or its record was lost.
 
-        The batch's sums are written with it, the tenant's of the day right after it, on another slot.
+        The batch's sums are written with it, the tenant's of the day right after it, on another slot. What is added to
+        them is the charge, or without one what the answer says that it has cost. A task that had ended adds nothing.
         """
+        if charge is None:
+            charge = Charge.billed(answer.usage, answer.cost_nanos)
         args: list[Argument] = [
             lease.owner,
             records.write_text(answer.text),
             records.write_optional(answer.finish_reason),
             records.write_usage(answer.usage),
             records.write_tool_calls(answer.tool_calls),
-            records.write_optional(None if answer.cost_nanos is None else str(answer.cost_nanos)),
+            records.write_optional(_digits(answer.cost_nanos)),
+            records.write_charge(charge),
         ]
         ref = lease.task.ref
         (text, now_ms), due = await self._unannounced(_rebuilding("complete", lease.task, args))
         outcome = EndOutcome(records.read_text(text))
         # Booked first: an end that cannot be announced is announced by the next delivery, which has no answer to book.
         if outcome is EndOutcome.ENDED:
-            await self._spending.book(ref, answer, now_ms)
+            await self._spending.book(keys.booked_key(ref), ref.tenant, charge, now_ms, tasks=1)
         await self._deliveries.announce(ref.tenant, ref.batch_id, due)
         return outcome
 
+    async def charge(self, lease: Lease, charge: Charge) -> None:
+        """Add what an attempt has cost that brought no answer to the sums of its batch and of its tenant's day, once.
+
+        It needs no lease: what was paid is booked, whoever has the task by now.
+        """
+        ref = lease.task.ref
+        with redis_errors():
+            call = Call("charge", _keys_of(ref), [lease.owner, records.write_charge(charge)])
+            now_ms = await self._scripts.run(self._client, call)
+        await self._spending.book(keys.charged_key(ref, lease.owner), ref.tenant, charge, now_ms)
+
     async def fail(
-        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+        self,
+        lease: Lease,
+        code: FailureCode,
+        last_code: FailureCode | None = None,
+        error_type: str | None = None,
+        report: CallReport = NO_REPORT,
     ) -> EndOutcome:
         """Fail a task for good; only its owner may, or anybody whose record was lost."""
         args: list[Argument] = [
@@ -141,6 +162,8 @@ class TaskStore:
             code,
             records.write_optional(last_code),
             records.write_optional(error_type),
+            records.write_usage(report.usage),
+            records.write_optional(_digits(report.cost_nanos)),
         ]
         return await self._end("fail", lease.task, args)
 
@@ -231,7 +254,7 @@ class TaskStore:
         self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
     ) -> list[Any]:
         """Make transitions for who has none of the tasks' messages: those bring what cannot be announced now."""
-        chunks = list(_by_batch(refs, chunk))
+        chunks = list(by_batch(refs, chunk))
         calls = [
             Call(script, [*(keys.task_key(refs[place]) for place in places), _batch_of(refs[places[0]])], args)
             for places in chunks
@@ -242,7 +265,7 @@ class TaskStore:
             ref = refs[places[0]]
             with suppress(StoreUnavailable):
                 await self._deliveries.announce(ref.tenant, ref.batch_id, *due)
-        return _in_order(chunks, [answer for answer, *_ in answers])
+        return in_order(chunks, [answer for answer, *_ in answers])
 
     async def _run_on_tasks(
         self, script: str, refs: Sequence[TaskRef], args_of: Sequence[Sequence[Argument]], chunk: int
@@ -251,7 +274,7 @@ class TaskStore:
 
         It takes one pipeline.
         """
-        chunks = list(_by_batch(refs, chunk))
+        chunks = list(by_batch(refs, chunk))
         calls = [
             Call(
                 script,
@@ -262,11 +285,15 @@ class TaskStore:
         ]
         with redis_errors():
             answers = await self._scripts.run_many(self._client, calls)
-        return _in_order(chunks, answers)
+        return in_order(chunks, answers)
 
 
 def _rebuilding(script: str, task: Task, args: Sequence[Argument]) -> Call:
     return Call(script, _keys_of(task.ref), [*records.write_task(task), *args, records.write_webhook(task.webhook)])
+
+
+def _digits(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _names(batch: NewBatch) -> Iterator[bytes]:
@@ -281,22 +308,3 @@ def _keys_of(ref: TaskRef) -> list[str]:
 
 def _batch_of(ref: TaskRef) -> str:
     return keys.batch_key(ref.tenant, ref.batch_id)
-
-
-def _in_order(chunks: Sequence[tuple[int, ...]], answers: Sequence[Any]) -> list[Any]:
-    """Put the answers of the chunks back into the order of the refs."""
-    found = {
-        place: answer
-        for places, part in zip(chunks, answers, strict=True)
-        for place, answer in zip(places, part, strict=True)
-    }
-    return [found[place] for place in range(len(found))]
-
-
-def _by_batch(refs: Sequence[TaskRef], chunk: int) -> Iterator[tuple[int, ...]]:
-    """Group the places of the refs by slot, and cut the groups to what one script call may hold."""
-    places_of: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, ref in enumerate(refs):
-        places_of[ref.tenant, ref.batch_id].append(place)
-    for places in places_of.values():
-        yield from batched(places, chunk, strict=False)

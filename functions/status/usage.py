@@ -5,7 +5,7 @@ from typing import Protocol
 
 from common.budgets import Budgets
 from common.spending import Spend, usd_of
-from common.views import Body, time_of
+from common.views import Body, show_estimated, time_of
 
 
 class SpendReader(Protocol):
@@ -33,5 +33,6 @@ async def show_usage(store: SpendReader, tenant: str, budgets: Budgets | None, n
         },
         "cost": {"usd": usd_of(spend.cost_nanos)},
         "unpriced": spend.unpriced,
+        **({"estimated": estimated} if (estimated := show_estimated(spend)) else {}),
         "budgets": budgets.write() if budgets else {},
     }

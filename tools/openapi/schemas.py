@@ -52,6 +52,12 @@ def closed(properties: dict[str, Schema], required: list[str], about: str = "") 
 USAGE: Final = closed({field.name: COUNT for field in fields(Usage)}, ["total_tokens"])
 COST: Final = closed({"usd": {"type": "string", "pattern": r"^\d+(\.\d+)?$"}}, ["usd"])
 
+ESTIMATED: Final = closed(
+    {"total_tokens": COUNT, "cost": COST},
+    ["total_tokens", "cost"],
+    "How much of `usage` and `cost` is an estimate, of calls whose bill the provider did not tell.",
+)
+
 WEBHOOK: Final = closed(
     {
         "url": TEXT,
@@ -108,6 +114,7 @@ _OF_BATCHES: Final[dict[str, Schema]] = {
     "metadata": {"type": "object", "additionalProperties": TEXT},
     "usage": USAGE,
     "cost": COST,
+    "estimated": ESTIMATED,
     "tasks": {"type": "array", "items": reference("Task"), "description": "A page of its tasks, without results."},
     "webhook": WEBHOOK,
     "created_at": TIME,
@@ -169,7 +176,8 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "answers": COUNT,
             "usage": USAGE,
             "cost": COST,
-            "unpriced": {**COUNT, "description": "Answers that are not in the cost."},
+            "unpriced": {**COUNT, "description": "Calls that are not in the cost."},
+            "estimated": ESTIMATED,
             "budgets": closed({"requests": COUNT, "tokens": COUNT, "usd": COST["properties"]["usd"]}, []),
         },
         ["day", "resets_at", "requests", "answers", "usage", "cost", "unpriced", "budgets"],

@@ -205,6 +205,8 @@ class Batch:
     metadata: Mapping[str, str] = field(default_factory=dict)
     usage: Usage | None = None
     cost_usd: Decimal | None = None
+    estimated: Json | None = field(default=None, repr=False)
+    """How much of `usage` and `cost_usd` is an estimate, of calls whose bill the provider did not tell."""
     created_at: datetime | None = None
     deadline_at: datetime | None = None
     expires_at: datetime | None = None
@@ -225,6 +227,7 @@ class Batch:
             metadata=dict(body.get("metadata") or {}),
             usage=_usage(body),
             cost_usd=_cost(body),
+            estimated=body.get("estimated"),
             created_at=_time(body.get("created_at")),
             deadline_at=_time(body.get("deadline_at")),
             expires_at=_time(body.get("expires_at")),

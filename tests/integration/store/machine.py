@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from common.announcements import Announcement
 from common.errors import EventUnsent, StoreUnavailable
+from common.spending import Charge
 from common.store import TaskStore
 from common.store.connection import Client
 from common.store.keys import SENDING_LEASE_MS
@@ -288,6 +289,7 @@ class StoreMachine(RuleBasedStateMachine):
         choice = self.rivals() or self.gone_workers[-3:]
         worker = choice[-1 - pick % len(choice)]
         lease = worker.lease
+        self.charge(lease, twice=pick % 2 == 0)
         match call:
             case "claim":
                 # Only the last owner's: of older ones nothing is remembered, nor is a copy so late.
@@ -310,6 +312,11 @@ class StoreMachine(RuleBasedStateMachine):
             case _:
                 self.end_as(worker, "fail", FailureCode.TIMEOUT, twice=False)
         self.look(call)
+
+    def charge(self, lease: Lease, *, twice: bool) -> None:
+        """Book what an attempt has cost that brought no answer, whoever has the task by now."""
+        self.both("charge", lease, Charge.estimate(Usage(4, 1, 5), 5 if twice else None), twice=twice)
+        self.look("charge")
 
     def rivals(self) -> list[Worker]:
         """List the gone workers whose task is another's now: their late calls are those to fear."""

@@ -57,9 +57,18 @@ PLANTED: Final = (
     Fault("complete overwrites an end", "complete", "if is_terminal(record) then return { 'already', now } end", ""),
     Fault("complete denies its own repeat", "complete", "if record.ended_by == by", "if false"),
     Fault("complete loses the answer", "complete", "result = ARGV[8],", ""),
-    Fault("complete does not sum up", "complete", "KEYS[2], 'cost', cost)", "KEYS[2], 'cost', 0)"),
-    Fault("complete sums up repeats", "complete", "if record.ended_by == by", "if record.ended_by == by and not cost"),
+    Fault("complete does not sum up", "complete", "add_up(KEYS[2], ARGV[13])", ""),
+    Fault(
+        "complete sums up repeats",
+        "complete",
+        "if record.ended_by == by then",
+        "if record.ended_by == by then add_up(KEYS[2], ARGV[13])",
+    ),
     Fault("complete stays below 100", "complete", "progress = 100", "progress = 99"),
+    # charge
+    Fault("charge does not sum up", "charge", "add_up(KEYS[2], charge)", ""),
+    Fault("charge sums up repeats", "charge", "and not string.find(charged, owner, 1, true)", ""),
+    Fault("charge forgets former attempts", "charge", "charged = charged .. owner", "charged = owner"),
     # fail
     Fault("fail needs no owner", "fail", "record.owner ~= owner", "record.status ~= 'processing'"),
     Fault("fail overwrites an end", "fail", "if is_terminal(record) then return 'already' end", ""),

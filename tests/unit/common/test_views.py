@@ -79,6 +79,22 @@ def test_task_and_batch_show_what_they_cost_exactly() -> None:
     assert {"cost", "usage"}.isdisjoint(show_batch(replace(batch, usage=None, cost_nanos=None), [QUEUED], 5))
 
 
+def test_a_batch_says_how_much_of_its_sums_is_an_estimate() -> None:
+    batch = BatchRecord("acme", BATCH, 1, 1, DEADLINE_MS, 3_000, usage=Usage(1, 2, 3), cost_nanos=5)
+
+    assert "estimated" not in show_batch(batch, [QUEUED], 5)
+    shown = show_batch(replace(batch, estimated_tokens=2, estimated_nanos=4), [QUEUED], 5)
+    assert shown["estimated"] == {"total_tokens": 2, "cost": {"usd": "0.000000004"}}
+
+
+def test_a_failed_task_shows_what_its_last_call_was_billed() -> None:
+    failed = replace(QUEUED, status=TaskStatus.FAILED, code=FailureCode.CONTENT_POLICY)
+    billed = show_task(replace(failed, failed_usage=Usage(1, 2, 3), failed_cost_nanos=12_000))
+
+    assert (billed["usage"]["total_tokens"], billed["cost"]) == (3, {"usd": "0.000012"})
+    assert {"usage", "cost", "result"}.isdisjoint(show_task(failed))
+
+
 def test_an_answer_shows_its_tool_calls_as_chat_completions_does() -> None:
     calls = (ToolCall("a", "weather", "{}"), ToolCall("b", "shell", "ls", ToolKind.CUSTOM))
     body = show_task(replace(COMPLETED, answer=Answer("", "tool_calls", None, calls)))

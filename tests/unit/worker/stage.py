@@ -11,8 +11,9 @@ from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import StoreUnavailable, Unavailable
 from common.flow import HORIZON_MS, Booking, Feedback, Limit
 from common.messages import TaskMessage
+from common.spending import Charge
 from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
-from common.transitions import Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.transitions import NO_REPORT, CallReport, Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from common.work.attempt import Attempts
 from common.work.backoff import Backoff
 from common.work.budget import BudgetGuard
@@ -137,16 +138,26 @@ class FailingStore(FakeStore):
         return await super().release(lease, refund=refund, code=code, waiting_on=waiting_on)
 
     @override
-    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
+    async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
         self._check("complete")
-        return await super().complete(lease, answer)
+        return await super().complete(lease, answer, charge)
+
+    @override
+    async def charge(self, lease: Lease, charge: Charge) -> None:
+        self._check("charge")
+        await super().charge(lease, charge)
 
     @override
     async def fail(
-        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+        self,
+        lease: Lease,
+        code: FailureCode,
+        last_code: FailureCode | None = None,
+        error_type: str | None = None,
+        report: CallReport = NO_REPORT,
     ) -> EndOutcome:
         self._check("fail")
-        return await super().fail(lease, code, last_code, error_type)
+        return await super().fail(lease, code, last_code, error_type, report)
 
     @override
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
