@@ -7,13 +7,13 @@ from typing import Any, Final
 type Event = dict[str, Any] | None
 """A JSON object; None for anything else that stands in its place."""
 
-_DONE: Final = b"[DONE]"
-_FIELD: Final = re.compile(rb"[A-Za-z0-9_-]*")
-_JSON: Final = json.JSONDecoder()
 SPARE_BYTES: Final = 1024 * 1024
 SPARE_TIMES: Final = 4
 """How much of a body is decoded in vain, in bytes and in times its size, to see whether it can end where it does."""
 
+_DONE: Final = b"[DONE]"
+_FIELD: Final = re.compile(rb"[A-Za-z0-9_-]*")
+_JSON: Final = json.JSONDecoder()
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -21,9 +21,13 @@ class SSEDecoder:
     """Decode server-sent events whose data are JSON objects.
 
     What the specification (WHATWG HTML, 9.2) says to ignore is ignored: comments, unknown fields and events without
-    data. Three things differ. A carriage return alone ends no line: to look for it would cost every piece of every
-    answer. A line that is no field is an event that cannot be read: this is no stream of events. And `[DONE]` counts
-    from its line on, without the empty line after it. The data of an event named `error` becomes its `error`.
+    data. These things differ:
+
+    - A carriage return alone ends no line: to look for it would cost every piece of every answer.
+    - A line that is no field is an event that cannot be read: this is no stream of events.
+    - A line whose data are a whole object is an event, and `[DONE]` is the end, without the empty line after them: some
+      servers leave it out.
+    - The data of an event named `error` become its `error`.
     """
 
     def __init__(self) -> None:
@@ -59,18 +63,20 @@ class SSEDecoder:
 
     def _take(self, line: bytes, events: list[Event]) -> None:
         if line.startswith(b"data:"):
-            data = line[5:].strip()
-            if data.startswith(b"{"):
-                self._data.append(data)
-            elif data.strip(b'"').upper() == _DONE:
-                self._dispatch(events)
-                self.is_done = True
-            elif data:
-                self._data.append(data)
+            self._take_data(line[5:].strip(), events)
         elif line:
             self._take_other(line, events)
         else:
-            self._dispatch(events)
+            self._end_event(events)
+
+    def _take_data(self, data: bytes, events: list[Event]) -> None:
+        if not self._data and data.startswith(b"{") and (event := object_of(data)) is not None:
+            events.append(self._named(event))
+        elif data.strip(b'"').upper() == _DONE:
+            self._end_event(events)
+            self.is_done = True
+        elif data:
+            self._data.append(data)
 
     def _take_other(self, line: bytes, events: list[Event]) -> None:
         name, colon, value = line.partition(b":")
@@ -79,17 +85,15 @@ class SSEDecoder:
         elif not (colon or name == b"data") or not _FIELD.fullmatch(name):
             events.append(None)
 
-    def _dispatch(self, events: list[Event]) -> None:
+    def _end_event(self, events: list[Event]) -> None:
         if self._data:
             event = object_of(b"\n".join(self._data))
-            if event is None and len(self._data) > 1:  # some servers leave out the empty line between two events
-                events.extend(map(object_of, self._data))
-            elif self._is_error and event is not None and "error" not in event:
-                events.append({"error": event})
-            else:
-                events.append(event)
+            events.append(None if event is None else self._named(event))
             self._data.clear()
         self._is_error = False
+
+    def _named(self, event: dict[str, Any]) -> Event:
+        return {"error": event} if self._is_error and "error" not in event else event
 
 
 class JSONBodyDecoder:

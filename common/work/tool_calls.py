@@ -11,7 +11,7 @@ These rules decide which call a piece belongs to:
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -50,8 +50,8 @@ class _Piece:
 @dataclass(slots=True)
 class _Call:
     order: int
-    index: int | None
     kind: ToolKind
+    index: int | None
     call_id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
@@ -96,6 +96,8 @@ class ToolCallAccumulator:
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
 
     def __bool__(self) -> bool:
         """Tell whether there is any call."""
@@ -113,46 +115,55 @@ class ToolCallAccumulator:
         if not isinstance(raw, list):
             raise TypeError
         pieces = [_Piece.of(each) for each in raw]
-        taken: list[_Call] = []
+        taken: set[int] = set()
         for place, piece in enumerate(pieces):
             if piece.index is not None:
                 call = self._of_index(piece, piece.index)
             elif len(pieces) > 1:
-                call = self._of_place(piece, place, taken)
+                call = self._of_place(piece, place)
+                call = None if id(call) in taken else call
             else:
                 call = self._latest(piece)
-            if call is None:
-                order = len(self._calls) if piece.index is None else piece.index
-                call = _Call(order, piece.index, piece.kind)
-                self._calls.append(call)
+            if call is None or call.is_followed_by(piece):
+                call = self._begin(piece)
             call.add(piece)
-            taken.append(call)
+            if call.call_id:
+                self._by_id[call.call_id] = call
+            taken.add(id(call))
         return True
 
-    def _of_index(self, piece: _Piece, index: int) -> _Call | None:
-        """Find the call that a piece with an index continues; None where it begins one."""
-        same = [call for call in self._calls if call.index == index]
-        if call := _with_id(same, piece) or (same[-1] if same else None):
-            return None if call.is_followed_by(piece) else call
-        # Some servers count the pieces, not the calls.
-        return None if piece.name or not self._calls else _with_id(self._calls, piece) or self._calls[-1]
+    def _begin(self, piece: _Piece) -> _Call:
+        order = len(self._calls) if piece.index is None else piece.index
+        call = _Call(order, piece.kind, piece.index)
+        self._calls.append(call)
+        if piece.index is not None:
+            self._by_index[piece.index] = call
+        return call
 
-    def _of_place(self, piece: _Piece, place: int, taken: Sequence[_Call]) -> _Call | None:
-        """Find the call that one of several pieces without an index continues; those with a name are as many calls."""
-        call = _with_id(self._calls, piece)
-        if call is None and place < len(self._calls) and piece.name in {"", self._calls[place].name}:
-            call = self._calls[place]
-        is_taken = any(call is other for other in taken)
-        return None if call is None or is_taken or call.is_followed_by(piece) else call
+    def _of_index(self, piece: _Piece, index: int) -> _Call | None:
+        """Find the call that a piece with an index belongs to, or that it follows; None where it is a new one."""
+        known = self._by_id.get(piece.call_id)
+        if known and known.index == index:
+            return known
+        if call := self._by_index.get(index):
+            return call
+        # Some servers count the pieces, not the calls.
+        return None if piece.name or not self._calls else known or self._calls[-1]
+
+    def _of_place(self, piece: _Piece, place: int) -> _Call | None:
+        """Do the same for one of several pieces without an index: their places may stand for it."""
+        if known := self._by_id.get(piece.call_id):
+            return known
+        call = self._calls[place] if place < len(self._calls) else None
+        return call if call and piece.name in {"", call.name} else None
 
     def _latest(self, piece: _Piece) -> _Call | None:
-        """Find the call that a piece alone, without an index, continues; None where it begins one."""
-        call = _with_id(self._calls, piece)
-        if call is None and self._calls:
-            call = self._calls[-1]
-            if piece.name and not piece.call_id and piece.name != call.name:
-                return None
-        return None if call is None or call.is_followed_by(piece) else call
+        """Do the same for a piece alone without an index."""
+        if known := self._by_id.get(piece.call_id):
+            return known
+        call = self._calls[-1] if self._calls else None
+        is_named_anew = call and piece.name and not piece.call_id and piece.name != call.name
+        return None if is_named_anew else call
 
     def finish(self) -> tuple[ToolCall, ...]:
         """Join the calls, in their order.
@@ -169,10 +180,6 @@ class ToolCallAccumulator:
         if not all(call.name for call in calls):
             raise ValueError
         return calls
-
-
-def _with_id(calls: Sequence[_Call], piece: _Piece) -> _Call | None:
-    return next((call for call in reversed(calls) if piece.call_id and call.call_id == piece.call_id), None)
 
 
 def _text(value: object) -> str:

@@ -1,10 +1,13 @@
 """Answers as servers and gateways really send them: what is passed over, what is refused, and what is billed."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.tasks import Answer, FailureCode, ToolCall, Usage
@@ -165,6 +168,7 @@ def test_only_the_first_of_several_choices_is_kept(index: int | None) -> None:
     [
         pytest.param((END, USAGE, SILENCE), FULL, id="no-done"),
         pytest.param((END, SILENCE), Answer("Hello", "stop"), id="no-usage"),
+        pytest.param((END[:-1], SILENCE), Answer("Hello", "stop"), id="no-empty-line-after-the-finish-reason"),
         pytest.param((END, USAGE[:-1], SILENCE), FULL, id="no-empty-line-after-the-usage"),
         pytest.param((END, USAGE[:-9], SILENCE), Answer("Hello", "stop"), id="half-a-usage"),
         pytest.param((END, 1.0, USAGE, SILENCE), FULL, id="a-late-usage"),
@@ -460,3 +464,33 @@ def test_a_character_that_was_cut_in_two_is_joined() -> None:
         f'data: {{"choices":[{{"delta":{{"content":"{half}"}}}}]}}\n\n'.encode() for half in ("\\ud83d", "\\ude00")
     ]
     assert answer_in(*halves, END).text == json.loads('"\\ud83d\\ude00"')
+
+
+# ─── Whatever comes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+NAMES = st.sampled_from(
+    [
+        *("choices", "delta", "message", "text", "content", "type", "refusal", "reasoning_content", "index", "id"),
+        *("tool_calls", "function_call", "function", "custom", "name", "arguments", "input", "finish_reason", "error"),
+        *("usage", "prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "object", "code"),
+    ]
+)
+WORDS = st.sampled_from(["", "stop", "length", "error", "content_filter", "text", "thinking", "custom", "{}", "\ud800"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+CHOICES = st.fixed_dictionaries({"choices": st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=2)})
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(events=st.lists(CHOICES | VALUES | st.binary(max_size=20), max_size=5), size=st.integers(1, 200))
+def test_whatever_comes_is_an_answer_or_a_model_error(events: list[object], size: int) -> None:
+    sent = [each if isinstance(each, bytes) else b"data: " + json.dumps(each).encode() + b"\n\n" for each in events]
+    for data in (b"".join(sent), b"".join(sent) + END + DONE, b"".join(each.removeprefix(b"data: ") for each in sent)):
+        with contextlib.suppress(ModelError):
+            answer = answer_in(*split(data, size))
+            assert isinstance(answer.text.encode(), bytes)
+            assert answer.finish_reason is None or answer.finish_reason
