@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import batched
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -106,9 +107,8 @@ def main() -> None:
         os.environ["MODEL_LIMITS"] = f"*={limit.requests_a_minute}/"
         # A start that is later than this is given up, and its message comes back: a busy machine is soon as late.
         line.LATE_SECONDS = HORIZON_MS / 1000  # type: ignore[misc]  # for this process
-    from common.work.provider_client import ProviderClient  # noqa: PLC0415  # the same
+    from common.work.assembly import Assembly  # noqa: PLC0415  # as late as the handler
     from functions.worker import handler  # noqa: PLC0415  # it reads the environment
-    from functions.worker.llm import ChatModel  # noqa: PLC0415  # as late as the handler
 
     clock, ask = Clock(load), handler.MODEL.ask
 
@@ -127,12 +127,8 @@ def main() -> None:
     warm_up = asyncio.run(submitted(load, load.warm_up))
     bodies = asyncio.run(submitted(load, load.prompts))
     if load.warm_up_url:
-        parts, seconds = handler.PARTS, handler.SETTINGS.model_timeout_seconds
-        quick = ChatModel(
-            ProviderClient(
-                key=parts.key, base_url=load.warm_up_url, timeout_seconds=seconds, on_headers=parts.flow.heard
-            )
-        )
+        settings = replace(handler.SETTINGS, openai_base_url=load.warm_up_url)
+        quick = Assembly(settings, handler.TELEMETRY).chat_model
         handler.MODEL.ask = quick.ask  # type: ignore[method-assign]  # while it warms up
     work(list(events_of(warm_up, load.batch)))
     handler.MODEL.ask = timed  # type: ignore[method-assign]  # to time it

@@ -4,6 +4,7 @@ import time
 from random import SystemRandom
 
 from common.outbox import Outbox
+from common.prices import read_prices
 from common.store.budget_store import BudgetStore
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
@@ -15,11 +16,13 @@ from common.work.attempt import Attempts
 from common.work.backoff import Backoff
 from common.work.budget import BudgetGuard
 from common.work.call import Calls, Model
+from common.work.chat_model import ChatModel
 from common.work.concurrency import Concurrency
 from common.work.flow import FlowControl, Gate
 from common.work.journal import WorkerJournal
 from common.work.progress import ProgressBoard
 from common.work.provider import SecretKey
+from common.work.provider_client import ProviderClient
 from common.work.queue import RedeliveryQueue
 from common.work.service import Worker
 from common.work.settings import WorkerSettings
@@ -42,7 +45,13 @@ class Assembly:
         self.budget = BudgetGuard(BudgetStore(self.redis), now_ms=_now_ms)
         self.flow = FlowControl(self._flows, settings.limits, self.budget, now_ms=_now_ms)
         self.concurrency = Concurrency(settings.concurrency_min, settings.concurrency)
-        self.key = SecretKey(settings.openai_api_key_secret)
+        client = ProviderClient(
+            key=SecretKey(settings.openai_api_key_secret),
+            base_url=settings.openai_base_url,
+            timeout_seconds=settings.model_timeout_seconds,
+            on_headers=self.flow.heard,
+        )
+        self.chat_model = ChatModel(client, read_prices())
         self.queue = RedeliveryQueue(settings.queue_url, self._journal.queue_failed)
 
     def worker(self, model: Model, gate: Gate, model_seconds: float) -> Worker:

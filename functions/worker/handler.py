@@ -1,7 +1,7 @@
 """Start the worker: SQS batch in, the messages that have to come back out.
 
-llm.py speaks to the model. All else is in common/work, which the workflow worker shares: service.py shares the time of
-an invocation among its messages, attempt.py is one message's way, call.py the model's part of it, queue.py brings
+All of it is in common/work, which the workflow worker shares: service.py shares the time of an invocation among its
+messages, attempt.py is one message's way, call.py the model's part of it, chat_model.py asks the model, queue.py brings
 messages back, flow.py lets calls start as the shared limits and pauses allow, concurrency.py adapts how many run at a
 time.
 """
@@ -15,24 +15,15 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.prices import read_prices
 from common.telemetry import Telemetry
 from common.work.assembly import Assembly
 from common.work.delivery import Delivery
-from common.work.provider_client import ProviderClient
 from common.work.settings import WorkerSettings
-from functions.worker.llm import ChatModel
 
 SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
 PARTS = Assembly(SETTINGS, TELEMETRY)
-CLIENT = ProviderClient(
-    key=PARTS.key,
-    base_url=SETTINGS.openai_base_url,
-    timeout_seconds=SETTINGS.model_timeout_seconds,
-    on_headers=PARTS.flow.heard,
-)
-MODEL = ChatModel(CLIENT, read_prices())
+MODEL = PARTS.chat_model
 WORKER = PARTS.worker(MODEL, PARTS.flow, SETTINGS.model_timeout_seconds)
 
 # One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.

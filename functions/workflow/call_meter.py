@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from common.errors import ModelBusy, ModelFailed, ModelRefused
+from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.tasks import Usage
 from common.work.concurrency import NO_ROOM, Concurrency, Origin
 from common.work.permit import Permit
@@ -40,8 +40,10 @@ def measured(concurrency: Concurrency, origin: Origin, permit: Permit) -> Iterat
     try:
         yield meter
     except BaseException as error:
+        if isinstance(error, ModelError) and error.usage is not None:
+            permit.answered(error.usage, meter.tokens)
         # A refusal is billed only where the answer had begun before it.
-        if meter.pieces or not isinstance(error, ModelBusy | ModelRefused):
+        elif meter.pieces or not isinstance(error, ModelBusy | ModelRefused):
             permit.cut_off(meter.tokens)
         if isinstance(error, ModelBusy | ModelFailed) and error.code in NO_ROOM:
             concurrency.refused(origin, started, _now())

@@ -10,24 +10,19 @@ from common import cold_start
 # isort: split
 import asyncio
 import os
-import warnings
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.prices import read_prices
 from common.store.step_store import StepStore
 from common.telemetry import Telemetry
 from common.work.assembly import Assembly
 from common.work.delivery import Delivery
 from common.work.slots import Slots
 from functions.workflow.chains import WORKFLOWS
-from functions.workflow.model import OpenGate, Provider, http_client
+from functions.workflow.model import OpenGate, Provider
 from functions.workflow.service import Chains
 from functions.workflow.settings import WorkflowSettings
-
-# pydantic warns about each structured answer that LangChain streams, and quotes the answer: that would be in the log.
-warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
 
 SETTINGS = WorkflowSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
@@ -38,12 +33,9 @@ PROVIDER = Provider(
     flow=PARTS.flow,
     concurrency=PARTS.concurrency,
     slots=Slots(PARTS.concurrency),
-    prices=read_prices(),
-    key=PARTS.key,
-    base_url=SETTINGS.worker.openai_base_url,
+    chat_model=PARTS.chat_model,
     timeout_seconds=SETTINGS.worker.model_timeout_seconds,
     model=SETTINGS.default_model,
-    client=http_client(PARTS.flow.heard),
 )
 MODEL = Chains(WORKFLOWS, PROVIDER, STEPS)
 WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget, PARTS.flow), SETTINGS.chain_seconds)

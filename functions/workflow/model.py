@@ -1,59 +1,39 @@
 """Make a chain's model calls: within the shared limits, streamed into the task, and each paid for once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Protocol, override
+from typing import Any, Final, NoReturn, Protocol, override
 
-import httpx2
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 from langchain_openai import ChatOpenAI
-from openai import APIConnectionError, APIError, APIStatusError, DefaultAioHttpClient, OpenAIError
 from pydantic import PrivateAttr
 
-from common.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import (
+    CallHeld,
+    ModelBusy,
+    ModelCrashed,
+    ModelFailed,
+    ModelRefused,
+    SluiceError,
+    StoreUnavailable,
+    Unavailable,
+)
 from common.messages import TaskMessage
-from common.prices import Prices
-from common.tasks import FailureCode, Task, Usage, WaitingOn
+from common.tasks import Answer, FailureCode, Task, WaitingOn
 from common.work.budget import BudgetGuard
+from common.work.chat_model import ChatModel
 from common.work.concurrency import Concurrency, Origin
 from common.work.flow import FlowControl, Held
 from common.work.permit import Permit
-from common.work.provider import KeySource
-from common.work.provider_client import CONNECT_SECONDS, OPENAI_URL
 from common.work.slots import Slots
-from common.work.verdicts import codes_of, judge, judge_in_stream
-from functions.workflow.call_meter import CallMeter, measured
+from functions.workflow.answers import message_of, response_format_of
+from functions.workflow.call_meter import measured
 from functions.workflow.run import Run, current_run
 from functions.workflow.step import Step
-
-
-@contextmanager
-def model_errors() -> Iterator[None]:
-    """Turn what the SDK and its HTTP client raise into a ModelError, without their texts and without them as cause."""
-    try:
-        yield
-    except APIStatusError as error:
-        raise judge(error.status_code, error.response.headers, codes_of(error.body), datetime.now(UTC)) from None
-    except APIConnectionError as error:  # also the base of the SDK's timeout
-        raise ModelFailed(_connection_code(error.__cause__)) from None
-    except httpx2.HTTPError as error:  # while the answer is read, the SDK does not wrap its client's errors
-        raise ModelFailed(_connection_code(error)) from None
-    except UnicodeEncodeError:  # a prompt that no HTTP body can carry
-        raise ModelRefused(FailureCode.BAD_REQUEST) from None
-    except (OpenAIError, httpx2.StreamError):
-        raise ModelFailed(FailureCode.UNREADABLE_ANSWER) from None
-
-
-def _connection_code(error: BaseException | None) -> FailureCode:
-    # aiohttp's "the server hung up" reaches us as httpx2.ConnectTimeout, so only the read's timeout is one of the call.
-    return FailureCode.TIMEOUT if isinstance(error, httpx2.ReadTimeout) else FailureCode.CONNECTION
 
 
 class Checkpoints(Protocol):
@@ -92,26 +72,19 @@ class AwaitItError(RuntimeError):
     """A chain has called its model without awaiting it: use `ainvoke`, also within a function of your own."""
 
 
-_ASKED: ContextVar[str] = ContextVar("asked")
+SERVICES_OWN: Final = frozenset(
+    {
+        *("api_key", "openai_api_key", "base_url", "openai_api_base", "organization", "openai_organization"),
+        *("default_headers", "default_query", "include_response_headers", "openai_proxy"),
+        *("client", "async_client", "root_client", "root_async_client"),
+        *("http_client", "http_async_client", "http_socket_options"),
+        *("timeout", "request_timeout", "max_retries", "stream_usage", "stream_chunk_timeout", "use_responses_api"),
+    }
+)
+"""What ChatOpenAI takes and a chain may not choose: where calls go, who pays for them and for how long they run."""
 
-
-@contextmanager
-def heard_as(model: str) -> Iterator[None]:
-    """Say which model the answers of the HTTP client belong to."""
-    token = _ASKED.set(model)
-    try:
-        yield
-    finally:
-        _ASKED.reset(token)
-
-
-def http_client(on_headers: Callable[[str, Mapping[str, str]], None]) -> DefaultAioHttpClient:
-    """Make the HTTP client of all chains, which tells what the provider says of its limits."""
-
-    async def hear(response: httpx2.Response) -> None:
-        on_headers(_ASKED.get(), response.headers)
-
-    return DefaultAioHttpClient(event_hooks={"response": [hear]})
+_REQUEST_OPTIONS: Final = frozenset({"extra_headers", "extra_query", "timeout"})
+"""Keywords of the SDK's methods that are no part of the request's body; `extra_body` is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,42 +95,41 @@ class Provider:
     flow: FlowControl
     concurrency: Concurrency
     slots: Slots
-    prices: Prices
-    key: KeySource
-    base_url: str | None
+    chat_model: ChatModel
     timeout_seconds: float
     model: str
-    client: DefaultAioHttpClient
 
     def chat(self, model: str | None = None, **params: Any) -> ChatOpenAI:  # noqa: ANN401  # as ChatOpenAI takes them
         """Make a model for a chain; see `functions.workflow.workflow.Chat`."""
+        if decided := sorted(SERVICES_OWN & params.keys()):
+            raise TypeError(f"chat() takes no {decided[0]}: the service decides it")
         made = StepModel(
             model=model or self.model,
-            api_key=self.api_key,
-            base_url=self.base_url or OPENAI_URL,
-            # Ours is the one retry policy; a step is retried with its task.
-            max_retries=0,
-            timeout=httpx2.Timeout(self.timeout_seconds, connect=min(CONNECT_SECONDS, self.timeout_seconds)),
-            http_async_client=self.client,
-            stream_usage=True,
-            # The whole call has its time; a pause between two pieces needs none of its own.
-            stream_chunk_timeout=None,
+            # Chat completions are what the service asks for, whichever a model's name suggests to LangChain.
+            use_responses_api=False,
+            client=_NoClient(),
+            async_client=_NoClient(),
             **params,
         )
         made.use(self)
         return made
 
-    async def api_key(self) -> str:
-        """Return the provider's key. ChatOpenAI knows a method to be awaited, and not an object that can be called."""
-        return await self.key()
-
     async def prepare(self) -> None:
         """Make sure that a call can be made; raise Unavailable without its key."""
-        await self.key()
+        await self.chat_model.prepare()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.aclose()
+        await self.chat_model.close()
+
+
+class _NoClient:
+    """Stand where LangChain keeps its SDK's clients: calls past the service's limits are refused."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AwaitItError
 
 
 class StepModel(ChatOpenAI):
@@ -185,58 +157,50 @@ class StepModel(ChatOpenAI):
             with run.branches.call():
                 async with self._provider.slots.one(self._origin(run)):
                     run.branches.has_slot()
-                    step = await self._step(run, request, messages, stop, kwargs)
+                    step = await self._step(run, request)
                 await self._keep(run, name, step)
             run.done(step)
         return ChatResult(generations=[ChatGeneration(message=step.message)])
 
-    async def _step(
-        self,
-        run: Run,
-        request: Mapping[str, Any],
-        messages: list[BaseMessage],
-        stop: list[str] | None,
-        params: Mapping[str, Any],
-    ) -> Step:
+    async def _step(self, run: Run, request: Mapping[str, Any]) -> Step:
         """Make the call, when the shared limits let it start, and no longer than a call may take."""
-        provider, question = self._provider, _question(run.message, self.model_name, request)
+        provider, schema = self._provider, request.get("response_format")
+        question = _question(run.message, self.model_name, request)
         permit = await provider.flow.start(question)
         if isinstance(permit, Held):
             raise CallHeld(permit.seconds, permit.code, permit.waiting_on)
         if permit.refusal is not None:
             raise ModelRefused(permit.refusal)
-        with measured(provider.concurrency, self._origin(run), permit) as meter:
-            try:
-                with run.running() as texts, model_errors(), heard_as(self.model_name):
-                    async with asyncio.timeout(provider.timeout_seconds):
-                        chunks = await self._chunks(run, texts, meter, super()._astream(messages, stop, **params))
-            except TimeoutError:
+        with measured(provider.concurrency, self._origin(run), permit) as meter, run.running() as texts:
+
+            def take(text: str) -> None:
+                meter.take(text)
+                if text:
+                    run.add(texts, text)
+
+            answer = await self._answer(run, question, take)
+            meter.usage = answer.usage
+        return Step(message_of(answer, self.model_name, schema), answer.finish_reason, answer.usage, answer.cost_nanos)
+
+    async def _answer(self, run: Run, question: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+        ends_at = asyncio.get_running_loop().time() + self._provider.timeout_seconds
+        timer = asyncio.timeout_at(ends_at)
+        try:
+            async with timer:
+                return await self._provider.chat_model.ask(question, on_text, ends_at=min(ends_at, run.ends_at))
+        except ModelBusy as busy:
+            await self._provider.flow.slow_down(question, busy.retry_after)
+            raise
+        except SluiceError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the last resort, as for a prompt
+            if isinstance(error, TimeoutError) and timer.expired():
                 raise ModelFailed(FailureCode.TIMEOUT) from None
-            except ModelBusy as busy:
-                await provider.flow.slow_down(question, busy.retry_after)
-                raise
-            step = _step_of(chunks, lambda usage: provider.prices.cost_nanos(self.model_name, usage))
-            meter.usage = step.usage
-        return step
+            # Or it would pass for an exception of the chain's own code, and fail the task for good.
+            raise ModelCrashed(error) from None
 
     def _origin(self, run: Run) -> Origin:
         return Origin(self.model_name, run.message.task.ref.tenant)
-
-    async def _chunks(
-        self, run: Run, texts: list[str], meter: CallMeter, stream: AsyncIterator[ChatGenerationChunk]
-    ) -> list[ChatGenerationChunk]:
-        chunks: list[ChatGenerationChunk] = []
-        try:
-            async for chunk in stream:
-                chunks.append(chunk)
-                meter.take(chunk.text)
-                if chunk.text:
-                    run.add(texts, chunk.text)
-        except APIError as error:
-            if isinstance(error, APIStatusError | APIConnectionError):
-                raise
-            raise judge_in_stream(error.body, begun=bool(chunks)) from None
-        return chunks
 
     async def _keep(self, run: Run, name: str, step: Step) -> None:
         """Keep a step for the attempts that may follow. Without the store the run goes on: the answer is in hand."""
@@ -266,45 +230,16 @@ class StepModel(ChatOpenAI):
         yield ChatGenerationChunk(message=AIMessageChunk(**message.model_dump(exclude={"type"})))
 
 
-def _step_of(chunks: Sequence[ChatGenerationChunk], cost_of: Callable[[Usage | None], int | None]) -> Step:
-    """Join the pieces of an answer.
-
-    Raises:
-        ModelRefused: content_policy, where the provider or the model itself refused.
-        ModelFailed: stream_cut, where it ended without a finish reason.
-
-    """
-    whole = merge_chat_generation_chunks(list(chunks))
-    message = None if whole is None else message_chunk_to_message(whole.message)
-    if whole is None or not isinstance(message, AIMessage):
-        raise ModelFailed(FailureCode.STREAM_CUT)
-    facts = {**message.response_metadata, **(whole.generation_info or {})}
-    reason = facts.get("finish_reason")
-    if reason == "content_filter" or message.additional_kwargs.get("refusal"):
-        raise ModelRefused(FailureCode.CONTENT_POLICY)
-    if not reason:
-        raise ModelFailed(FailureCode.STREAM_CUT)
-    usage = _usage_of(message, facts)
-    return Step(message, str(reason), usage, cost_of(usage))
-
-
-def _usage_of(message: AIMessage, facts: Mapping[str, Any]) -> Usage | None:
-    if (counts := message.usage_metadata) is not None:
-        cached = counts.get("input_token_details", {}).get("cache_read") or 0
-        return Usage(counts["input_tokens"], counts["output_tokens"], counts["total_tokens"], cached)
-    # Structured answers come with the provider's own names.
-    if raw := facts.get("token_usage"):
-        cached = (raw.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-        return Usage(raw["prompt_tokens"], raw["completion_tokens"], raw["total_tokens"], cached)
-    return None
-
-
 def _question(message: TaskMessage, model: str, request: Mapping[str, Any]) -> TaskMessage:
-    """Show one call of a chain as what the flow control knows: a prompt to a model."""
-    params = {name: value for name, value in request.items() if name not in {"messages", "model"}}
+    """Write one call of a chain as a prompt to a model."""
+    if options := sorted(_REQUEST_OPTIONS & request.keys()):
+        raise TypeError(f"a call takes no {options[0]}: the service decides it")
+    params = {name: value for name, value in request.items() if name not in {"messages", "model", "extra_body"}}
+    if (schema := request.get("response_format")) is not None:
+        params["response_format"] = response_format_of(schema)
     return replace(
         message,
         task=replace(message.task, model=model),
-        messages=list(request.get("messages") or []),
-        params=params,
+        messages=list(request["messages"]),
+        params=params | dict(request.get("extra_body") or {}),
     )

@@ -17,7 +17,7 @@ class Step:
     """Hold one answered model call; the cost is in billionths of a US dollar, None where it is not known."""
 
     message: AIMessage = field(repr=False)
-    finish_reason: str
+    finish_reason: str | None
     usage: Usage | None
     cost_nanos: int | None
 

@@ -1,26 +1,22 @@
 """Chains on a stage: the real ones, with a fake model, store and schedule, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, override
-
-import httpx2
-import pytest
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk
-from langchain_openai import ChatOpenAI
-from openai import APIStatusError
 
 from common.flow import NO_LIMIT, Limit
 from common.messages import TaskMessage
-from common.prices import NO_PRICES
 from common.tasks import WORKFLOW_PREFIX, Answer, Task, TaskRef
+from common.work.chat_model import ChatModel
 from common.work.concurrency import Concurrency
 from common.work.flow import FlowControl
 from common.work.limits import FlowLimits
 from common.work.slots import Slots
-from functions.workflow.model import Provider, http_client
+from common.work.verdicts import judge
+from functions.workflow.model import Provider
 from functions.workflow.service import Chains
 from functions.workflow.workflow import Workflow
 from tests.unit.worker.stage import EPOCH_MS, HOUR_MS, FakeFlows
@@ -43,8 +39,8 @@ class AtOnce(ThreadPoolExecutor):
         return future
 
 
-class FakeModel:
-    """Stand for what LangChain asks over HTTP: each prompt is answered in a second or its own time, or fails."""
+class FakeModel(ChatModel):
+    """Answer each prompt in a second or in its own time, or fail."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -52,28 +48,29 @@ class FakeModel:
         self.hung_up: list[str] = []
         self.statuses: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
+        self.texts: dict[str, str] = {}
+        self.messages: list[TaskMessage] = []
         self.within: Callable[[], Awaitable[None]] | None = None
 
-    async def stream(
-        self, _: ChatOpenAI, messages: Sequence[BaseMessage], *__: object, **___: object
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        prompt = str(messages[0].text).split("\n\n")[-1]
+    @override
+    async def ask(self, message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float = math.inf) -> Answer:
+        prompt = str(message.messages[0]["content"]).split("\n\n")[-1]
         self.asked.append(prompt)
+        self.messages.append(message)
         try:
             if self.within:
                 await self.within()
             if status := self.statuses.get(prompt):
                 await asyncio.sleep(FAILS_AFTER)
-                response = httpx2.Response(status, request=httpx2.Request("POST", "http://model.test"))
-                raise APIStatusError("no", response=response, body=None)
+                raise judge(status, {}, (), datetime.now(UTC))
             await asyncio.sleep(self.seconds.get(prompt, CALL_SECONDS))
         except asyncio.CancelledError:
             self.hung_up.append(prompt)
             raise
         self.answered.append(prompt)
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(content=f"<{prompt}>"), generation_info={"finish_reason": "stop"}
-        )
+        text = self.texts.get(prompt, f"<{prompt}>")
+        on_text(text)
+        return Answer(text, "stop")
 
 
 class FakeSteps:
@@ -105,20 +102,10 @@ class Listener:
         """Take a step."""
 
 
-class FakeKey:
-    """Have a key."""
-
-    async def __call__(self) -> str:
-        return "sk-test"
-
-    async def renewed(self, refused: str) -> bool:  # noqa: ARG002  # it never changes
-        return False
-
-
 class Stage:
     """One environment of the workflow worker; `ask` is one attempt at the one task."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner) -> None:
+    def __init__(self, runner: asyncio.Runner) -> None:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
         loop.set_default_executor(AtOnce())
@@ -126,16 +113,6 @@ class Stage:
         self.model, self.steps = FakeModel(), FakeSteps()
         self.shared: list[asyncio.Task[None]] = []
         self._runner, self._attempts = runner, 0
-        monkeypatch.setattr(ChatOpenAI, "_astream", self._stream)
-
-    @property
-    def _stream(self) -> Callable[..., AsyncIterator[ChatGenerationChunk]]:
-        model = self.model
-
-        def stream(asked: ChatOpenAI, *args: Any, **params: Any) -> AsyncIterator[ChatGenerationChunk]:  # noqa: ANN401  # as they come
-            return model.stream(asked, *args, **params)
-
-        return stream
 
     def set_up(self, workflow: Workflow[Any], *, concurrency: int = 100, limit: Limit = NO_LIMIT) -> None:
         """Build the workflow, in an environment with these limits."""
@@ -150,12 +127,9 @@ class Stage:
             ),
             concurrency=adaptive,
             slots=Slots(adaptive),
-            prices=NO_PRICES,
-            key=FakeKey(),
-            base_url="http://model.test",
+            chat_model=self.model,
             timeout_seconds=120,
             model="gpt-test",
-            client=http_client(lambda _, __: None),
         )
         self._chains = Chains([workflow], self._provider, self.steps)
         self._name = workflow.name

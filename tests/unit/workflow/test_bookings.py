@@ -33,9 +33,9 @@ def one_step(*, most_tokens: int = LONG) -> Workflow[Given]:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        yield Stage(monkeypatch, runner)
+        yield Stage(runner)
 
 
 def left_booked(stage: Stage) -> int:

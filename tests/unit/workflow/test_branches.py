@@ -41,9 +41,9 @@ async def for_ever(_: Any) -> None:  # noqa: ANN401  # whatever comes before it
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+def stage() -> Iterator[Stage]:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        yield Stage(monkeypatch, runner)
+        yield Stage(runner)
 
 
 def test_a_step_that_is_held_leaves_the_others_their_starts_and_their_answers(stage: Stage) -> None:

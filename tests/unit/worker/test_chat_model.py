@@ -16,9 +16,9 @@ from common.messages import TaskMessage
 from common.prices import Price, Prices
 from common.tasks import Answer, FailureCode, Task, TaskRef, Usage
 from common.work import completion_stream, provider
+from common.work.chat_model import ChatModel
 from common.work.provider import KeySource, SecretKey
 from common.work.provider_client import ProviderClient
-from functions.worker.llm import ChatModel
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
