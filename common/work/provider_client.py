@@ -47,6 +47,9 @@ MAX_ERROR_BYTES: Final = 256 * 1024
 ERROR_SECONDS: Final = 10.0
 """Seconds for an error's body: the status says most of what it does, so a body that hangs is left."""
 
+WATCH_SECONDS: Final = 1.0
+"""Seconds between two looks at the connection of a body: the second that finds it closed ends the read."""
+
 USER_AGENT: Final = "Sluice/1"
 
 type HeaderListener = Callable[[str, Mapping[str, str]], None]
@@ -162,9 +165,41 @@ def _proxy_for(url: URL) -> str | None:
 
 
 async def _pieces_of(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
-    with _http_errors():
-        async for piece in response.content.iter_any():
-            yield piece
+    watch = _ConnectionWatch(response)
+    try:
+        with _http_errors():
+            async for piece in response.content.iter_any():
+                yield piece
+    finally:
+        watch.stop()
+
+
+class _ConnectionWatch:
+    """End the read of a body whose connection is closed.
+
+    Where the HTTP inside a body is broken, aiohttp closes the connection and leaves the reader waiting, also beyond the
+    timeout of a read.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._was_closed = False
+        self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
+
+    def _look(self) -> None:
+        connection, content = self._response.connection, self._response.content
+        if connection is None or content.is_eof() or content.exception() is not None:
+            return
+        # A connection that has just been closed may still be about to say how.
+        if connection.closed and self._was_closed:
+            content.set_exception(HttpProcessingError())
+            return
+        self._was_closed = connection.closed
+        self._timer = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._timer.cancel()
 
 
 async def _codes_in(response: aiohttp.ClientResponse) -> tuple[str, ...]:

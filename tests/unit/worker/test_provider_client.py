@@ -136,6 +136,43 @@ async def test_what_is_no_http_fails_the_attempt_and_no_more_than_that(data: byt
     assert second == BODY, "the next call is sent, and answered"
 
 
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(b"zz\r\n{}\r\n", id="a-chunk-size-of-letters"),
+        pytest.param(b"-5\r\n{}\r\n", id="a-chunk-size-below-zero"),
+        pytest.param(b"f" * 40 + b"\r\n{}\r\n", id="a-chunk-size-that-overflows"),
+        pytest.param(b"1\r\n{}{}{}\r\n", id="a-chunk-that-is-longer-than-it-says"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", id="the-next-answer"),
+    ],
+)
+async def test_what_is_no_http_amid_a_body_fails_the_attempt_at_once(
+    monkeypatch: pytest.MonkeyPatch, rest: bytes, *, closes: bool
+) -> None:
+    monkeypatch.setattr(provider_client, "WATCH_SECONDS", 0.01)
+    begun = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\n{SSE}Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n".encode())
+        await begun.wait()
+        writer.write(rest)
+        await writer.drain()
+        if closes:
+            raise ConnectionError
+
+    async def read(client: ProviderClient) -> None:
+        async with asyncio.timeout(5), client.post(MODEL, b"{}") as pieces:
+            async for _ in pieces:
+                begun.set()
+
+    async with upstream(answer) as served, client_of(served.url) as client:
+        with pytest.raises(ModelFailed) as caught:
+            await read(client)
+
+    assert caught.value.code is FailureCode.UNREADABLE_ANSWER
+
+
 async def test_another_protocol_is_no_answer() -> None:
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: magic\r\nConnection: upgrade\r\n\r\n"
 
