@@ -12,9 +12,7 @@ from tests.client.service import RESET, Seen, Service, problem
 
 
 @pytest.mark.parametrize("ordered", [True, False], ids=["in order", "as they come"])
-def test_thousands_of_prompts_go_through_with_no_more_under_way_than_allowed(
-    caller: Caller, service: Service, *, ordered: bool
-) -> None:
+def test_thousands_of_prompts_never_exceed_in_flight(caller: Caller, service: Service, *, ordered: bool) -> None:
     # GIVEN 2,500 prompts, and a service that ends a few at a time
     service.pace = 70
     taken = []
@@ -67,9 +65,7 @@ def test_asyncio_takes_prompts_from_an_async_iterable(make_caller: MakeCaller, s
     assert [outcome.index for outcome in caller.iterate("map", prompts(), chunk_size=10)] == list(range(25))
 
 
-def test_a_run_that_died_picks_up_with_its_key_and_asks_nothing_twice(
-    make_caller: MakeCaller, service: Service
-) -> None:
+def test_a_repeated_run_with_the_same_key_submits_no_prompt_twice(make_caller: MakeCaller, service: Service) -> None:
     # GIVEN a run that ends in the middle, having told its ids
     service.pace = 5
     told: list[Submission] = []
@@ -98,7 +94,7 @@ def test_a_run_that_died_picks_up_with_its_key_and_asks_nothing_twice(
         (503, "store_unavailable"),
     ],
 )
-def test_a_refusal_for_the_moment_does_not_keep_the_answers_of_others(
+def test_a_transient_refusal_does_not_delay_other_results(
     caller: Caller, service: Service, time: Time, status: int, code: str
 ) -> None:
     # GIVEN two chunks, of which the second is refused for a while
@@ -154,14 +150,14 @@ def test_a_conflict_that_does_not_end_by_itself_ends_the_run(caller: Caller, ser
         next(caller.iterate("map", [str(n) for n in range(6)], chunk_size=3, in_flight=6))
 
 
-def test_a_refusal_for_long_is_raised_when_nothing_else_is_waited_for(caller: Caller, service: Service) -> None:
+def test_a_permanent_refusal_is_raised_when_no_task_is_pending(caller: Caller, service: Service) -> None:
     service.fail(429, "/tasks", Retry_After="86400", body=problem(429, "budget_exhausted"))
 
     with pytest.raises(LimitedError):
         list(caller.iterate("map", ["a"]))
 
 
-def test_a_service_that_stays_away_ends_the_run_with_its_error(caller: Caller, service: Service) -> None:
+def test_an_unreachable_service_ends_the_run_with_its_error(caller: Caller, service: Service) -> None:
     service.pace = 0
     outcomes = caller.iterate("map", ["a"])
     service.fail(503, times=1_000)
@@ -171,6 +167,6 @@ def test_a_service_that_stays_away_ends_the_run_with_its_error(caller: Caller, s
 
 
 @pytest.mark.parametrize("sizes", [{"chunk_size": 0}, {"chunk_size": 10, "in_flight": 5}], ids=str)
-def test_sizes_that_cannot_work_are_refused(caller: Caller, sizes: dict[str, int]) -> None:
+def test_invalid_sizes_are_rejected(caller: Caller, sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="chunk_size"):
         next(caller.iterate("map", ["a"], **sizes))

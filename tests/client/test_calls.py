@@ -23,7 +23,7 @@ from tests.client.conftest import Caller, MakeCaller, Time
 from tests.client.service import KEY, RESET, Service, problem
 
 
-def test_a_call_says_what_it_was_given_and_nothing_else(caller: Caller, service: Service) -> None:
+def test_a_request_contains_only_the_given_fields(caller: Caller, service: Service) -> None:
     prompts = ["plain", {"prompt": "named", "custom_id": "a"}]
     options = {"model": "m", "params": {"seed": 7}, "extra_body": {"webhook": "https://example.org"}}
 
@@ -68,9 +68,7 @@ def test_the_pause_is_as_long_as_the_service_says(caller: Caller, service: Servi
     assert time.slept == [7.0, 2.0]
 
 
-def test_without_a_word_from_the_service_the_pauses_grow_and_differ(
-    make_caller: MakeCaller, service: Service, time: Time
-) -> None:
+def test_without_retry_after_the_pauses_grow_with_jitter(make_caller: MakeCaller, service: Service, time: Time) -> None:
     service.fail(500, times=12)
 
     make_caller(service.url, patience=1_000).call("submit", ["x"])
@@ -80,7 +78,7 @@ def test_without_a_word_from_the_service_the_pauses_grow_and_differ(
     assert len(set(time.slept)) == len(time.slept)
 
 
-def test_patience_ends_and_the_last_error_is_told(make_caller: MakeCaller, service: Service, time: Time) -> None:
+def test_the_last_error_is_raised_when_patience_is_over(make_caller: MakeCaller, service: Service, time: Time) -> None:
     service.fail(503, times=1_000, body=problem(503, "store_unavailable", request_id="r-1"))
     start = time.now
 
@@ -91,7 +89,7 @@ def test_patience_ends_and_the_last_error_is_told(make_caller: MakeCaller, servi
     assert 30 < time.now - start <= 60
 
 
-def test_a_wait_longer_than_our_patience_is_not_begun(caller: Caller, service: Service, time: Time) -> None:
+def test_a_wait_longer_than_the_patience_is_not_started(caller: Caller, service: Service, time: Time) -> None:
     service.fail(429, Retry_After="3600", body=problem(429, "budget_exhausted"))
 
     with pytest.raises(LimitedError) as caught:
@@ -100,7 +98,7 @@ def test_a_wait_longer_than_our_patience_is_not_begun(caller: Caller, service: S
     assert (caught.value.retry_after, time.slept) == (3600.0, [])
 
 
-def test_nobody_there_is_told_with_the_address_and_without_the_key(make_caller: MakeCaller) -> None:
+def test_an_unreachable_service_is_reported_with_its_url_and_without_the_key(make_caller: MakeCaller) -> None:
     with pytest.raises(ServiceUnreachableError, match=r"http://127\.0\.0\.1:1 does not answer") as caught:
         make_caller("http://127.0.0.1:1", patience=1).call("get", "b0-0")
 
@@ -132,14 +130,16 @@ def test_a_refusal_is_raised_at_once(
 @pytest.mark.parametrize(
     ("status", "body"), [(200, b"<html>hello</html>"), (404, b"<html>no</html>"), (301, b""), (200, b"[]")]
 )
-def test_what_is_no_sluice_is_told_as_such(caller: Caller, service: Service, status: int, body: bytes) -> None:
+def test_a_response_that_is_not_from_sluice_is_reported_as_such(
+    caller: Caller, service: Service, status: int, body: bytes
+) -> None:
     service.fail(status, body=body or b" ")
 
     with pytest.raises(UnreadableAnswerError):
         caller.call("get", "b0-0")
 
 
-def test_a_task_is_read_with_its_money_exactly_and_its_strange_fields_kept(caller: Caller, service: Service) -> None:
+def test_a_task_keeps_its_exact_cost_and_unknown_fields(caller: Caller, service: Service) -> None:
     service.tasks["b-0"] = {
         "task_id": "b-0",
         "batch_id": "b",
@@ -158,7 +158,7 @@ def test_a_task_is_read_with_its_money_exactly_and_its_strange_fields_kept(calle
     assert task.created_at.year == 2026
 
 
-def test_many_are_asked_for_in_windows_and_pages_are_followed(caller: Caller, service: Service) -> None:
+def test_many_tasks_are_requested_in_groups_and_pages_are_followed(caller: Caller, service: Service) -> None:
     ids = [f"b-{place}" for place in range(450)]
     service.fail(
         200, body={"tasks": [{"task_id": "b-0", "status": "queued"}], "next": f"?task_ids={','.join(ids[1:200])}"}
@@ -214,7 +214,7 @@ def test_what_is_no_part_of_a_path_is_no_id(caller: Caller, task_id: str) -> Non
         ("https://example.org", "schlüssel"),
     ],
 )
-def test_an_address_that_cannot_be_right_is_refused_without_showing_secrets(url: str, key: str) -> None:
+def test_an_invalid_url_is_rejected_without_showing_secrets(url: str, key: str) -> None:
     with pytest.raises(NotConfiguredError) as caught:
         Endpoint.of(url, key, {})
 
@@ -222,7 +222,7 @@ def test_an_address_that_cannot_be_right_is_refused_without_showing_secrets(url:
     assert "secret@" not in str(caught.value)
 
 
-def test_the_environment_names_the_service_where_nothing_else_does() -> None:
+def test_the_environment_is_the_default_for_url_and_key() -> None:
     environ = {"SLUICE_URL": "https://example.org/prod/", "SLUICE_API_KEY": KEY}
 
     address = Endpoint.of(None, None, environ)
@@ -231,6 +231,6 @@ def test_the_environment_names_the_service_where_nothing_else_does() -> None:
     assert Endpoint.of("https://other.org", None, environ).url == "https://other.org"
 
 
-def test_no_text_about_a_client_shows_its_key() -> None:
+def test_no_repr_of_a_client_shows_its_key() -> None:
     with Sluice("https://example.org", KEY) as sluice:
         assert KEY not in repr(sluice) + repr(sluice._transport.endpoint) + repr(sluice._calls)

@@ -34,7 +34,7 @@ def documented() -> list[tuple[int, str]]:
     ]
 
 
-def test_there_are_codes_to_look_at() -> None:
+def test_the_api_description_has_error_codes() -> None:
     assert len(documented()) > 30
 
 
@@ -57,14 +57,14 @@ def test_each_code_of_the_api_has_a_type(status: int, code: str) -> None:
         (599, "a_code_of_tomorrow", "ServiceError"),
     ],
 )
-def test_what_a_caller_may_want_to_tell_apart_is_a_type_of_its_own(status: int, code: str, name: str) -> None:
+def test_errors_that_callers_handle_have_their_own_type(status: int, code: str, name: str) -> None:
     assert type(problem_of(status, {"code": code})).__name__ == name
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"errors": "no list"}, {"errors": [1, {"pointer": "/a"}]}, {"message": "Forbidden"}]
 )
-def test_a_problem_that_is_not_quite_one_is_still_an_error(body: dict[str, object]) -> None:
+def test_an_incomplete_problem_document_is_still_an_error(body: dict[str, object]) -> None:
     assert isinstance(problem_of(403, body), ProblemError)
 
 

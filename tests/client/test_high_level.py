@@ -28,7 +28,7 @@ def test_tasks_are_waited_for_and_come_in_the_order_asked(caller: Caller, servic
     assert [task.text for task in caller.call("wait", submission.task_ids[1])] == ["Re: b"]
 
 
-def test_a_question_about_what_has_not_ended_is_held_by_the_service(caller: Caller, service: Service) -> None:
+def test_the_service_holds_a_poll_for_pending_tasks(caller: Caller, service: Service) -> None:
     service.pace = 0
     submission = caller.call("submit", ["a", "b"])
     waiting = caller.iterate("as_completed", submission)
@@ -51,7 +51,7 @@ def test_each_task_comes_when_it_has_ended(caller: Caller, service: Service) -> 
     assert looks == [(f"Re: {n}", n + 1) for n in range(5)]
 
 
-def test_hundreds_of_tasks_are_looked_at_in_few_questions_and_those_that_ended_are_not_asked_about_again(
+def test_hundreds_of_tasks_are_polled_in_few_requests_and_ended_ones_only_once(
     caller: Caller, service: Service
 ) -> None:
     submissions = [caller.call("submit", [f"{batch} {n}" for n in range(300)]) for batch in range(2)]
@@ -61,7 +61,7 @@ def test_hundreds_of_tasks_are_looked_at_in_few_questions_and_those_that_ended_a
     assert [len(seen.query["task_ids"][0].split(",")) for seen in service.seen[2:]] == [200, 200, 200]
 
 
-def test_a_service_that_does_not_hold_questions_is_not_hammered(caller: Caller, service: Service, time: Time) -> None:
+def test_a_service_that_does_not_hold_requests_is_not_flooded(caller: Caller, service: Service, time: Time) -> None:
     service.holds, service.pace = False, 0
     submission = caller.call("submit", ["a"])
 
@@ -72,7 +72,7 @@ def test_a_service_that_does_not_hold_questions_is_not_hammered(caller: Caller, 
     assert sum(time.slept) >= 30
 
 
-def test_the_end_of_patience_names_what_has_not_ended(caller: Caller, service: Service) -> None:
+def test_the_timeout_names_the_tasks_that_have_not_ended(caller: Caller, service: Service) -> None:
     service.holds, service.pace = False, 0
     submission = caller.call("submit", ["a", "b"])
     service.tasks[submission.task_ids[0]] |= {"status": "completed", "result": "early"}
@@ -83,7 +83,7 @@ def test_the_end_of_patience_names_what_has_not_ended(caller: Caller, service: S
     assert (ended, caught.value.task_ids) == (["early"], submission.task_ids[1:])
 
 
-def test_what_is_unknown_is_not_waited_for(caller: Caller) -> None:
+def test_unknown_tasks_are_not_waited_for(caller: Caller) -> None:
     [task] = caller.call("wait", "never-0")
 
     assert task.status == "not_found"
@@ -102,9 +102,7 @@ def test_ids_may_come_with_the_ends_of_their_lines(caller: Caller) -> None:
 
 @pytest.mark.parametrize("bad", ["", " \n", "b0-0,b0-1"])
 @pytest.mark.parametrize("name", ["wait", "get_many"])
-def test_what_cannot_be_an_id_is_refused_before_anything_is_asked(
-    caller: Caller, service: Service, name: str, bad: str
-) -> None:
+def test_an_invalid_id_is_rejected_before_any_request(caller: Caller, service: Service, name: str, bad: str) -> None:
     for ids in (bad, ["b0-0", bad]):
         with pytest.raises(ValueError, match="is not a valid ID"):
             caller.call(name, ids)
@@ -114,7 +112,7 @@ def test_what_cannot_be_an_id_is_refused_before_anything_is_asked(
     assert not service.seen
 
 
-def test_a_service_that_speaks_of_other_tasks_ends_the_waiting(caller: Caller, service: Service) -> None:
+def test_a_response_about_other_tasks_ends_the_wait(caller: Caller, service: Service) -> None:
     [task_id] = caller.call("submit", ["a"]).task_ids
     service.fail(200, "/tasks", times=9, body={"tasks": [{"task_id": task_id, "status": "completed"}]})
 
@@ -127,7 +125,7 @@ def test_a_service_that_speaks_of_other_tasks_ends_the_waiting(caller: Caller, s
 # ---- Following -------------------------------------------------------------------------------------------------------
 
 
-def test_a_text_is_followed_through_steps_interruptions_and_a_new_attempt(caller: Caller, service: Service) -> None:
+def test_a_stream_survives_reconnects_and_a_new_attempt(caller: Caller, service: Service) -> None:
     # GIVEN steps, with a lost connection and a refusal between them
     whole = {"task_id": "b-0", "status": "completed", "result": "Hallo"}
     service.streams.extend(
@@ -154,9 +152,7 @@ def test_a_text_is_followed_through_steps_interruptions_and_a_new_attempt(caller
     assert ids == [None, "1.0.processing", *["1.2.processing"] * 4, "2.5.processing"]
 
 
-def test_following_goes_on_from_an_event_of_another_process_and_stops_where_nothing_comes(
-    caller: Caller, service: Service
-) -> None:
+def test_a_stream_resumes_after_an_event_of_another_process_and_ends_on_204(caller: Caller, service: Service) -> None:
     service.streams.append((204, ""))
 
     assert list(caller.iterate("stream", "b-0", after="1.5.completed")) == []

@@ -9,8 +9,8 @@ import pytest
 from functions.submit.schema import RESERVED_PARAMS as OF_THE_API
 from functions.submit.schema import PromptBody
 from sluice._cli.file_check import check_file
-from sluice._cli.input_file import LONGEST_LINE, BadLine, Format, InputFile, InputRecord, format_of
-from sluice._cli.prompt_parser import FIELDS, MOST_BYTES, RESERVED_PARAMS
+from sluice._cli.input_file import MAX_LINE_BYTES, BadLine, Format, InputFile, InputRecord, detect_format
+from sluice._cli.prompt_parser import FIELDS, MAX_PROMPT_BYTES, RESERVED_PARAMS
 from sluice._cli.template import BadTemplateError, Template
 
 
@@ -23,7 +23,7 @@ def prompts(found: list[InputRecord | BadLine]) -> list[tuple[int, Any]]:
     return [(each.line, each.prompt if isinstance(each, InputRecord) else each.reason) for each in found]
 
 
-def test_what_the_client_knows_of_prompts_is_what_the_service_does() -> None:
+def test_the_client_knows_the_same_prompt_fields_as_the_service() -> None:
     assert set(PromptBody.__struct_fields__) == FIELDS
     assert set(OF_THE_API) == RESERVED_PARAMS
 
@@ -50,13 +50,13 @@ def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "no JSON"),
-        ("[1]", "text or an object"),
-        ('{"promt": "x"}', "do you mean 'prompt'"),
-        ('{"prompt": "x", "messages": []}', "one of prompt and messages"),
-        ("{}", "one of prompt and messages"),
+        ("{", "not valid JSON"),
+        ("[1]", "string or an object"),
+        ('{"promt": "x"}', "did you mean 'prompt'"),
+        ('{"prompt": "x", "messages": []}', "either prompt or messages"),
+        ("{}", "either prompt or messages"),
         ('{"prompt": " "}', "blank"),
-        ('{"prompt": 7}', "blank or no text"),
+        ('{"prompt": 7}', "blank or not a string"),
         ('""', "blank"),
         ('{"messages": []}', "messages"),
         ('{"messages": [{"content": "x"}]}', "role"),
@@ -72,10 +72,13 @@ def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
         ('{"custom_id": "r", "url": "/v1/embeddings", "body": {}}', "/v1/chat/completions"),
         ('{"custom_id": "r", "method": "GET", "body": {}}', "/v1/chat/completions"),
         ('{"custom_id": "r", "method": "POST", "url": "/v1/chat/completions"}', "without a body"),
-        ('{"custom_id": "r", "body": {"messages": [{"role": "user"}], "n": 2}}', "params that Sluice does not take: n"),
+        (
+            '{"custom_id": "r", "body": {"messages": [{"role": "user"}], "n": 2}}',
+            "params that Sluice does not accept: n",
+        ),
     ],
 )
-def test_a_bad_line_is_named_with_what_is_wrong_and_the_others_are_read(line: str, reason: str) -> None:
+def test_a_bad_line_is_reported_with_its_reason_and_the_others_are_read(line: str, reason: str) -> None:
     first, bad, last = read(f'"before"\n{line}\n"after"\n')
 
     assert isinstance(first, InputRecord)
@@ -85,13 +88,13 @@ def test_a_bad_line_is_named_with_what_is_wrong_and_the_others_are_read(line: st
     assert reason in bad.reason
 
 
-def test_a_line_that_is_no_text_is_named_and_the_others_are_read() -> None:
+def test_a_line_that_is_not_utf8_is_reported_and_the_others_are_read() -> None:
     found = read(b'"a"\n"\xff"\n"b"\n')
 
     assert [type(each) for each in found] == [InputRecord, BadLine, InputRecord]
 
 
-def test_a_file_of_another_encoding_is_told_as_such() -> None:
+def test_a_utf16_file_is_reported_as_such() -> None:
     [bad] = read('"a"\n'.encode("utf-16"))
 
     assert isinstance(bad, BadLine)
@@ -122,8 +125,8 @@ def test_a_line_without_an_end_is_not_read_into_memory() -> None:
     file = Endless()
     found = list(InputFile(file, Format.JSONL, None).read())  # type: ignore[arg-type]
 
-    assert prompts(found) == [(1, f"is longer than {LONGEST_LINE:,} bytes")]
-    assert file.most <= LONGEST_LINE
+    assert prompts(found) == [(1, f"is longer than {MAX_LINE_BYTES:,} bytes")]
+    assert file.most <= MAX_LINE_BYTES
 
 
 def test_rows_of_csv_fill_a_template_and_keep_their_cells() -> None:
@@ -142,15 +145,15 @@ def test_rows_of_csv_fill_a_template_and_keep_their_cells() -> None:
 @pytest.mark.parametrize(
     ("content", "template", "line", "reason"),
     [
-        ("name\nx\n", None, 1, "no column prompt"),
+        ("name\nx\n", None, 1, "no column 'prompt'"),
         ("name\nx\n", "{nam}", 1, "no column nam"),
         ("a,a\n1,2\n", "{a}", 1, "a column twice: a"),
         ("name,b\nx\n", "{name}", 2, "1 cells"),
-        ('name\n"x\ny\n', "{name}", 2, "no CSV"),
+        ('name\n"x\ny\n', "{name}", 2, "not valid CSV"),
         ("prompt\n \nok\n", None, 0, ""),
     ],
 )
-def test_csv_that_is_not_right_is_told_by_its_line(content: str, template: str | None, line: int, reason: str) -> None:
+def test_invalid_csv_is_reported_with_its_line(content: str, template: str | None, line: int, reason: str) -> None:
     bad = [each for each in read(content, Format.CSV, template) if isinstance(each, BadLine)]
 
     assert [each.line for each in bad] == ([line] if line else [])
@@ -180,13 +183,13 @@ def test_a_template_has_names_in_its_braces_and_nothing_else(text: str) -> None:
         ("-", b"Hello", "lines"),
     ],
 )
-def test_the_format_is_told_by_the_name_or_by_the_start(path: str, start: bytes, form: str) -> None:
-    assert format_of(path, start) == form
+def test_the_format_is_detected_by_extension_or_first_bytes(path: str, start: bytes, form: str) -> None:
+    assert detect_format(path, start) == form
 
 
-def test_a_name_that_came_before_is_told_with_both_lines_and_too_large_prompts_with_their_size() -> None:
+def test_a_repeated_custom_id_is_reported_with_both_lines_and_a_large_prompt_with_its_size() -> None:
     lines = ['{"prompt": "a", "custom_id": "x"}', '{"prompt": "b"}', '{"prompt": "c", "custom_id": "x"}']
-    lines.append(json.dumps({"prompt": "x" * MOST_BYTES}))
+    lines.append(json.dumps({"prompt": "x" * MAX_PROMPT_BYTES}))
     bad: list[BadLine] = []
 
     checked = check_file(

@@ -25,9 +25,7 @@ def made(service: Service, *batch_ids: str) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["for people", "as JSON"])
-def test_the_batches_of_a_retry_that_is_refused_half_way_are_told(
-    service: Service, output: Path, *, as_json: bool
-) -> None:
+def test_a_retry_refused_half_way_prints_the_batches_so_far(service: Service, output: Path, *, as_json: bool) -> None:
     made(service, "b0", "b1")
     service.fail(429, "/batches/b2/retry", Retry_After="3600", body=problem(429, "budget_exhausted"))
 
@@ -39,15 +37,15 @@ def test_the_batches_of_a_retry_that_is_refused_half_way_are_told(
         told = json.loads(done.stdout)["batches"]
         assert told == [{"batch_id": f"{of}-again", "of": of, "tasks": 1} for of in ("b0", "b1")]
     else:
-        assert done.stdout.splitlines() == [f"{of}-again  1 tasks of {of} are asked again" for of in ("b0", "b1")]
+        assert done.stdout.splitlines() == [f"{of}-again  1 tasks of {of} submitted again" for of in ("b0", "b1")]
 
 
-def test_a_retry_passes_over_a_batch_of_which_nothing_failed(service: Service, output: Path) -> None:
+def test_a_retry_skips_a_batch_without_failed_tasks(service: Service, output: Path) -> None:
     service.fail(409, "/batches/b0/retry", body=problem(409, "nothing_to_retry"))
     service.fail(409, "/batches/b2/retry", body=problem(409, "nothing_to_retry"))
     made(service, "b1")
 
     done = sluice(service.url, "retry", output)
 
-    assert (done.returncode, done.stdout) == (0, "b1-again  1 tasks of b1 are asked again\n")
+    assert (done.returncode, done.stdout) == (0, "b1-again  1 tasks of b1 submitted again\n")
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["b0", "b2"]

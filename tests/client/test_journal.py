@@ -7,7 +7,7 @@ import pytest
 
 from sluice import Task
 from sluice._cli.exit_codes import ExitCode, ExitError
-from sluice._cli.journal import Journal, SentChunk, journal_of, ranges_of, read_history
+from sluice._cli.journal import Journal, SentChunk, journal_path, read_history, to_ranges
 from sluice._cli.outcome_counts import OutcomeCounts
 
 HEADER = {"source": "s", "chunk": 10, "total": 30, "nonce": ""}
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_tells_what_was_sent_and_what_is_written(path: Path) -> None:
+def test_a_journal_records_sent_chunks_and_written_results(path: Path) -> None:
     history = read_history(path, 130)
 
     assert history is not None
@@ -41,7 +41,7 @@ def test_it_tells_what_was_sent_and_what_is_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b'{"first": 20', b"\0\0\0\n", b"[]\n", b'{"done": [[3,4]], "offset": 9'])
-def test_a_torn_end_is_dropped_and_written_over(path: Path, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_dropped_and_overwritten(path: Path, torn: bytes) -> None:
     whole = path.stat().st_size
     path.write_bytes(path.read_bytes() + torn)
 
@@ -75,18 +75,18 @@ def test_one_run_at_a_time_writes_a_file(path: Path) -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
-def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "x.sluice"
     path.write_text('{"sluice": 99}\n')
-    with pytest.raises(ExitError, match="not the journal"):
+    with pytest.raises(ExitError, match="not a journal"):
         read_history(path, 0)
     path.write_text("")
     assert read_history(path, 0) is None
 
 
-def test_places_are_written_as_ranges() -> None:
-    assert list(ranges_of([5, 1, 2, 3, 9])) == [(1, 4), (5, 6), (9, 10)]
-    assert list(ranges_of([])) == []
+def test_indexes_are_written_as_ranges() -> None:
+    assert list(to_ranges([5, 1, 2, 3, 9])) == [(1, 4), (5, 6), (9, 10)]
+    assert list(to_ranges([])) == []
 
 
 def test_money_is_added_exactly_and_survives_the_journal() -> None:
@@ -103,5 +103,5 @@ def test_money_is_added_exactly_and_survives_the_journal() -> None:
     assert (str(again.usd), again.tokens, again.ended, again.without_answer) == ("0.3", 6, 4, 1)
 
 
-def test_the_journal_stands_beside_the_results() -> None:
-    assert journal_of(Path("a/b.jsonl")) == Path("a/b.jsonl.sluice")
+def test_the_journal_is_beside_the_results() -> None:
+    assert journal_path(Path("a/b.jsonl")) == Path("a/b.jsonl.sluice")

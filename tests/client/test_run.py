@@ -20,7 +20,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_prompt_gets_its_line_in_its_order(service: Service, source: Path, tmp_path: Path) -> None:
+def test_results_are_written_in_the_order_of_the_prompts(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
 
     done = sluice(service.url, "run", source, "-o", output, "--json", "-m", "gpt-5-nano", "-p", "temperature=0.5")
@@ -36,7 +36,7 @@ def test_each_prompt_gets_its_line_in_its_order(service: Service, source: Path, 
     assert service.posts()[0].body["model"] == "gpt-5-nano"
 
 
-def test_the_same_command_again_asks_nothing_and_says_so(service: Service, source: Path, tmp_path: Path) -> None:
+def test_a_completed_run_submits_nothing_when_repeated(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     sluice(service.url, "run", source, "-o", output)
     before = output.read_bytes()
@@ -45,7 +45,7 @@ def test_the_same_command_again_asks_nothing_and_says_so(service: Service, sourc
     again = sluice(service.url, "run", source, "-o", output)
 
     assert (again.returncode, output.read_bytes()) == (0, before)
-    assert "was done before" in again.stderr
+    assert "was already complete" in again.stderr
     assert len(service.seen) == asked
 
 
@@ -76,7 +76,7 @@ def killed_half_way(service: Service, source: Path, output: Path, number: signal
     ids=["kill -9", "Ctrl-C", "SIGTERM"],
 )
 @pytest.mark.parametrize("order", ["in order", "as completed"])
-def test_a_run_that_was_ended_half_way_goes_on_and_asks_nothing_twice(
+def test_an_interrupted_run_resumes_and_submits_no_prompt_twice(
     service: Service, source: Path, tmp_path: Path, *, number: signal.Signals, code: int, order: str
 ) -> None:
     # GIVEN a run that is ended, and on top of that a torn line at the end of its results
@@ -99,7 +99,7 @@ def test_a_run_that_was_ended_half_way_goes_on_and_asks_nothing_twice(
     assert sorted(service.asked) == sorted(f"prompt {n}" for n in range(60))
 
 
-def test_a_run_whose_journal_and_results_are_lost_pays_for_nothing_twice(
+def test_a_run_without_journal_and_results_submits_no_prompt_twice(
     service: Service, source: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.jsonl"
@@ -113,7 +113,7 @@ def test_a_run_whose_journal_and_results_are_lost_pays_for_nothing_twice(
     assert sorted(service.asked) == sorted(f"prompt {n}" for n in range(60))
 
 
-def test_fresh_asks_anew_but_not_twice(service: Service, source: Path, tmp_path: Path) -> None:
+def test_fresh_submits_again_but_only_once(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     sluice(service.url, "run", source, "-o", output)
 
@@ -124,7 +124,7 @@ def test_fresh_asks_anew_but_not_twice(service: Service, source: Path, tmp_path:
     assert sorted(service.asked) == sorted([f"prompt {n}" for n in range(60)] * 2)
 
 
-def test_what_was_lost_on_the_way_is_sent_again(service: Service, source: Path, tmp_path: Path) -> None:
+def test_a_lost_request_is_sent_again(service: Service, source: Path, tmp_path: Path) -> None:
     service.fail(RESET, lambda seen: seen.method == "POST", times=1)
     service.fail(503, lambda seen: "prefer" in seen.headers, times=1, Retry_After="1")
     service.fail(429, lambda seen: seen.method == "POST", times=1, Retry_After="1")
@@ -132,11 +132,11 @@ def test_what_was_lost_on_the_way_is_sent_again(service: Service, source: Path, 
     done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
 
     assert done.returncode == 0, done.stderr
-    assert "asking again in" in done.stderr
+    assert "retrying in" in done.stderr
     assert len(service.asked) == 60
 
 
-def test_every_bad_line_is_told_at_once_and_nothing_is_sent(service: Service, tmp_path: Path) -> None:
+def test_all_bad_lines_are_reported_and_nothing_is_sent(service: Service, tmp_path: Path) -> None:
     source = tmp_path / "bad.jsonl"
     source.write_text('{"prompt": "a"}\n{"promt": "b"}\n\n{\n{"prompt": "c", "custom_id": ""}\n')
 
@@ -144,26 +144,26 @@ def test_every_bad_line_is_told_at_once_and_nothing_is_sent(service: Service, tm
 
     assert done.returncode == 2
     assert [f"line {n}:" in done.stderr for n in range(1, 6)] == [False, True, False, True, True]
-    assert "3 lines are wrong; nothing was sent" in done.stderr
+    assert "3 lines are invalid; nothing was sent" in done.stderr
     assert not service.seen
     assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"], ids=["empty", "blank"])
-def test_a_file_without_prompts_is_told_as_such(service: Service, tmp_path: Path, content: str) -> None:
+def test_a_file_without_prompts_is_reported(service: Service, tmp_path: Path, content: str) -> None:
     (tmp_path / "empty.jsonl").write_text(content)
 
     assert sluice(service.url, "run", tmp_path / "empty.jsonl").returncode == 2
 
 
-def test_a_file_that_is_right_is_only_checked_where_that_is_wished(service: Service, source: Path) -> None:
+def test_check_validates_the_file_and_sends_nothing(service: Service, source: Path) -> None:
     done = sluice(service.url, "run", source, "--check")
 
     assert (done.returncode, done.stdout, service.seen) == (0, "", [])
     assert "60 prompts" in done.stderr
 
 
-def test_what_the_service_refuses_is_told_by_line(service: Service, source: Path, tmp_path: Path) -> None:
+def test_errors_of_the_service_are_reported_by_line(service: Service, source: Path, tmp_path: Path) -> None:
     fault = {"pointer": "/prompts/2/params/temperature", "code": "invalid_value", "detail": "at most 2"}
     service.fail(400, lambda seen: seen.method == "POST", body=problem(400, "invalid_value", errors=[fault]))
 
@@ -178,11 +178,11 @@ def test_what_the_service_refuses_is_told_by_line(service: Service, source: Path
     [
         ("", "wrong-key", 4, "SLUICE_API_KEY"),
         ("http://127.0.0.1:1", "some-key", 3, "SLUICE_URL"),
-        ("ftp://example.org", "some-key", 2, "url"),
+        ("ftp://example.org", "some-key", 2, "service URL"),
     ],
-    ids=["wrong key", "nobody there", "no address"],
+    ids=["wrong key", "unreachable", "invalid URL"],
 )
-def test_a_service_that_is_not_to_be_had_is_told_and_leaves_no_files(
+def test_an_unavailable_service_is_reported_and_no_files_are_created(
     service: Service, source: Path, tmp_path: Path, *, url: str, key: str, code: int, word: str
 ) -> None:
     done = sluice(url or service.url, "run", source, "-o", tmp_path / "out.jsonl", key=key)
@@ -192,7 +192,7 @@ def test_a_service_that_is_not_to_be_had_is_told_and_leaves_no_files(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_prompts_without_an_answer_are_written_with_their_reason_and_change_the_exit_code(
+def test_prompts_without_a_result_are_written_with_their_error_and_change_the_exit_code(
     service: Service, source: Path, tmp_path: Path
 ) -> None:
     service.outcomes["prompt 3"] = {"status": "failed", "error": {"code": "content_policy", "detail": "Refused."}}
@@ -200,11 +200,11 @@ def test_prompts_without_an_answer_are_written_with_their_reason_and_change_the_
     done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl")
 
     assert done.returncode == 1
-    assert "59 answered, 1 without an answer" in done.stderr
+    assert "59 completed, 1 without a result" in done.stderr
     assert lines(tmp_path / "out.jsonl")[3]["error"]["code"] == "content_policy"
 
 
-def test_results_can_be_those_of_the_batch_api(service: Service, tmp_path: Path) -> None:
+def test_results_can_have_the_format_of_the_batch_api(service: Service, tmp_path: Path) -> None:
     source, output = tmp_path / "batch.jsonl", tmp_path / "out.jsonl"
     body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     request = {"custom_id": "r-1", "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -222,7 +222,7 @@ def test_results_can_be_those_of_the_batch_api(service: Service, tmp_path: Path)
     assert bad["error"] == {"code": "content_policy", "message": "Refused."}
 
 
-def test_a_table_in_is_a_table_out(service: Service, tmp_path: Path) -> None:
+def test_csv_input_gives_csv_output(service: Service, tmp_path: Path) -> None:
     source, output = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text('name,note,status\n"Lamp, small","two\nlines",old\nChair,,new\n')
 
@@ -238,13 +238,13 @@ def test_a_table_in_is_a_table_out(service: Service, tmp_path: Path) -> None:
     ]
 
 
-def test_prompts_come_through_a_pipe_and_results_go_into_one(service: Service) -> None:
+def test_prompts_are_read_from_a_pipe_and_results_written_to_one(service: Service) -> None:
     done = sluice(service.url, "run", "-", "--shape", "text", stdin="one\ntwo\n")
 
     assert (done.returncode, done.stdout) == (0, "Re: one\nRe: two\n")
 
 
-def test_a_reader_that_goes_away_ends_the_run_quietly(service: Service, source: Path) -> None:
+def test_a_closed_output_pipe_ends_the_run_without_an_error(service: Service, source: Path) -> None:
     service.pace = 1
     command = [*SLUICE, "run", str(source)]
     with subprocess.Popen(
@@ -261,14 +261,14 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(service: Service, source: 
     assert "BrokenPipe" not in told
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(service: Service, source: Path) -> None:
+def test_a_full_disk_is_reported_and_no_result_is_lost(service: Service, source: Path) -> None:
     done = sluice(service.url, "run", source, "-o", "/dev/full")
 
     assert done.returncode == 5
     assert "no space left" in done.stderr
 
 
-def test_results_of_somebody_else_are_not_touched(service: Service, source: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_results_file_is_not_changed(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.jsonl"
     output.write_text("mine\n")
 
@@ -280,9 +280,7 @@ def test_results_of_somebody_else_are_not_touched(service: Service, source: Path
     assert len(lines(output)) == 60
 
 
-def test_another_file_or_other_options_do_not_go_on_where_a_run_stopped(
-    service: Service, source: Path, tmp_path: Path
-) -> None:
+def test_another_file_or_other_options_do_not_resume_a_run(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     sluice(service.url, "run", source, "-o", output)
 
@@ -292,11 +290,11 @@ def test_another_file_or_other_options_do_not_go_on_where_a_run_stopped(
     longer = sluice(service.url, "run", source, "-o", output)
 
     assert (model.returncode, longer.returncode) == (2, 2)
-    assert "what is said with it" in model.stderr
-    assert "the file of prompts" in longer.stderr
+    assert "the options (template" in model.stderr
+    assert "the input file" in longer.stderr
 
 
-def test_a_file_that_grew_is_asked_only_for_what_is_new(service: Service, source: Path, tmp_path: Path) -> None:
+def test_only_the_new_prompts_of_a_longer_file_are_submitted(service: Service, source: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     sluice(service.url, "run", source, "-o", output, "--chunk-size", "20")
     with source.open("a") as file:

@@ -206,7 +206,7 @@ def test_the_commands_of_the_reference_do_what_it_says(stack: Up, tmp_path: Path
     assert [results_in(tmp_path / name) + 1 for name in ("out.jsonl", "batch-out.jsonl")] == [12, 4]
     with (tmp_path / "out.csv").open(newline="") as file:
         assert all(row["status"] == "completed" for row in csv.DictReader(file))
-    assert "prompts.jsonl is done, 12 answered" in said
+    assert "prompts.jsonl is complete: 12 completed" in said
 
 
 def test_the_other_commands_speak_of_a_run_by_its_file(stack: Up, tmp_path: Path) -> None:

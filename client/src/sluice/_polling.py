@@ -27,7 +27,7 @@ FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_
 class PendingProgress:
     """The state of the tasks that have not ended; `progress` is the sum of their percentages."""
 
-    running: int
+    processing: int
     queued: int
     progress: int
 
@@ -87,5 +87,5 @@ class Poller:
 
     def _report_progress(self, tasks: list[Task]) -> None:
         if self._on_poll:
-            running = sum(task.status is TaskStatus.PROCESSING for task in tasks)
-            self._on_poll(PendingProgress(running, len(tasks) - running, sum(task.progress for task in tasks)))
+            processing = sum(task.status is TaskStatus.PROCESSING for task in tasks)
+            self._on_poll(PendingProgress(processing, len(tasks) - processing, sum(task.progress for task in tasks)))

@@ -1,10 +1,10 @@
-"""The command `sluice`. It stands on the library, and on click and rich, which the extra `cli` brings."""
+"""The command `sluice`. It needs click and rich, which the extra `cli` installs."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command; without its libraries, say how to get them."""
+    """Run the command, or exit with an install hint if click or rich is missing."""
     try:
         from sluice._cli.commands import run_command  # noqa: PLC0415 - the library has neither click nor rich
     except ModuleNotFoundError as error:

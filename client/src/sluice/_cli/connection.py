@@ -1,4 +1,4 @@
-"""Which service a command speaks to, and what a person calls the things there."""
+"""Connect to the service and resolve the targets of commands."""
 
 import os
 import re
@@ -7,69 +7,69 @@ from pathlib import Path
 from typing import Final
 
 from sluice._cli.exit_codes import ExitCode, ExitError
-from sluice._cli.journal import journal_of, read_history
+from sluice._cli.journal import journal_path, read_history
 from sluice._client import Sluice
 from sluice._retries import OnRetry
 
 PATIENCE_SECONDS: Final = 300.0
-"""For how long a run asks again: a deployment or a lost network of minutes is no reason to end."""
-FIRST_SECONDS: Final = 5.0
-"""The same for the first question: a wrong address should be told at once."""
-NOBODY: Final = f"{'0' * 36}-0"
-"""An id that no task has."""
+"""How long a run retries requests: it survives a deployment or a few minutes without network."""
+CHECK_PATIENCE_SECONDS: Final = 5.0
+"""The same for the first request, so that a wrong URL is reported soon."""
+UNKNOWN_TASK_ID: Final = f"{'0' * 36}-0"
+"""An ID that no task has."""
 _TASK: Final = re.compile(r".+-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The address and the key as the command line gives them; the environment has them where it does not."""
+    """URL and API key from the command line; where they are None, the client reads the environment."""
 
     url: str | None
     api_key: str | None = field(repr=False)
 
     def client(self, *, patience: float = PATIENCE_SECONDS, on_retry: OnRetry | None = None) -> Sluice:
-        """Make a client; raises NotConfiguredError."""
+        """Return a client; raises NotConfiguredError."""
         return Sluice(self.url, self.api_key, patience=patience, on_retry=on_retry)
 
     def require(self) -> None:
-        """Ask for nothing, to see whether the service is there and knows the key; raises SluiceError."""
-        with self.client(patience=FIRST_SECONDS) as sluice:
-            sluice.get_many(NOBODY)
+        """Check that the service is reachable and accepts the key; raises SluiceError."""
+        with self.client(patience=CHECK_PATIENCE_SECONDS) as sluice:
+            sluice.get_many(UNKNOWN_TASK_ID)
 
 
-def key_in(path: str | None) -> str | None:
-    """Read a key from a file."""
+def read_api_key(path: str | None) -> str | None:
+    """Read the API key from a file."""
     if path is None:
         return None
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise ExitError(f"Could not read a key from {path}", ExitCode.USAGE) from None
+        raise ExitError(f"Could not read the API key from {path}", ExitCode.USAGE) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command is about: one task, or batches."""
+    """What a command works on: one task, or batches."""
 
     task_id: str | None = None
     batch_ids: tuple[str, ...] = ()
 
 
-def target_of(name: str) -> Target:
-    """Tell what a name means: a task's id, a batch's, or a file of results that `run` writes.
+def parse_target(name: str) -> Target:
+    """Parse a target: the ID of a task or a batch, or a results file written by `run`.
 
     Raises:
-        Stop: it is a file, and not one of ours.
+        ExitError: the file is not a results file.
 
     """
     path = Path(name)
     if path.exists() or os.sep in name:
-        journal = journal_of(path)
+        journal = journal_path(path)
         history = read_history(journal, path.stat().st_size) if path.exists() and journal.exists() else None
         if history is None:
-            raise ExitError(f"{name} is no file of results that `sluice run` writes", ExitCode.USAGE)
+            raise ExitError(f"{name} is not a results file of `sluice run`", ExitCode.USAGE)
         batches = tuple(sent.batch_id for _, sent in sorted(history.sent.items()) if sent.batch_id)
         if not batches:
-            raise ExitError(f"Nothing of {name} was sent so far", ExitCode.USAGE)
+            raise ExitError(f"No prompt of {name} has been sent yet", ExitCode.USAGE)
         return Target(batch_ids=batches)
     return Target(task_id=name) if _TASK.fullmatch(name) else Target(batch_ids=(name,))

@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and the errors that lead to them."""
+"""Exit codes, and how errors map to them."""
 
 from enum import IntEnum
 from typing import Final
@@ -17,30 +17,30 @@ from sluice._exceptions import (
 
 
 class ExitCode(IntEnum):
-    """What the exit code says."""
+    """The exit codes of the command."""
 
     COMPLETED = 0
     """Every task completed."""
     FAILED = 1
-    """The command did its work, and some tasks failed, were cancelled or have expired."""
+    """The command finished; some tasks failed, were cancelled or expired."""
     USAGE = 2
-    """The command line or the file is wrong; nothing was sent."""
+    """The command line or the input file is invalid; nothing was sent."""
     UNREACHABLE = 3
-    """The service does not answer, or not well. The same command goes on where it was."""
+    """The service is unreachable or keeps failing. Run the same command again to resume."""
     REFUSED = 4
-    """The service refuses: the key, the budget, a limit, or what was sent."""
+    """The service rejected the key, the budget or the request."""
     UNWRITABLE = 5
-    """A file could not be read or written. The same command goes on where it was."""
+    """A file could not be read or written. Run the same command again to resume."""
     INTERRUPTED = 130
-    """Ctrl-C. The same command goes on where it was."""
+    """Ctrl-C. Run the same command again to resume."""
     BROKEN_PIPE = 141
-    """Nobody reads our output any more."""
+    """The reader of standard output closed the pipe."""
     TERMINATED = 143
-    """SIGTERM. The same command goes on where it was."""
+    """SIGTERM. Run the same command again to resume."""
 
 
 class ExitError(Exception):
-    """End the command with a text for people and an exit code."""
+    """End the command with a message and an exit code."""
 
     def __init__(self, text: str, code: ExitCode) -> None:
         super().__init__(text)
@@ -48,19 +48,19 @@ class ExitError(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 _ADVICE: Final = {
-    AccessError: "Is SLUICE_API_KEY (or --api-key-file) the key of this service?",
-    BudgetExhaustedError: "The same command goes on when there is budget again.",
-    ServiceUnreachableError: "Is SLUICE_URL (or --url) right? The same command goes on where it was.",
-    UnreadableAnswerError: "Is SLUICE_URL (or --url) the address of a Sluice?",
+    AccessError: "Check SLUICE_API_KEY or --api-key-file.",
+    BudgetExhaustedError: "Run the same command again when there is budget; it resumes.",
+    ServiceUnreachableError: "Check SLUICE_URL or --url. Run the same command again to resume.",
+    UnreadableAnswerError: "Check that SLUICE_URL or --url is the URL of a Sluice service.",
 }
 
 
-def exit_error_of(error: SluiceError) -> ExitError:
-    """Tell people what an error of the library means for them."""
+def to_exit_error(error: SluiceError) -> ExitError:
+    """Convert a library error to a message with advice and an exit code."""
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
     return ExitError(f"{error}\n{advice}".rstrip(), _code_of(error))
 

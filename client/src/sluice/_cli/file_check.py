@@ -1,4 +1,4 @@
-"""Read a whole file before anything of it is sent: count its prompts and find every bad line."""
+"""Validate a whole file before anything is sent: count its prompts and find every bad line."""
 
 import json
 import sqlite3
@@ -7,15 +7,15 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from sluice._cli.input_file import BadLine, InputFile, InputRecord
-from sluice._cli.prompt_parser import MOST_BYTES
+from sluice._cli.prompt_parser import MAX_PROMPT_BYTES
 
-TOLD_LINES = 10_000
-"""After how many lines to tell how far it is."""
+PROGRESS_LINES = 10_000
+"""Report progress after this many lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """How many prompts a file has, its SHA-256, and how many of its lines are bad."""
+    """The number of prompts in a file, its SHA-256, and the number of bad lines."""
 
     total: int
     digest: str
@@ -25,22 +25,22 @@ class FileCheck:
 def check_file(
     source: InputFile, common: int, on_bad: Callable[[BadLine], None], on_line: Callable[[int], None]
 ) -> FileCheck:
-    """Read it all; `on_bad` is told of each bad line, `on_line` now and then of the line it is at.
+    """Read the whole file; call `on_bad` for each bad line and `on_line` regularly with the current line number.
 
-    `common` bytes are added to each prompt by what is said of all.
+    The options of the call, such as the system prompt, add `common` bytes to each prompt.
     """
     total = bad = 0
     with closing(_SeenCustomIds()) as seen:
         for found in source.read():
-            if found.line % TOLD_LINES == 0:
+            if found.line % PROGRESS_LINES == 0:
                 on_line(found.line)
-            if isinstance(found, InputRecord) and (size := len(json.dumps(found.prompt)) + common) > MOST_BYTES:
-                found = BadLine(found.line, f"has {size:,} bytes as JSON in ASCII; {MOST_BYTES:,} is the most")  # noqa: PLW2901
+            if isinstance(found, InputRecord) and (size := len(json.dumps(found.prompt)) + common) > MAX_PROMPT_BYTES:
+                found = BadLine(found.line, f"has {size:,} bytes as JSON in ASCII; the maximum is {MAX_PROMPT_BYTES:,}")  # noqa: PLW2901
             elif isinstance(found, InputRecord) and found.custom_id is not None:
                 first = seen.line_of(found.custom_id, found.line)
                 if first != found.line:
-                    # It is the caller's own name, of their own file: it may be shown.
-                    found = BadLine(found.line, f"has the custom_id of line {first}: {found.custom_id!r}")  # noqa: PLW2901
+                    # A custom_id is no secret: the message may show it.
+                    found = BadLine(found.line, f"repeats the custom_id of line {first}: {found.custom_id!r}")  # noqa: PLW2901
             if isinstance(found, BadLine):
                 bad += 1
                 on_bad(found)
@@ -50,10 +50,10 @@ def check_file(
 
 
 class _SeenCustomIds:
-    """The custom_ids so far, on disk: memory is not to grow with the file."""
+    """The custom_ids seen so far, on disk, so that memory does not grow with the file."""
 
     def __init__(self) -> None:
-        # An empty name is a temporary file of SQLite's, gone with the connection.
+        # With an empty name SQLite uses a temporary file, which it deletes with the connection.
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
@@ -61,7 +61,7 @@ class _SeenCustomIds:
         self._database.execute("BEGIN")
 
     def line_of(self, custom_id: str, line: int) -> int:
-        """Give the line that had this name first, which is the one given if none had."""
+        """Return the first line with this custom_id: `line` itself if it is new."""
         if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (custom_id, line)).rowcount:
             return line
         return int(self._database.execute("SELECT line FROM seen WHERE custom_id = ?", (custom_id,)).fetchone()[0])

@@ -1,4 +1,4 @@
-"""Read a file of prompts: JSON Lines, CSV or plain lines. Neither a long file nor a long line is held in memory."""
+"""Read a prompt file: JSON Lines, CSV or plain text. Memory is bounded, whatever the size of the file or its lines."""
 
 import csv
 import hashlib
@@ -9,18 +9,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from sluice._cli.prompt_parser import BadPromptError, checked, input_of, prompt_of
+from sluice._cli.prompt_parser import BadPromptError, parse_input, parse_prompt, validate
 from sluice._cli.template import BadTemplateError, Template
 
-LONGEST_LINE: Final = 4 * 1024 * 1024
-"""Bytes; a prompt has a quarter of a megabyte at most, and its line may be written wider."""
+MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+"""Bytes. A prompt has at most 256 KiB; its line may be longer because of escapes and white space."""
 CUSTOM_ID: Final = "custom_id"
 BOM: Final = b"\xef\xbb\xbf"
 OTHER_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Format(StrEnum):
-    """How a file is read."""
+    """The format of an input file."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """A prompt and the line it starts on, counted from 1; `row` is what its row of a CSV file says."""
+    """A prompt and its first line, counted from 1; `row` holds the cells of its CSV row."""
 
     line: int
     prompt: dict[str, Any] = field(repr=False)
@@ -38,20 +38,20 @@ class InputRecord:
 
     @property
     def custom_id(self) -> str | None:
-        """Give the caller's own name of it."""
+        """Return the caller's own ID of the prompt, or None."""
         return self.prompt.get(CUSTOM_ID)
 
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no prompt, and why."""
+    """A line that is not a valid prompt, and the reason."""
 
     line: int
     reason: str
 
 
-def format_of(path: str, start: bytes) -> Format:
-    """Tell a file's format by its name, or where that says nothing by how it starts."""
+def detect_format(path: str, start: bytes) -> Format:
+    """Detect the format by the file's extension, or else by its first bytes."""
     by_name = {".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV, ".tsv": Format.TSV}
     by_name |= {".txt": Format.LINES}
     guess = Format.JSONL if start.removeprefix(BOM).lstrip()[:1] in {b"{", b'"'} else Format.LINES
@@ -59,10 +59,10 @@ def format_of(path: str, start: bytes) -> Format:
 
 
 class InputFile:
-    """A file of prompts, read from its start each time; `digest` is of what was read, once that came to its end."""
+    """A prompt file; each `read` starts at its beginning."""
 
     def __init__(self, file: BinaryIO, form: Format, template: Template | None, *, holds_inputs: bool = False) -> None:
-        """Take the file and how to read it; with `holds_inputs` it is of the inputs of a workflow."""
+        """Take the file and its format; with `holds_inputs` its records are inputs of a workflow."""
         self._file = file
         self.form = form
         self._template = template
@@ -72,11 +72,11 @@ class InputFile:
 
     @property
     def digest(self) -> str:
-        """Give the SHA-256 of the bytes of the last reading."""
+        """Return the SHA-256 of the bytes that the last complete `read` returned."""
         return self._hash.hexdigest()
 
     def read(self) -> Iterator[InputRecord | BadLine]:
-        """Yield each prompt, or what is wrong with its line; blank lines are none."""
+        """Yield each prompt or bad line; skip blank lines."""
         self._file.seek(0)
         self._hash = hashlib.sha256()
         if self.form in {Format.CSV, Format.TSV}:
@@ -94,14 +94,14 @@ class InputFile:
     def _prompt(self, line: str) -> dict[str, Any]:
         value: Any = line if self.form is Format.LINES else _strict_json(line)
         if self._holds_inputs:
-            return input_of(value)
+            return parse_input(value)
         if self._template is None:
-            return prompt_of(value)
+            return parse_prompt(value)
         return _filled(self._template, {"prompt": value} if isinstance(value, str) else value)
 
     def _lines(self) -> Iterator[tuple[int, "str | BadLine"]]:
         number = 0
-        while raw := self._file.readline(LONGEST_LINE):
+        while raw := self._file.readline(MAX_LINE_BYTES):
             number += 1
             self._hash.update(raw)
             if number == 1:
@@ -109,20 +109,20 @@ class InputFile:
                     yield 1, BadLine(1, "is UTF-16; save the file as UTF-8")
                     return
                 raw = raw.removeprefix(BOM)
-            if len(raw) >= LONGEST_LINE and not raw.endswith(b"\n"):
+            if len(raw) >= MAX_LINE_BYTES and not raw.endswith(b"\n"):
                 while raw and not raw.endswith(b"\n"):
-                    raw = self._file.readline(LONGEST_LINE)
+                    raw = self._file.readline(MAX_LINE_BYTES)
                     self._hash.update(raw)
-                yield number, BadLine(number, f"is longer than {LONGEST_LINE:,} bytes")
+                yield number, BadLine(number, f"is longer than {MAX_LINE_BYTES:,} bytes")
                 continue
             try:
                 yield number, raw.decode()
             except UnicodeDecodeError as error:
-                yield number, BadLine(number, f"is not UTF-8, from its byte {error.start + 1} on")
+                yield number, BadLine(number, f"is not UTF-8 (byte {error.start + 1})")
 
     def _rows(self) -> Iterator[InputRecord | BadLine]:
         bad: list[BadLine] = []
-        csv.field_size_limit(LONGEST_LINE)
+        csv.field_size_limit(MAX_LINE_BYTES)
         rows = csv.reader(self._text(bad), delimiter="\t" if self.form is Format.TSV else ",", strict=True)
         self.columns = []
         while True:
@@ -133,8 +133,8 @@ class InputFile:
                 yield from bad
                 return
             except csv.Error as error:
-                # What comes after has lost its quotes: it would be reported line by line, and wrongly.
-                yield BadLine(start, f"is no CSV: {error}; nothing after it was read")
+                # After a quoting error every later line would be reported, wrongly.
+                yield BadLine(start, f"is not valid CSV: {error}; the lines after it were not validate")
                 for _ in self._lines():
                     pass
                 return
@@ -167,20 +167,20 @@ class InputFile:
             return (
                 ""
                 if "prompt" in self.columns
-                else f"has no column prompt, but {names}; --template makes prompts of columns"
+                else f"has no column 'prompt', only {names}; --template builds prompts from other columns"
             )
         missing = sorted(self._template.variables - set(self.columns))
-        return f"has no column {', '.join(missing)}, which the template uses, but {names}" if missing else ""
+        return f"has no column {', '.join(missing)}, which the template uses, only {names}" if missing else ""
 
     def _row(self, start: int, cells: list[str]) -> InputRecord | BadLine:
         if len(cells) != len(self.columns):
-            return BadLine(start, f"has {len(cells)} cells; the first line names {len(self.columns)} columns")
+            return BadLine(start, f"has {len(cells)} cells; the header row has {len(self.columns)}")
         row = dict(zip(self.columns, cells, strict=True))
         if self._holds_inputs:
             return InputRecord(start, row, row)
         given = {name: row[name] for name in ("prompt", CUSTOM_ID, "model", "system") if row.get(name)}
         try:
-            prompt = _filled(self._template, row) if self._template else prompt_of(given)
+            prompt = _filled(self._template, row) if self._template else parse_prompt(given)
         except (BadPromptError, BadTemplateError) as error:
             return BadLine(start, str(error))
         return InputRecord(start, prompt, row)
@@ -188,11 +188,11 @@ class InputFile:
 
 def _filled(template: Template, values: object) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise BadPromptError("must be an object with the variables of the template")
+        raise BadPromptError("must be an object with the template's variables")
     prompt: dict[str, Any] = {"prompt": template.fill(values)}
     if values.get(CUSTOM_ID):
         prompt[CUSTOM_ID] = values[CUSTOM_ID]
-    return checked(prompt)
+    return validate(prompt)
 
 
 def _strict_json(text: str) -> Any:  # noqa: ANN401 - JSON
@@ -200,20 +200,20 @@ def _strict_json(text: str) -> Any:  # noqa: ANN401 - JSON
         value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise BadPromptError("is nested too deep") from None
+        raise BadPromptError("is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise BadPromptError(f"is no JSON: {error.msg} at character {error.pos + 1}") from None
+        raise BadPromptError(f"is not valid JSON: {error.msg} at character {error.pos + 1}") from None
     except UnicodeEncodeError:
-        raise BadPromptError("has half a character (a lone surrogate)") from None
+        raise BadPromptError("contains a lone surrogate (half a character)") from None
     except BadPromptError:
         raise
     except ValueError:
-        raise BadPromptError("has a number of too many digits") from None
+        raise BadPromptError("has a number with too many digits") from None
     return value
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise BadPromptError(f"is no JSON: {name}")
+    raise BadPromptError(f"is not valid JSON: {name}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

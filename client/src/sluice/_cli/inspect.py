@@ -1,4 +1,4 @@
-"""The commands that look at tasks, take them back, or ask again."""
+"""The commands that show, cancel and retry tasks."""
 
 import json
 import sys
@@ -21,87 +21,88 @@ from sluice._models import Batch, Json, Task, TaskStatus
 from sluice._polling import PendingProgress
 
 PATIENCE_SECONDS: Final = 20.0
-"""For a command that a person waits for."""
-LOOK_SECONDS: Final = 2.0
-WINDOW: Final = 200
+"""How long an interactive command retries a request."""
+POLL_SECONDS: Final = 2.0
+"""How long the service may hold a request of `watch`."""
+IDS_PER_POLL: Final = 200
 
 
 def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
-    """Show a task, or batches, once."""
+    """Print the status of a task or of batches once."""
     if target.task_id:
         task = sluice.get(target.task_id)
-        _tell(task.raw) if as_json else _show_task(console, task)
+        _print_json(task.raw) if as_json else _show_task(console, task)
         return _exit_of(task)
     batches = [sluice.get_batch(batch_id) for batch_id in target.batch_ids]
     if as_json:
-        _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
+        _print_json(_totals(batches) | {"batches": [_batch_json(batch) for batch in batches]})
     else:
         _show_batches(console, batches)
-    return ExitCode.FAILED if _bad(batches) else ExitCode.COMPLETED
+    return ExitCode.FAILED if _unsuccessful(batches) else ExitCode.COMPLETED
 
 
 def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
-    """Watch until all have ended, and tell how they did."""
+    """Show live progress until all tasks have ended, then the totals."""
     if target.task_id:
         progress = RunProgressBar(Console(stderr=True, quiet=as_json), target.task_id, 1, OutcomeCounts())
         with progress:
-            while not (task := sluice.get(target.task_id, wait_seconds=LOOK_SECONDS)).has_ended:
-                running = task.status is TaskStatus.PROCESSING
-                progress.update(PendingProgress(int(running), int(not running), task.progress))
+            while not (task := sluice.get(target.task_id, wait_seconds=POLL_SECONDS)).has_ended:
+                processing = task.status is TaskStatus.PROCESSING
+                progress.update(PendingProgress(int(processing), int(not processing), task.progress))
             progress.counts.add(task)
             progress.update(PendingProgress(0, 0, 0))
         return show(sluice, target, console if as_json else Console(), as_json=as_json)
     ended: dict[str, Batch] = {}
     latest = {batch_id: sluice.get_batch(batch_id) for batch_id in target.batch_ids}
     progress = RunProgressBar(
-        Console(stderr=True, quiet=as_json), _name(target), sum(each.size for each in latest.values()), OutcomeCounts()
+        Console(stderr=True, quiet=as_json), _title(target), sum(each.size for each in latest.values()), OutcomeCounts()
     )
     with progress:
         while True:
             ended.update((batch_id, batch) for batch_id, batch in latest.items() if batch.has_ended)
-            _move(progress, [*latest.values()])
+            _update_progress(progress, [*latest.values()])
             left = [batch_id for batch_id in target.batch_ids if batch_id not in ended]
             if not left:
                 break
             for place, batch_id in enumerate(left):
-                latest[batch_id] = sluice.get_batch(batch_id, wait_seconds=0 if place else LOOK_SECONDS)
+                latest[batch_id] = sluice.get_batch(batch_id, wait_seconds=0 if place else POLL_SECONDS)
     if as_json:
-        _tell(_sums([*latest.values()]))
-    return ExitCode.FAILED if _bad(latest.values()) else ExitCode.COMPLETED
+        _print_json(_totals([*latest.values()]))
+    return ExitCode.FAILED if _unsuccessful(latest.values()) else ExitCode.COMPLETED
 
 
 def results(sluice: Sluice, target: Target) -> ExitCode:
-    """Write what has ended, as JSON Lines, in the order of the prompts."""
+    """Write the ended tasks as JSON Lines, in the order of the prompts."""
     counts = OutcomeCounts()
     size = 0
-    for ids in batched(_ids(sluice, target), WINDOW):
+    for ids in batched(_ids(sluice, target), IDS_PER_POLL):
         for task in sluice.get_many(ids):
             size += 1
             if task.has_ended:
                 counts.add(task)
-                _tell(as_result(None, task))
+                _print_json(as_result(None, task))
     return ExitCode.COMPLETED if counts.completed == size else ExitCode.FAILED
 
 
 def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> ExitCode:
-    """Take back what has not ended."""
+    """Cancel the tasks that have not ended."""
     if target.task_id:
         try:
             task = sluice.cancel(target.task_id)
         except AlreadyEndedError:
             task = sluice.get(target.task_id)
-        _tell(task.raw) if as_json else _show_task(console, task)
+        _print_json(task.raw) if as_json else _show_task(console, task)
         return ExitCode.COMPLETED if task.status is TaskStatus.CANCELLED else ExitCode.FAILED
     batches = [sluice.cancel_batch(batch_id) for batch_id in target.batch_ids]
     if as_json:
-        _tell(_sums(batches) | {"batches": [_without_tasks(batch) for batch in batches]})
+        _print_json(_totals(batches) | {"batches": [_batch_json(batch) for batch in batches]})
     else:
         _show_batches(console, batches)
     return ExitCode.COMPLETED
 
 
 def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
-    """Ask again what failed, and tell the ids of the new batches, also of those before one that is refused."""
+    """Retry the failed tasks and print each new batch ID at once, so that a later refusal loses none."""
     batch_ids = target.batch_ids or ((target.task_id or "").rpartition("-")[0],)
     made: list[dict[str, Any]] = []
     try:
@@ -114,23 +115,23 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
             size = len(submission.task_ids)
             made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": size})
             if not as_json:
-                print(f"{submission.batch_id}  {size:,} tasks of {batch_id} are asked again", flush=True)
+                print(f"{submission.batch_id}  {size:,} tasks of {batch_id} submitted again", flush=True)
     finally:
         if as_json:
-            _tell({"batches": made})
+            _print_json({"batches": made})
     return ExitCode.COMPLETED if made else ExitCode.REFUSED
 
 
 def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> ExitCode:
-    """Write a task's text as it comes; with JSON, each event in a line."""
+    """Write a task's text while it is generated; with `as_json`, each event as a line."""
     code = ExitCode.FAILED
     for event in sluice.stream(task_id, after=after):
         if as_json:
-            _tell(_event(event))
+            _print_json(_event(event))
         elif isinstance(event, Delta):
             print(event.text, end="", flush=True)
         elif isinstance(event, Reset):
-            print("\n[begun anew]", flush=True)
+            print("\n[restarted]", flush=True)
         if isinstance(event, Ended):
             code = _exit_of(event.task)
             if not as_json:
@@ -163,12 +164,12 @@ def _exit_of(task: Task) -> ExitCode:
     return ExitCode.FAILED if task.has_ended and task.status is not TaskStatus.COMPLETED else ExitCode.COMPLETED
 
 
-def _bad(batches: Iterable[Batch]) -> int:
+def _unsuccessful(batches: Iterable[Batch]) -> int:
     bad = ("failed", "cancelled", "expired", "not_found")
     return sum(batch.counts.get(name, 0) for batch in batches for name in bad)
 
 
-def _sums(batches: list[Batch]) -> dict[str, Any]:
+def _totals(batches: list[Batch]) -> dict[str, Any]:
     names = ("queued", "processing", "completed", "failed", "cancelled", "expired", "not_found")
     counts = {name: sum(batch.counts.get(name, 0) for batch in batches) for name in names}
     ended = _counts_of(batches)
@@ -192,17 +193,17 @@ def _counts_of(batches: list[Batch]) -> OutcomeCounts:
     return counts
 
 
-def _move(progress: RunProgressBar, batches: list[Batch]) -> None:
+def _update_progress(progress: RunProgressBar, batches: list[Batch]) -> None:
     progress.counts = _counts_of(batches)
-    running = sum(batch.counts.get("processing", 0) for batch in batches)
-    progress.update(PendingProgress(running, sum(batch.counts.get("queued", 0) for batch in batches), 0))
+    processing = sum(batch.counts.get("processing", 0) for batch in batches)
+    progress.update(PendingProgress(processing, sum(batch.counts.get("queued", 0) for batch in batches), 0))
 
 
-def _name(target: Target) -> str:
+def _title(target: Target) -> str:
     return target.batch_ids[0] if len(target.batch_ids) == 1 else f"{len(target.batch_ids)} batches"
 
 
-def _without_tasks(batch: Batch) -> dict[str, Any]:
+def _batch_json(batch: Batch) -> dict[str, Any]:
     return {name: value for name, value in batch.raw.items() if name not in {"tasks", "next"}}
 
 
@@ -218,15 +219,15 @@ def _show_task(console: Console, task: Task) -> None:
 
 
 def _show_batches(console: Console, batches: list[Batch]) -> None:
-    sums = _sums(batches)
+    totals = _totals(batches)
     table = _grid()
     table.add_row("batches", "\n".join(f"{batch.batch_id}  {batch.status}  {batch.progress} %" for batch in batches))
-    for name, count in sums["counts"].items():
+    for name, count in totals["counts"].items():
         if count or name in {"queued", "processing", "completed", "failed"}:
             table.add_row(name, f"{count:,}")
-    table.add_row("of", f"{sums['size']:,}")
-    table.add_row("tokens", f"{sums['tokens']:,}")
-    table.add_row("cost", f"${sums['usd']}")
+    table.add_row("total", f"{totals['size']:,}")
+    table.add_row("tokens", f"{totals['tokens']:,}")
+    table.add_row("cost", f"${totals['usd']}")
     console.print(table, markup=False, highlight=False)
 
 
@@ -237,5 +238,5 @@ def _grid() -> Table:
     return table
 
 
-def _tell(value: Json) -> None:
+def _print_json(value: Json) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)

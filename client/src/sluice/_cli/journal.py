@@ -1,9 +1,9 @@
-"""What a run has done, in a file beside its results, so that the same command goes on after any end.
+"""Record a run's progress in a file beside its results, so that the same command can resume.
 
-It is JSON Lines, written at the end only: first what the run is, then for each chunk its key, before it is sent, and
-the batch it became, and whenever results were written, which prompts they are of and where the file of results ended
-then. After an end in the middle, what stands in the results beyond the last such place is cut off and written anew: it
-is at the service still, and costs nothing.
+The journal is append-only JSON Lines. Its first line identifies the run. Then each chunk has an entry with its
+idempotency key, written before it is sent, and one with its batch ID. After results are written, an entry holds their
+indexes and the size of the results file. On resume, results beyond the last recorded size are cut off and fetched
+again; this costs nothing, because the service still has them.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class SentChunk:
-    """A chunk that was sent, or was about to be."""
+    """A chunk that was sent, or that was about to be sent."""
 
     first: int
     count: int
@@ -33,40 +33,40 @@ class SentChunk:
 
 @dataclass(slots=True)
 class RunHistory:
-    """What a journal tells."""
+    """The content of a journal."""
 
     header: Mapping[str, Any]
     sent: dict[int, SentChunk] = field(default_factory=dict)
     done: bytearray = field(default_factory=bytearray)
-    """A bit for each prompt whose result is written."""
+    """A bitmap of the prompts whose result is written."""
     offset: int = 0
-    """Bytes of the results that are whole."""
+    """Size of the complete results, in bytes."""
     counts: OutcomeCounts = field(default_factory=OutcomeCounts)
     length: int = 0
-    """Bytes of the journal that hold good."""
+    """Size of the valid part of the journal, in bytes."""
 
-    def is_done(self, place: int) -> bool:
-        """Tell whether a prompt's result is written."""
-        return place // 8 < len(self.done) and bool(self.done[place // 8] >> place % 8 & 1)
+    def is_done(self, index: int) -> bool:
+        """Return whether a prompt's result is written."""
+        return index // 8 < len(self.done) and bool(self.done[index // 8] >> index % 8 & 1)
 
-    def mark(self, places: Iterable[int]) -> None:
-        """Note that results are written."""
-        for place in places:
-            if place // 8 >= len(self.done):
-                self.done.extend(bytes(place // 8 + 1 - len(self.done)))
-            self.done[place // 8] |= 1 << place % 8
+    def mark(self, indexes: Iterable[int]) -> None:
+        """Mark prompts as written."""
+        for index in indexes:
+            if index // 8 >= len(self.done):
+                self.done.extend(bytes(index // 8 + 1 - len(self.done)))
+            self.done[index // 8] |= 1 << index % 8
 
 
-def journal_of(output: Path) -> Path:
-    """Name the journal of a file of results."""
+def journal_path(output: Path) -> Path:
+    """Return the path of a results file's journal."""
     return output.with_name(output.name + SUFFIX)
 
 
 def read_history(path: Path, results_bytes: int) -> RunHistory | None:
-    """Read a journal as far as it is whole and the results are there; None if it has not even a header.
+    """Read a journal as far as it is intact and the results exist; return None if it has no header.
 
     Raises:
-        Stop: it is no journal, or that of a later version.
+        ExitError: the file is not a journal of this version.
 
     """
     history: RunHistory | None = None
@@ -80,7 +80,7 @@ def read_history(path: Path, results_bytes: int) -> RunHistory | None:
                 break
             if history is None:
                 if entry.get("sluice") != VERSION:
-                    raise ExitError(f"{path} is not the journal of a run of this version", ExitCode.USAGE)
+                    raise ExitError(f"{path} is not a journal of this version of sluice", ExitCode.USAGE)
                 history = RunHistory(entry)
             elif not _apply(history, entry, results_bytes):
                 break
@@ -89,7 +89,7 @@ def read_history(path: Path, results_bytes: int) -> RunHistory | None:
 
 
 def _apply(history: RunHistory, entry: dict[str, Any], results_bytes: int) -> bool:
-    """Take in one line; False from where the results have lost what it speaks of."""
+    """Apply one entry; return False if the results file is shorter than the entry says."""
     match entry:
         case {"first": int(first), "count": int(count), "key": str(key)}:
             history.sent[first] = SentChunk(first, count, key)
@@ -106,24 +106,24 @@ def _apply(history: RunHistory, entry: dict[str, Any], results_bytes: int) -> bo
     return True
 
 
-def ranges_of(places: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Write places as ranges, the ends not in them."""
+def to_ranges(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Convert indexes to half-open ranges."""
     start = end = -1
-    for place in sorted(places):
-        if place != end:
+    for index in sorted(indexes):
+        if index != end:
             if start >= 0:
                 yield start, end
-            start = place
-        end = place + 1
+            start = index
+        end = index + 1
     if start >= 0:
         yield start, end
 
 
 class Journal:
-    """An open journal, for this process alone."""
+    """An open journal, locked for this process."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or make it; raises Stop if another run has it."""
+        """Open or create the file; raises ExitError if another run has locked it."""
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         self._path = path
         try:
@@ -133,34 +133,34 @@ class Journal:
             raise ExitError(f"Another run is writing {path.with_suffix('')}", ExitCode.USAGE) from None
 
     def begin(self, header: Mapping[str, Any]) -> None:
-        """Start from nothing."""
+        """Truncate the journal and write the header."""
         self.resume(0)
         self._write({"sluice": VERSION, **header})
 
     def discard_if_empty(self) -> None:
-        """Leave no trace of a run that did not begin."""
+        """Delete the journal of a run that did not start."""
         if self._file.seek(0, os.SEEK_END) == 0:
             self._path.unlink()
 
     def resume(self, length: int) -> None:
-        """Go on after so many bytes, and drop what comes after."""
+        """Truncate the journal to `length` bytes and append from there."""
         self._file.truncate(length)
         self._file.seek(length)
 
     def sending(self, sent: SentChunk) -> None:
-        """Note a chunk before it is sent."""
+        """Record a chunk before it is sent."""
         self._write({"first": sent.first, "count": sent.count, "key": sent.key})
 
     def accepted(self, first: int, batch_id: str) -> None:
-        """Note what became of it."""
+        """Record the batch ID of a chunk."""
         self._write({"first": first, "batch_id": batch_id})
 
-    def written(self, places: Iterable[int], offset: int, counts: OutcomeCounts) -> None:
-        """Note results that are safely in their file."""
-        self._write({"done": list(ranges_of(places)), "offset": offset, "counts": counts.as_json()})
+    def written(self, indexes: Iterable[int], offset: int, counts: OutcomeCounts) -> None:
+        """Record results that are synced to their file."""
+        self._write({"done": list(to_ranges(indexes)), "offset": offset, "counts": counts.as_json()})
 
     def close(self) -> None:
-        """Close it, and let others have it."""
+        """Close the file, which releases the lock."""
         self._file.close()
 
     def _write(self, entry: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Count what has ended."""
+"""Count ended tasks."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,18 +9,18 @@ from sluice._models import Task, TaskStatus
 
 @dataclass(slots=True)
 class OutcomeCounts:
-    """How tasks have ended, and what they took."""
+    """Ended tasks by status, with their tokens and cost."""
 
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
     gone: int = 0
-    """Expired, or not known to the service."""
+    """Expired, or unknown to the service."""
     tokens: int = 0
     usd: Decimal = field(default_factory=Decimal)
 
     def add(self, task: Task) -> None:
-        """Count one."""
+        """Add an ended task."""
         match task.status:
             case TaskStatus.COMPLETED:
                 self.completed += 1
@@ -35,20 +35,20 @@ class OutcomeCounts:
 
     @property
     def ended(self) -> int:
-        """Give how many have ended."""
+        """Return the number of ended tasks."""
         return self.completed + self.failed + self.cancelled + self.gone
 
     @property
     def without_answer(self) -> int:
-        """Give how many have ended without an answer."""
+        """Return the number of tasks that ended without a result."""
         return self.ended - self.completed
 
     def as_json(self) -> dict[str, Any]:
-        """Show it; money is a text, for no digit to be lost."""
+        """Convert to JSON; the cost is a string to keep every digit."""
         counts = {name: getattr(self, name) for name in ("completed", "failed", "cancelled", "gone", "tokens")}
         return counts | {"usd": str(self.usd)}
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> Self:
-        """Read what `as_json` shows."""
+        """Parse the output of `as_json`."""
         return cls(**{**body, "usd": Decimal(body["usd"])})

@@ -1,4 +1,4 @@
-"""Where results go: a file that can be gone on with, or a pipe."""
+"""Write results to a file, which a later run can resume, or to a pipe."""
 
 import os
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from sluice._cli.signals import interrupts
 from sluice._models import Task
 
 COMMIT_SECONDS: Final = 0.5
-"""The shortest time between two entries of the journal: what lies between is only fetched again."""
+"""Minimum time between two journal entries; results in between are fetched again after a crash."""
 
 
 class Output:
-    """Results as they are written, and the journal that tells of them, where there is one."""
+    """Write results and record them in the journal, if there is one."""
 
     def __init__(
         self, file: int, name: str, journal: Journal | None, counts: OutcomeCounts, clock: Callable[[], float]
@@ -27,33 +27,33 @@ class Output:
         self._counts = counts
         self._clock = clock
         self._offset = 0
-        """Where the last whole result ends."""
+        """The end of the last complete result, in bytes."""
         self._uncommitted: list[int] = []
         self._next = clock()
 
     def resume(self, offset: int) -> None:
-        """Cut off what comes after so many bytes, and write there."""
+        """Truncate the file to `offset` bytes and append from there."""
         os.ftruncate(self._file, offset)
         self._offset = os.lseek(self._file, offset, os.SEEK_SET)
 
     def head(self, text: str) -> None:
-        """Write what stands before all results; raises Stop as `write` does."""
+        """Write the text before the first result; raises ExitError as `write` does."""
         self._put(text)
 
-    def write(self, text: str, place: int, task: Task) -> None:
-        """Write and count a result, the one of the prompt at this place.
+    def write(self, text: str, index: int, task: Task) -> None:
+        """Write and count the result of the prompt at index `index`.
 
         Raises:
-            Stop: the disk is full, or nobody reads the pipe any more.
+            ExitError: the disk is full, or the reader closed the pipe.
 
         """
         with interrupts.deferred():
             self._put(text)
             self._counts.add(task)
-            self._uncommitted.append(place)
+            self._uncommitted.append(index)
 
     def _put(self, text: str) -> None:
-        # A result can't hold half a character, but what came over the wire is not ours to trust.
+        # The service never sends lone surrogates, but the response is untrusted input.
         data = text.encode(errors="replace")
         left = memoryview(data)
         try:
@@ -62,11 +62,11 @@ class Output:
         except BrokenPipeError:
             raise ExitError("", ExitCode.BROKEN_PIPE) from None
         except OSError as error:
-            raise unwritable(self._name, error) from error
+            raise write_error(self._name, error) from error
         self._offset += len(data)
 
     def commit(self, *, now: bool = True) -> None:
-        """Tell the journal what is written, or leave it for later if that was just done."""
+        """Record the written results in the journal; with now=False only if the last commit is long enough ago."""
         if self._journal is None or not self._uncommitted or (not now and self._clock() < self._next):
             return
         with interrupts.deferred():
@@ -74,22 +74,22 @@ class Output:
                 os.fsync(self._file)
                 self._journal.written(self._uncommitted, self._offset, self._counts)
             except OSError as error:
-                raise unwritable(self._name, error) from error
+                raise write_error(self._name, error) from error
             self._uncommitted.clear()
         self._next = self._clock() + COMMIT_SECONDS
 
 
-def unwritable(name: str | Path, error: OSError) -> ExitError:
-    """Tell that a file could not be written."""
-    reason = (error.strerror or "it failed").lower()
+def write_error(name: str | Path, error: OSError) -> ExitError:
+    """Return the error for a file that can't be written."""
+    reason = (error.strerror or "unknown error").lower()
     return ExitError(
-        f"Could not write {name}: {reason}. Nothing is lost: make room, and the same command goes on where it was.",
+        f"Could not write {name}: {reason}. No result is lost: fix this and run the same command again to resume.",
         ExitCode.UNWRITABLE,
     )
 
 
 def open_output(path: Path) -> int:
-    """Open a file of results for writing, as it stands."""
+    """Open a results file for writing without truncating it."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
@@ -97,5 +97,5 @@ def open_output(path: Path) -> int:
 
 
 def is_stream(path: Path) -> bool:
-    """Tell whether it is a pipe or a device, which nothing can be gone on with."""
+    """Return whether the path is a pipe or a device, which a run can't resume."""
     return path.exists() and not path.is_file()

@@ -1,4 +1,4 @@
-"""Show how a run stands: live on a terminal, else as a line now and then."""
+"""Show the progress of a run: live on a terminal, otherwise as a line every 15 seconds."""
 
 import time
 from collections import deque
@@ -16,16 +16,16 @@ from sluice._cli.outcome_counts import OutcomeCounts
 from sluice._polling import PendingProgress
 
 LINE_SECONDS: Final = 15.0
-"""Where nothing can be drawn, the time between two lines."""
+"""Time between two lines where standard error is not a terminal."""
 RATE_SECONDS: Final = 60.0
-"""The time over which the speed is measured, for what is left."""
+"""Time window of the throughput that predicts the remaining time."""
 REFRESHES: Final = 4
-NOTHING: Final = PendingProgress(0, 0, 0)
+NONE_PENDING: Final = PendingProgress(0, 0, 0)
 _HOUR: Final = 3600
 
 
 class RunProgressBar:
-    """Draws on standard error, which leaves standard output to the results."""
+    """Draw on standard error; standard output is for results."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class RunProgressBar:
         self._name = name
         self._total = total
         self.counts = counts
-        self.under_way = 0
-        """Prompts that were sent and have not ended, as far as is known."""
+        self.in_flight = 0
+        """Prompts that were sent and have not ended, as of the last poll."""
         self._clock = clock
         self._started = clock()
-        self._standing = NOTHING
+        self._pending = NONE_PENDING
         self._note = ""
         self._note_until = 0.0
         self._past = deque([(clock(), counts.ended)])
@@ -63,37 +63,37 @@ class RunProgressBar:
         elif kind is None:
             self._print_line()
 
-    def update(self, standing: PendingProgress) -> None:
-        """Show how what is under way stands."""
-        self._standing = standing
-        self.under_way = standing.running + standing.queued
+    def update(self, pending: PendingProgress) -> None:
+        """Show the state of the tasks in flight."""
+        self._pending = pending
+        self.in_flight = pending.processing + pending.queued
         self._note = ""
         self._move()
 
     def note(self, text: str, seconds: float) -> None:
-        """Say for some seconds what is being waited for."""
+        """Show a note for some seconds."""
         self._note, self._note_until = text, self._clock() + seconds
         if not self._console.is_terminal:
             self._console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def task_ended(self) -> None:
-        """Take note that the counts has one more."""
-        self.under_way = max(0, self.under_way - 1)
+        """Update the display after `counts` has changed by one task."""
+        self.in_flight = max(0, self.in_flight - 1)
         self._move()
 
     def _move(self) -> None:
         now = self._clock()
         if self._past[-1][1] != self.counts.ended:
             self._past.append((now, self.counts.ended))
-            while len(self._past) > 2 and now - self._past[0][0] > RATE_SECONDS:  # noqa: PLR2004 - two make a speed
+            while len(self._past) > 2 and now - self._past[0][0] > RATE_SECONDS:  # noqa: PLR2004 - a rate needs two points
                 self._past.popleft()
         if not self._console.is_terminal and now >= self._next_line:
             self._print_line()
             self._next_line = now + LINE_SECONDS
 
     @property
-    def left_seconds(self) -> float | None:
-        """Guess for how long it will go on, by the speed of the last minute; None while nothing tells."""
+    def remaining_seconds(self) -> float | None:
+        """Estimate the remaining seconds from the throughput of the last minute; None if it is unknown."""
         start, then = self._past[0]
         gone = self.counts.ended - then
         if not gone or self.counts.ended >= self._total:
@@ -102,14 +102,14 @@ class RunProgressBar:
 
     def _render(self) -> RenderableType:
         ended, total = self.counts.ended, self._total
-        # What runs counts by how far it is: with few long answers the bar moves all the same.
-        far = min(total, ended + self._standing.progress / 100)
+        # Partial progress counts, so that the bar also moves with few long tasks.
+        advanced = min(total, ended + self._pending.progress / 100)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             Text(self._name, style="bold", overflow="ellipsis", no_wrap=True),
-            ProgressBar(total=total, completed=far, width=max(10, min(50, self._console.width - 55))),
+            ProgressBar(total=total, completed=advanced, width=max(10, min(50, self._console.width - 55))),
             Text(f"{ended:,}/{total:,}", no_wrap=True),
-            Text(f"{100 * far / total if total else 100:.0f} %", style="cyan", no_wrap=True),
+            Text(f"{100 * advanced / total if total else 100:.0f} %", style="cyan", no_wrap=True),
             Text(self._times(), style="dim", no_wrap=True),
         )
         lines: list[RenderableType] = [head, self._counts()]
@@ -118,15 +118,15 @@ class RunProgressBar:
         return Group(*lines)
 
     def _counts(self) -> Text:
-        counts, standing = self.counts, self._standing
-        # What has ended since the last look may stand there still: the sums are to agree.
-        running = min(standing.running, self.under_way)
-        unsent = self._total - counts.ended - self.under_way
+        counts, pending = self.counts, self._pending
+        # A task that ended after the last poll still counts as processing there; the counts must add up.
+        processing = min(pending.processing, self.in_flight)
+        unsent = self._total - counts.ended - self.in_flight
         parts = [
-            ("✓", "done", counts.completed, "green", True),
-            ("▶", "running", running, "cyan", True),
-            ("…", "queued", self.under_way - running, "yellow", True),
-            ("·", "to send", unsent, "dim", False),
+            ("✓", "completed", counts.completed, "green", True),
+            ("▶", "processing", processing, "cyan", True),
+            ("…", "queued", self.in_flight - processing, "yellow", True),
+            ("·", "not sent", unsent, "dim", False),
             ("✗", "failed", counts.failed, "red", True),
             ("∅", "cancelled", counts.cancelled, "magenta", False),
             ("?", "expired", counts.gone, "magenta", False),
@@ -141,15 +141,17 @@ class RunProgressBar:
         return text
 
     def _times(self) -> str:
-        left = self.left_seconds
-        return clock_of(self._clock() - self._started) + (f", {clock_of(left)} left" if left is not None else "")
+        left = self.remaining_seconds
+        return format_duration(self._clock() - self._started) + (
+            f", {format_duration(left)} left" if left is not None else ""
+        )
 
     def _print_line(self) -> None:
         line = Text(f"{self._name} {self.counts.ended:,}/{self._total:,} {self._times()}").append_text(self._counts())
         self._console.print(line, highlight=False, soft_wrap=True)
 
 
-def clock_of(seconds: float) -> str:
-    """Write a time as a clock does: 0:05, 12:30, 1:02:03."""
+def format_duration(seconds: float) -> str:
+    """Format seconds as 0:05, 12:30 or 1:02:03."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if seconds >= _HOUR else f"{minutes}:{rest:02}"

@@ -1,11 +1,11 @@
-"""Make a prompt of what a line of a file says, and say what is wrong with it."""
+"""Parse and validate one prompt of a file."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
 FIELDS: Final = frozenset({"prompt", "messages", "custom_id", "model", "system", "params", "expected_tokens"})
-"""Of a prompt of POST /tasks."""
+"""The fields of a prompt of POST /tasks."""
 RESERVED_PARAMS: Final = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "n", "logprobs", "top_logprobs", "modalities", "audio"),
@@ -13,44 +13,44 @@ RESERVED_PARAMS: Final = frozenset(
         *("web_search_options", "search_parameters", "enable_search", "plugins", "models", "fallbacks"),
     }
 )
-"""What the API takes in no params; docs/api.md says why."""
-HARMLESS: Final[Mapping[str, Any]] = {"n": 1, "stream": False, "logprobs": False, "modalities": ["text"]}
-"""Reserved ones that say in a request of the Batch API what is so anyway: they are left out."""
+"""Names that the API rejects in params; docs/api.md says why."""
+DEFAULT_PARAMS: Final[Mapping[str, Any]] = {"n": 1, "stream": False, "logprobs": False, "modalities": ["text"]}
+"""Reserved params of Batch API requests that only state the default: they are removed."""
 BATCH_URL: Final = "/v1/chat/completions"
-MOST_BYTES: Final = 262_144
-"""Of a prompt, as JSON in ASCII, with the system prompt and params."""
-MOST_ID: Final = 256
+MAX_PROMPT_BYTES: Final = 262_144
+"""Maximum size of a prompt as JSON in ASCII, including the system prompt and params."""
+MAX_CUSTOM_ID_LENGTH: Final = 256
 
 
 class BadPromptError(ValueError):
-    """What is wrong, for people; it names fields and never quotes a prompt."""
+    """A prompt is invalid; the message names fields and never quotes a prompt."""
 
 
-def prompt_of(value: object) -> dict[str, Any]:
-    """Make a prompt of a JSON value: a text, a prompt of POST /tasks, or a request of the OpenAI Batch API.
+def parse_prompt(value: object) -> dict[str, Any]:
+    """Parse a JSON value: a string, a prompt of POST /tasks, or a request of the OpenAI Batch API.
 
     Raises:
-        BadPromptError: it is none of them.
+        BadPromptError: the value is none of these.
 
     """
     if isinstance(value, str):
-        return checked({"prompt": value})
+        return validate({"prompt": value})
     if not isinstance(value, dict):
-        raise BadPromptError("must be a text or an object")
+        raise BadPromptError("must be a string or an object")
     if "body" in value or "url" in value or "method" in value:
-        return checked(_batch_request(value))
+        return validate(_batch_request(value))
     for name in value.keys() - FIELDS:
         close = get_close_matches(name, FIELDS, 1)
-        hint = f"; do you mean {close[0]!r}?" if close else ""
-        raise BadPromptError(f"has a field {name!r}, which no prompt has{hint}")
-    return checked({name: field for name, field in value.items() if field is not None})
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise BadPromptError(f"has an unknown field {name!r}{hint}")
+    return validate({name: field for name, field in value.items() if field is not None})
 
 
-def input_of(value: object) -> dict[str, Any]:
-    """Take an input of a workflow as it is: what it may hold, the service knows.
+def parse_input(value: object) -> dict[str, Any]:
+    """Return a workflow input unchanged; the service validates it against the schema.
 
     Raises:
-        BadPromptError: it is no object.
+        BadPromptError: the value is not an object.
 
     """
     if not isinstance(value, dict):
@@ -58,23 +58,23 @@ def input_of(value: object) -> dict[str, Any]:
     return value
 
 
-def checked(prompt: dict[str, Any]) -> dict[str, Any]:
-    """Return a prompt that keeps the rules; raises BadPromptError."""
+def validate(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Return the prompt if it is valid; raises BadPromptError."""
     text, messages = prompt.get("prompt"), prompt.get("messages")
     if (text is None) == (messages is None):
-        raise BadPromptError("must have one of prompt and messages")
+        raise BadPromptError("must have either prompt or messages")
     if text is not None and not (isinstance(text, str) and text.strip()):
-        raise BadPromptError("has a prompt that is blank or no text")
+        raise BadPromptError("has a prompt that is blank or not a string")
     if messages is not None and not (isinstance(messages, list) and messages and all(map(_is_message, messages))):
         raise BadPromptError("has messages that are not a list of objects with a role")
     custom_id = prompt.get("custom_id")
-    if custom_id is not None and not (isinstance(custom_id, str) and 1 <= len(custom_id) <= MOST_ID):
-        raise BadPromptError(f"has a custom_id that is not a text of 1 to {MOST_ID} characters")
+    if custom_id is not None and not (isinstance(custom_id, str) and 1 <= len(custom_id) <= MAX_CUSTOM_ID_LENGTH):
+        raise BadPromptError(f"has a custom_id that is not a string of 1 to {MAX_CUSTOM_ID_LENGTH} characters")
     params = prompt.get("params", {})
     if not isinstance(params, dict):
-        raise BadPromptError("has params that are no object")
+        raise BadPromptError("has params that are not an object")
     if reserved := sorted(params.keys() & RESERVED_PARAMS):
-        raise BadPromptError(f"has params that Sluice does not take: {', '.join(reserved)}")
+        raise BadPromptError(f"has params that Sluice does not accept: {', '.join(reserved)}")
     return prompt
 
 
@@ -85,13 +85,13 @@ def _is_message(message: object) -> bool:
 def _batch_request(value: dict[str, Any]) -> dict[str, Any]:
     body = value.get("body")
     if not isinstance(body, dict):
-        raise BadPromptError("is a request of the Batch API without a body")
+        raise BadPromptError("is a Batch API request without a body")
     if value.get("method", "POST") != "POST" or value.get("url", BATCH_URL) != BATCH_URL:
-        raise BadPromptError(f"is a request of the Batch API, but not POST {BATCH_URL}")
+        raise BadPromptError(f"is a Batch API request, but not POST {BATCH_URL}")
     params = {
         name: param
         for name, param in body.items()
-        if name not in {"model", "messages"} and not (name in HARMLESS and param in (HARMLESS[name], None))
+        if name not in {"model", "messages"} and not (name in DEFAULT_PARAMS and param in (DEFAULT_PARAMS[name], None))
     }
     prompt = {"custom_id": value.get("custom_id"), "model": body.get("model"), "messages": body.get("messages")}
     return {name: field for name, field in {**prompt, "params": params or None}.items() if field is not None}

@@ -1,4 +1,4 @@
-"""Write results: as JSON Lines, as the OpenAI Batch API does, as CSV, or as bare text."""
+"""Format results as JSON Lines, OpenAI Batch API output, CSV or plain text."""
 
 import csv
 import io
@@ -11,16 +11,16 @@ from typing import Any, Final
 from sluice._cli.input_file import InputRecord
 from sluice._models import Task, TaskStatus
 
-LEFT_OUT: Final = frozenset({"batch_id", "progress", "partial_result", "waiting_on", "created_at", "deadline_at"})
-"""Of a task: what says nothing any more when it has ended."""
-FIRST: Final = ("custom_id", "task_id", "status", "result", "error")
-"""What a person looks for."""
+OMITTED_FIELDS: Final = frozenset({"batch_id", "progress", "partial_result", "waiting_on", "created_at", "deadline_at"})
+"""Task fields that are meaningless after the task has ended."""
+LEADING_FIELDS: Final = ("custom_id", "task_id", "status", "result", "error")
+"""The fields that come first in a JSON result."""
 CSV_COLUMNS: Final = ("task_id", "status", "result", "error")
 _OK: Final = 200
 
 
 class ResultFormat(StrEnum):
-    """How results are written."""
+    """The format of a results file."""
 
     JSONL = "jsonl"
     OPENAI = "openai"
@@ -31,18 +31,18 @@ class ResultFormat(StrEnum):
 type Write = Callable[[InputRecord, Task], str]
 
 
-def shape_of(path: str) -> ResultFormat:
-    """Tell a file's shape by its name."""
+def detect_shape(path: str) -> ResultFormat:
+    """Detect the format by the file's extension."""
     return {".csv": ResultFormat.CSV, ".txt": ResultFormat.TEXT}.get(Path(path).suffix.lower(), ResultFormat.JSONL)
 
 
-def head_of(shape: ResultFormat, columns: Sequence[str]) -> str:
-    """Give what stands before all results; `columns` are those of the source, if it has any."""
+def header_of(shape: ResultFormat, columns: Sequence[str]) -> str:
+    """Return the text before the first result; `columns` are those of the source, if any."""
     return _csv_line(_columns(columns)) if shape is ResultFormat.CSV else ""
 
 
-def writer_of(shape: ResultFormat, columns: Sequence[str]) -> Write:
-    """Return what writes one result, with its line break."""
+def make_writer(shape: ResultFormat, columns: Sequence[str]) -> Write:
+    """Return a function that formats one result, including its line break."""
     match shape:
         case ResultFormat.JSONL:
             return lambda record, task: _json_line(as_result(record, task))
@@ -56,14 +56,14 @@ def writer_of(shape: ResultFormat, columns: Sequence[str]) -> Write:
 
 
 def as_result(record: InputRecord | None, task: Task) -> dict[str, Any]:
-    """Show a task as the API does, without what has no meaning after its end, and with its line."""
-    shown = {name: value for name, value in task.raw.items() if name not in LEFT_OUT}
-    first: dict[str, Any] = {name: shown.pop(name) for name in FIRST if name in shown}
+    """Convert a task to its API representation with its line number, without fields that are meaningless by now."""
+    shown = {name: value for name, value in task.raw.items() if name not in OMITTED_FIELDS}
+    first: dict[str, Any] = {name: shown.pop(name) for name in LEADING_FIELDS if name in shown}
     return {**({"line": record.line} if record else {}), **first, **shown}
 
 
 def as_openai(record: InputRecord, task: Task) -> dict[str, Any]:
-    """Show a task as a line of the output file of the OpenAI Batch API."""
+    """Convert a task to a line of the OpenAI Batch API's output file."""
     line: dict[str, Any] = {
         "id": f"batch_req_{task.task_id}",
         "custom_id": record.custom_id or f"line-{record.line}",
@@ -91,7 +91,7 @@ def as_openai(record: InputRecord, task: Task) -> dict[str, Any]:
 
 def _columns(of_source: Sequence[str]) -> list[str]:
     own = list(of_source) or ["line", "custom_id"]
-    # A column of the source that is called as one of ours keeps its name; ours then says that it is ours.
+    # If the source has a column of the same name, our column gets the prefix sluice_.
     return own + [f"sluice_{name}" if name in own else name for name in CSV_COLUMNS]
 
 

@@ -1,4 +1,4 @@
-"""Send a file's prompts and write their results, once, however often the command is run."""
+"""Submit a file's prompts and write their results, each once, even if the command is repeated."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ from sluice._exceptions import InvalidRequestError
 from sluice._models import Submission
 from sluice._polling import PendingProgress
 
-MOST_REQUEST_BYTES: Final = 4_000_000
-"""Of the prompts of one call, as JSON in ASCII; the API takes 6 MB."""
-MOST_QUEUED_BYTES: Final = 16_000_000
-"""The same with what the call says for each of them; the API takes 20 MB."""
+MAX_REQUEST_BYTES: Final = 4_000_000
+"""Maximum size of the prompts of one call, as JSON in ASCII; the API accepts 6 MB."""
+MAX_EXPANDED_BYTES: Final = 16_000_000
+"""The same with the call's options added to each prompt; the API accepts 20 MB."""
 HOLD_SECONDS: Final = 2.0
-"""For how long the service may keep a question: the progress is to be alive."""
+"""How long the service may hold a poll: short enough for a live progress display."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What to run: a checked source, what is said with each call, how many prompts go into one, how many at a time."""
+    """The validated source, the options of each call, and the limits."""
 
     source: InputFile
     options: dict[str, Any] = field(repr=False)
@@ -36,11 +36,11 @@ class RunPlan:
     in_flight: int
     ordered: bool
     nonce: str = ""
-    """What makes keys of their own for prompts that were asked before."""
+    """Makes the idempotency keys differ from those of earlier runs; empty to share them."""
 
 
 class RunExecution:
-    """A plan under way."""
+    """Execute a plan."""
 
     def __init__(
         self, plan: RunPlan, history: RunHistory, journal: Journal | None, output: Output, write: Write
@@ -51,29 +51,29 @@ class RunExecution:
         self._output = output
         self._write = write
         self._records: dict[int, InputRecord] = {}
-        """Those under way, by their places."""
-        self._last: list[InputRecord] = []
-        """Those of the chunk that was taken last: the one being sent."""
+        """The prompts in flight, by index."""
+        self._sending: list[InputRecord] = []
+        """The prompts of the chunk that is being sent."""
 
     def run(self, sluice: Sluice, progress: RunProgressBar) -> None:
-        """Send and write until all is done.
+        """Submit the prompts and write the results until all have ended.
 
         Raises:
-            Stop: what was sent was refused, or a result could not be written.
-            SluiceError: the service is not there.
+            ExitError: the service rejected a request, or a result could not be written.
+            SluiceError: the service is unreachable.
 
         """
 
-        def on_poll(standing: PendingProgress) -> None:
+        def on_poll(pending: PendingProgress) -> None:
             self._output.commit(now=False)
-            progress.update(standing)
+            progress.update(pending)
 
         outcomes = sluice.run(
             self._chunks(),
             self._plan.options,
             in_flight=self._plan.in_flight,
             ordered=self._plan.ordered,
-            on_accepted=self._accepted,
+            on_accepted=self._on_accepted,
             on_poll=on_poll,
             hold=HOLD_SECONDS,
         )
@@ -81,7 +81,7 @@ class RunExecution:
             for outcome in outcomes:
                 self._take(outcome, progress)
         except InvalidRequestError as error:
-            raise ExitError(self._explained(error), ExitCode.REFUSED) from error
+            raise ExitError(self._describe(error), ExitCode.REFUSED) from error
         finally:
             self._output.commit()
 
@@ -90,49 +90,49 @@ class RunExecution:
         self._output.write(self._write(record, outcome.task), outcome.index, outcome.task)
         progress.task_ended()
 
-    def _accepted(self, chunk: Chunk, submission: Submission) -> None:
+    def _on_accepted(self, chunk: Chunk, submission: Submission) -> None:
         if self._journal:
             self._journal.accepted(chunk.first, submission.batch_id)
 
     def _chunks(self) -> Iterator[Chunk]:
         records = (found for found in self._plan.source.read() if not isinstance(found, BadLine))
         for first, group in split_into_calls(records, self._plan.chunk_size, common_bytes(self._plan.options)):
-            places = range(first, first + len(group))
-            done = frozenset(place for place in places if self._history.is_done(place))
+            indexes = range(first, first + len(group))
+            done = frozenset(index for index in indexes if self._history.is_done(index))
             if len(done) == len(group):
                 continue
-            self._last = group
+            self._sending = group
             prompts = [record.prompt for record in group]
             key = idempotency_key_of(first, prompts, self._plan.options, self._plan.nonce)
             sent = self._history.sent.get(first)
             if self._journal and sent is None:
                 self._journal.sending(SentChunk(first, len(group), key))
             self._records.update(
-                (place, record) for place, record in zip(places, group, strict=True) if place not in done
+                (index, record) for index, record in zip(indexes, group, strict=True) if index not in done
             )
             yield Chunk(first, prompts, key, sent.batch_id if sent else None, done)
 
-    def _explained(self, error: InvalidRequestError) -> str:
-        """Say of which lines the service speaks."""
+    def _describe(self, error: InvalidRequestError) -> str:
+        """Convert the service's error pointers to line numbers of the file."""
         lines = []
         for fault in error.faults:
-            _, _, rest = fault.pointer.removeprefix("/").partition("/")  # behind `prompts` or `inputs`
-            place, _, where = rest.partition("/")
-            if place.isdecimal() and int(place) < len(self._last):
+            _, _, rest = fault.pointer.removeprefix("/").partition("/")  # after `prompts` or `inputs`
+            index, _, where = rest.partition("/")
+            if index.isdecimal() and int(index) < len(self._sending):
                 where = f"{where}: " if where else ""
-                lines.append(f"line {self._last[int(place)].line}: {where}{fault.detail} ({fault.code})")
+                lines.append(f"line {self._sending[int(index)].line}: {where}{fault.detail} ({fault.code})")
             else:
                 lines.append(f"{fault.pointer}: {fault.detail} ({fault.code})")
-        return "The service refuses what was sent:\n" + "\n".join(lines or [str(error)])
+        return "The service rejected the request:\n" + "\n".join(lines or [str(error)])
 
 
 def split_into_calls(records: Iterator[InputRecord], most: int, common: int) -> Iterator[tuple[int, list[InputRecord]]]:
-    """Cut prompts into calls, each with the place of its first: so many at most, and none too large."""
+    """Yield the prompts of each call and the index of its first; `most` prompts at most, and within the size limits."""
     group: list[InputRecord] = []
     first = size = 0
     for record in records:
         length = len(json.dumps(record.prompt))
-        full = size + length > MOST_REQUEST_BYTES or size + length + common * (len(group) + 1) > MOST_QUEUED_BYTES
+        full = size + length > MAX_REQUEST_BYTES or size + length + common * (len(group) + 1) > MAX_EXPANDED_BYTES
         if group and (full or len(group) == most):
             yield first, group
             first, group, size = first + len(group), [], 0
@@ -143,15 +143,15 @@ def split_into_calls(records: Iterator[InputRecord], most: int, common: int) -> 
 
 
 def common_bytes(options: dict[str, Any]) -> int:
-    """Give what each prompt weighs by what is said of all."""
+    """Return the bytes that the call's options add to each prompt."""
     return len(json.dumps({name: options.get(name) for name in ("system", "params") if options.get(name)}))
 
 
 def idempotency_key_of(first: int, prompts: list[Any], options: dict[str, Any], nonce: str) -> str:
-    """Name a call after what it says: the same prompts in the same place, with the same options, are asked once.
+    """Derive a call's idempotency key from its prompts, their position and the options.
 
-    So a run whose journal is lost, or whose file was mended further on, pays for nothing twice as long as the service
-    remembers.
+    A run that lost its journal, or whose file changed after these prompts, thus submits them only once as long as the
+    service remembers the key.
     """
-    said = json.dumps([1, nonce, first, prompts, options], sort_keys=True)
-    return f"run-{hashlib.sha256(said.encode()).hexdigest()}"
+    content = json.dumps([1, nonce, first, prompts, options], sort_keys=True)
+    return f"run-{hashlib.sha256(content.encode()).hexdigest()}"

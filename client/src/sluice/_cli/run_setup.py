@@ -1,4 +1,4 @@
-"""Prepare a run: read the file, refuse what can't go well, and find out where the last run stopped."""
+"""Prepare a run: read and validate the file, and find out where the last run stopped."""
 
 import hashlib
 import json
@@ -17,28 +17,28 @@ from rich.console import Console
 
 from sluice._cli.exit_codes import ExitCode, ExitError
 from sluice._cli.file_check import FileCheck, check_file
-from sluice._cli.input_file import BadLine, Format, InputFile, format_of
-from sluice._cli.journal import Journal, RunHistory, journal_of, read_history
+from sluice._cli.input_file import BadLine, Format, InputFile, detect_format
+from sluice._cli.journal import Journal, RunHistory, journal_path, read_history
 from sluice._cli.run_execution import common_bytes
 from sluice._cli.template import BadTemplateError, Template
 
-STANDARD: Final = "-"
-SHOWN_LINES: Final = 100
-"""So many bad lines are shown one by one."""
+STDIO: Final = "-"
+MAX_SHOWN_LINES: Final = 100
+"""Maximum number of bad lines that are shown."""
 _START_BYTES: Final = 1024
 
 
 @contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file of prompts for reading more than once; what comes through a pipe is put on disk for that."""
-    if path != STANDARD and Path(path).is_dir():
-        raise ExitError(f"{path} is a folder", ExitCode.USAGE)
+def open_source(path: str) -> Iterator[BinaryIO]:
+    """Open a prompt file so that it can be read twice; the content of a pipe is spooled to disk."""
+    if path != STDIO and Path(path).is_dir():
+        raise ExitError(f"{path} is a directory", ExitCode.USAGE)
     try:
-        file = sys.stdin.buffer if path == STANDARD else open(path, "rb")  # noqa: PTH123, SIM115 - closed below
+        file = sys.stdin.buffer if path == STDIO else open(path, "rb")  # noqa: PTH123, SIM115 - closed below
     except OSError as error:
         raise ExitError(f"Could not read {path}: {error.strerror}", ExitCode.USAGE) from error
     with file:
-        if file.seekable() and path != STANDARD:
+        if file.seekable() and path != STDIO:
             yield file
             return
         with tempfile.TemporaryFile() as spool:
@@ -46,26 +46,26 @@ def opened(path: str) -> Iterator[BinaryIO]:
             yield spool
 
 
-def source_of(
+def input_file_of(
     file: BinaryIO, path: str, form: str | None, template: str | None, *, holds_inputs: bool = False
 ) -> InputFile:
-    """Say how a file is to be read; raises Stop for a template that is none, or for lines that are to be inputs."""
+    """Return the input file; raises ExitError for an invalid template, or for plain text as workflow inputs."""
     start = file.read(_START_BYTES)
     try:
         filled = Template.of(template) if template is not None else None
     except BadTemplateError as error:
         raise ExitError(f"The template {error}", ExitCode.USAGE) from None
-    kind = Format(form) if form else format_of(path, start)
+    kind = Format(form) if form else detect_format(path, start)
     if holds_inputs and (filled is not None or kind is Format.LINES):
-        raise ExitError("The inputs of a workflow are JSON Lines or CSV, and take no template", ExitCode.USAGE)
+        raise ExitError("The inputs of a workflow must be JSON Lines or CSV, without --template", ExitCode.USAGE)
     return InputFile(file, kind, filled, holds_inputs=holds_inputs)
 
 
-def checked_source(source: InputFile, name: str, options: dict[str, Any], console: Console) -> FileCheck:
-    """Read the whole file, and show every line that is no prompt.
+def validate_source(source: InputFile, name: str, options: dict[str, Any], console: Console) -> FileCheck:
+    """Validate the whole file and show every bad line.
 
     Raises:
-        Stop: there is such a line, or no prompt at all.
+        ExitError: there is a bad line, or no prompt.
 
     """
     shown = 0
@@ -73,7 +73,7 @@ def checked_source(source: InputFile, name: str, options: dict[str, Any], consol
     def on_bad(bad: BadLine) -> None:
         nonlocal shown
         shown += 1
-        if shown <= SHOWN_LINES:
+        if shown <= MAX_SHOWN_LINES:
             text = f"{name}, line {bad.line}: {bad.reason}"
             console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
@@ -82,9 +82,9 @@ def checked_source(source: InputFile, name: str, options: dict[str, Any], consol
             source, common_bytes(options), on_bad, lambda line: status.update(f"Checking {name}: {line:,} lines")
         )
     if checked.bad:
-        more = f" ({checked.bad - SHOWN_LINES:,} more are not shown)" if checked.bad > SHOWN_LINES else ""
+        more = f" ({checked.bad - MAX_SHOWN_LINES:,} of them not shown)" if checked.bad > MAX_SHOWN_LINES else ""
         lines = "line is" if checked.bad == 1 else "lines are"
-        raise ExitError(f"{checked.bad:,} {lines} wrong{more}; nothing was sent", ExitCode.USAGE)
+        raise ExitError(f"{checked.bad:,} {lines} invalid{more}; nothing was sent", ExitCode.USAGE)
     if not checked.total:
         raise ExitError(f"{name} has no prompts", ExitCode.USAGE)
     return checked
@@ -92,7 +92,7 @@ def checked_source(source: InputFile, name: str, options: dict[str, Any], consol
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What makes a run the same run: the file, what is said with it, the service, and how results are written."""
+    """What two runs must share to be the same run: the file, the options, the service and the output format."""
 
     source: str
     options: dict[str, Any] = field(repr=False)
@@ -100,51 +100,53 @@ class RunIdentity:
     written: str
 
     def header(self, chunk_size: int, total: int, nonce: str) -> dict[str, Any]:
-        """Write it for a journal; what was said may be private, so only its digest."""
-        said = hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()
-        identity = {"source": self.source, "options": said, "url": self.url, "written": self.written}
+        """Return the journal's header; it holds only a digest of the options, which may be private."""
+        digest = hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()
+        identity = {"source": self.source, "options": digest, "url": self.url, "written": self.written}
         return {**identity, "chunk": chunk_size, "total": total, "nonce": nonce}
 
     def differences(self, header: dict[str, Any]) -> list[str]:
-        """Name what another run's journal has otherwise."""
+        """Return descriptions of what differs from another run's journal."""
         words = {
-            "source": "the file of prompts",
-            "options": "what is said with it (template, model, system, params, times)",
-            "url": "the service",
-            "written": "how results are written",
+            "source": "the input file",
+            "options": "the options (template, model, system, params, metadata, deadline, retention)",
+            "url": "the service URL",
+            "written": "the output format",
         }
         own = self.header(0, 0, "")
         return [word for name, word in words.items() if header.get(name) != own[name]]
 
 
-def history_of(  # noqa: PLR0913 - each by name
+def load_or_begin(  # noqa: PLR0913 - all are passed by name
     output: Path, journal: Journal, identity: RunIdentity, header: dict[str, Any], *, overwrite: bool, fresh: bool
 ) -> RunHistory:
-    """Find out where the last run stopped, or begin: the journal is ready to be written then.
+    """Resume the last run or begin a new one, and make the journal ready for writing.
 
     Raises:
-        Stop: the file of results is another run's, or nobody knows whose.
+        ExitError: the results file belongs to another run, or to none.
 
     """
     size = output.stat().st_size
-    history = None if overwrite else read_history(journal_of(output), size)
-    # A run that asks anew goes on if it was stopped; one that was not like that, or is at its end, is begun anew.
+    history = None if overwrite else read_history(journal_path(output), size)
+    # --fresh resumes an interrupted run that was itself --fresh; any other run starts over.
     if fresh and history and not (history.header["nonce"] and history.counts.ended < history.header["total"]):
         history, overwrite = None, True
     if history and not history.sent:
-        # It never came to anything: no reason to hold anybody to it.
+        # The run has sent nothing, so its options don't bind the next run.
         history, overwrite = None, True
     if history is None:
         if size and not overwrite:
             journal.discard_if_empty()
-            raise ExitError(f"{output} exists and is no run's; --overwrite replaces it", ExitCode.USAGE)
+            raise ExitError(
+                f"{output} exists and was not written by `sluice run`; --overwrite replaces it", ExitCode.USAGE
+            )
         os.truncate(output, 0)
         journal.begin(header)
         return RunHistory(header)
     if differences := identity.differences(dict(history.header)):
         raise ExitError(
-            f"{output} belongs to another run; what differs: {', '.join(differences)}.\n"
-            "--overwrite starts anew; prompts that stand where they stood are not asked again.",
+            f"{output} belongs to another run. Different: {', '.join(differences)}.\n"
+            "--overwrite starts over; unchanged prompts at the same position are not submitted again.",
             ExitCode.USAGE,
         )
     journal.resume(history.length)
@@ -152,5 +154,5 @@ def history_of(  # noqa: PLR0913 - each by name
 
 
 def new_nonce(*, fresh: bool) -> str:
-    """Make what sets the keys of this run apart, if they are to be."""
+    """Return a nonce for the idempotency keys of a --fresh run; empty for any other run."""
     return secrets.token_hex(8) if fresh else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: an exception wherever they come, but not amid what has to be whole."""
+"""Raise Ctrl-C and SIGTERM as exceptions, but not inside critical sections."""
 
 import signal
 from collections.abc import Iterator
@@ -9,35 +9,35 @@ from sluice._cli.exit_codes import Terminated
 
 
 class SignalHandler:
-    """Who hears the signals of this process."""
+    """The signal handler of the process."""
 
     def __init__(self) -> None:
         self._is_busy = False
-        self._came: type[KeyboardInterrupt] | None = None
+        self._deferred: type[KeyboardInterrupt] | None = None
 
     def install(self) -> None:
-        """Hear them from now on; what the shell has us ignore, such as Ctrl-C in the background, stays ignored."""
+        """Install the handlers; a signal that the parent shell has set to ignore stays ignored."""
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._hear)
+                signal.signal(number, self._handle)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let them wait for the end of the block; the second one does not, for the block may hang."""
-        self._is_busy, self._came = True, None
+        """Defer a signal to the end of the block; a second one is raised at once, because the block may hang."""
+        self._is_busy, self._deferred = True, None
         try:
             yield
         finally:
             self._is_busy = False
-        if self._came:
-            raise self._came
+        if self._deferred:
+            raise self._deferred
 
-    def _hear(self, number: int, _: Any) -> None:  # noqa: ANN401 - the frame, which is of no use
+    def _handle(self, number: int, _: Any) -> None:  # noqa: ANN401 - the unused frame
         error = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-        if not self._is_busy or self._came:
+        if not self._is_busy or self._deferred:
             raise error
-        self._came = error
+        self._deferred = error
 
 
 interrupts = SignalHandler()
-"""Those of this process; signals are its own, so there is one."""
+"""The single handler: signals belong to the process."""
