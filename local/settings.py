@@ -36,6 +36,7 @@ class Settings:
     workers: int
     worker_timeout: int
     max_queue_depth: int
+    tenant_queue_share: int
     models: tuple[str, ...]
     openai_base_url: str
     openai_api_key: str
@@ -95,6 +96,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         workers=_whole(environ, "WORKERS", 2, MIN_WORKERS, MAX_WORKERS),
         worker_timeout=_whole(environ, "WORKER_TIMEOUT", 300, MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT),
         max_queue_depth=_whole(environ, "MAX_QUEUE_DEPTH", 0, 0, MAX_QUEUE_DEPTH),
+        tenant_queue_share=_whole(environ, "TENANT_QUEUE_SHARE", 50, 1, 100),
         models=models,
         openai_base_url=_url(environ, "OPENAI_BASE_URL"),
         openai_api_key=environ.get("OPENAI_API_KEY", "").strip(),

@@ -167,6 +167,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "VisibilityTimeout": str(settings.visibility_timeout),
         "ModelTimeout": str(settings.model_timeout),
         "MaxQueueDepth": str(settings.max_queue_depth),
+        "TenantQueueShare": str(settings.tenant_queue_share),
         "TenantHeldCalls": str(TENANT_HELD_CALLS),
         "MaxHeldCalls": str(MAX_HELD_CALLS),
         "AllowedModels": ",".join(settings.models),

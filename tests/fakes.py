@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from common.announcements import Announcement, Receipt
+from common.backlog import BacklogQueue, QueueLimit
 from common.errors import EventUnsent, QueueUnavailable
 from common.held_calls import HoldLimits
 from common.spending import Charge, Spend
 from common.store.deliveries import Announcer
-from common.store.keys import BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
+from common.store.keys import BACKLOG_GRACE_MS, BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
 from common.tasks import (
     Answer,
     Attempt,
@@ -645,3 +646,36 @@ class FakeHeldCalls:
 
     def _count(self, scope: str) -> int:
         return sum(self._now_ms() < lease_end for lease_end in self._lease_ends[scope].values())
+
+
+class FakeBacklog:
+    """Count each tenant's tasks in a queue, in memory; `now_ms` is the clock, in milliseconds since 1970."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._places: defaultdict[tuple[str, BacklogQueue], dict[TaskRef, int]] = defaultdict(dict)
+
+    def held(self, tenant: str, queue: BacklogQueue = BacklogQueue.TASKS) -> list[TaskRef]:
+        """Return the tasks that have a place."""
+        return [ref for ref, expiry in self._places[tenant, queue].items() if self._now_ms() < expiry]
+
+    async def reserve(self, tenant: str, queue: BacklogQueue, batch_id: str, size: int, limit: QueueLimit) -> int:
+        held = self.held(tenant, queue)
+        if TaskRef(tenant, batch_id, 0) in held:
+            return 0
+        own, free = len(held) + size, limit.cap - max(limit.depth, len(held)) - size
+        excess = -((free * limit.share - own * (100 - limit.share)) // 100)
+        if excess > 0:
+            return excess
+        places = {TaskRef(tenant, batch_id, index): self._now_ms() + SENDING_LEASE_MS for index in range(size)}
+        self._places[tenant, queue] = places | {ref: self._places[tenant, queue][ref] for ref in held}
+        return 0
+
+    async def confirm(self, tenant: str, queue: BacklogQueue, batch_id: str, size: int, deadline_ms: int) -> None:
+        for ref in self.held(tenant, queue):
+            if ref.batch_id == batch_id and ref.index < size:
+                self._places[tenant, queue][ref] = deadline_ms + BACKLOG_GRACE_MS
+
+    async def remove(self, queue: BacklogQueue, refs: Sequence[TaskRef]) -> None:
+        for ref in refs:
+            self._places[ref.tenant, queue].pop(ref, None)

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import quote
 
+from common.backlog import BacklogQueue
 from common.tasks import TaskRef
 
 TASK_KEY: Final = "task:{{{tag}}}:{index}"
@@ -90,6 +91,19 @@ PAUSE_MEMORY_MS: Final = 60_000
 """For how long after a pause the next 429 counts as one in a row."""
 
 
+# A tenant's messages in a queue, where the queue's depth has a cap.
+
+BACKLOG_KEY: Final = "backlog:{{{tenant}}}:{queue}"
+"""One sorted set for each tenant and queue: the tasks whose messages are in it, by when their places expire. It lives
+as long as the last place."""
+
+BACKLOG_GRACE_MS: Final = 3_600_000
+"""How long after its task's deadline a place is kept that nobody gives back: a message past its deadline waits for a
+worker like any other."""
+
+BACKLOG_CHUNK: Final = 1_000
+"""Tasks that one script call removes: Lua unpacks no more than some 8,000 values."""
+
 # Calls whose answers are held: `Prefer: wait` and the steps of a stream.
 
 HELD_KEY: Final = "held:{{{scope}}}"
@@ -116,6 +130,11 @@ def pause_key(scope: str) -> str:
 def flights_key(scope: str) -> str:
     """Return the key of a tenant's calls in flight."""
     return FLIGHTS_KEY.format(scope=_quoted(scope))
+
+
+def backlog_key(tenant: str, queue: BacklogQueue) -> str:
+    """Return the key of a tenant's messages in a queue."""
+    return BACKLOG_KEY.format(tenant=_quoted(tenant), queue=queue)
 
 
 def held_key(scope: str) -> str:

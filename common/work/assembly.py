@@ -5,6 +5,7 @@ from random import SystemRandom
 
 from common.outbox import Outbox
 from common.prices import read_prices
+from common.store.backlog_store import BacklogStore
 from common.store.budget_store import BudgetStore
 from common.store.connection import connect
 from common.store.flow_store import FlowStore
@@ -65,7 +66,14 @@ class Assembly:
             max_attempts=self._settings.max_attempts,
         )
         shares = TenantShares(self._flows, self._settings.limits.tenant_in_flight)
-        return Worker(attempts, self.queue, shares, self._journal, margin_seconds=self._settings.margin_seconds)
+        return Worker(
+            attempts,
+            self.queue,
+            shares,
+            self._journal,
+            margin_seconds=self._settings.margin_seconds,
+            backlog=BacklogStore(self.redis) if self._settings.is_queue_capped else None,
+        )
 
 
 def _now_ms() -> int:

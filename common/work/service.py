@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from common.backlog import BacklogQueue, queue_of
 from common.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Unavailable
 from common.messages import TaskMessage
 from common.tasks import TaskRef, WaitingOn
@@ -38,6 +39,13 @@ class PutBacks(Protocol):
         self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
     ) -> None:
         """Send a copy of each message, for its tenant, due in so many seconds; tell of each as soon as it is sent."""
+
+
+class Backlog(Protocol):
+    """Count each tenant's tasks in the queue; may raise StoreUnavailable."""
+
+    async def remove(self, queue: BacklogQueue, refs: Sequence[TaskRef]) -> None:
+        """Give back the places of tasks whose messages leave the queue."""
 
 
 class Journal(Protocol):
@@ -78,7 +86,7 @@ class Shift:
 class Worker:
     """Work on invocations, one after the other, for the life of the environment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of a worker
         self,
         attempts: Attempts,
         queue: PutBacks,
@@ -86,8 +94,9 @@ class Worker:
         journal: Journal,
         *,
         margin_seconds: float,
+        backlog: Backlog | None = None,
     ) -> None:
-        """Take the collaborators, and how early calls stop."""
+        """Take the collaborators, and how early calls stop. Without a backlog nobody counts what is in the queue."""
         self._attempts = attempts
         self._calls = attempts.calls
         self._queue = queue
@@ -95,6 +104,7 @@ class Worker:
         self._journal = journal
         self._slots = Slots(attempts.calls.concurrency)
         self._margin_seconds = margin_seconds
+        self._backlog = backlog
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
         """Work on a batch and return what has to come back; nothing of it runs on when this returns.
@@ -110,6 +120,7 @@ class Worker:
             async with self._calls.board.running(until=window.writes_end):
                 endings = await self._work_on_all(jobs, shift)
         await self._note_waits(endings, window)
+        await self._leave_backlog(endings, window)
         return await self._put_back(endings, window)
 
     async def _begin(self, jobs: Sequence[Job], window: Window, held: AsyncExitStack) -> Shift:
@@ -199,6 +210,19 @@ class Worker:
             async with asyncio.timeout_at(window.writes_end):
                 for waiting_on, group in refs.items():
                     await self._attempts.claims.wait(group, waiting_on)
+
+    async def _leave_backlog(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> None:
+        """Give back the places of tasks whose messages are about to be deleted; what is not given back expires."""
+        if self._backlog is None:
+            return
+        refs: defaultdict[BacklogQueue, list[TaskRef]] = defaultdict(list)
+        for job, ending in endings:
+            if job.message and ending.visible_in is None:
+                refs[queue_of(job.message.task.model)].append(job.message.task.ref)
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout_at(window.writes_end):
+                for queue, group in refs.items():
+                    await self._backlog.remove(queue, group)
 
     async def _put_back(self, endings: Sequence[tuple[Job, Ending]], window: Window) -> list[Delivery]:
         """Bring back what is not done with, and return what the queue must not delete."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from common.backlog import MOST_QUEUED
 from common.errors import SettingError
 from common.settings import Environment, RedisSettings, number, optional_text, text
 from common.work.limits import FlowLimits
@@ -30,6 +31,8 @@ class WorkerSettings:
     openai_base_url: str | None
     openai_api_key_secret: str
     redis: RedisSettings
+    is_queue_capped: bool = False
+    """Whether submit counts each tenant's tasks in the queue."""
 
     @property
     def margin_seconds(self) -> float:
@@ -52,6 +55,7 @@ class WorkerSettings:
             openai_base_url=_base_url(env, "OPENAI_BASE_URL"),
             openai_api_key_secret=text(env, "OPENAI_API_KEY_SECRET"),
             redis=RedisSettings.from_env(env),
+            is_queue_capped=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0) > 0,
         )
         most = settings.worker_timeout_seconds - settings.margin_seconds
         if settings.model_timeout_seconds > most:

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from common.metrics import Metric
 from common.outbox import Outbox
 from common.settings import StoreSettings
+from common.store.backlog_store import BacklogStore
 from common.store.connection import connect
 from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
@@ -20,6 +21,7 @@ from functions.dead_letter.service import Letter, read_letters
 TELEMETRY = Telemetry.from_env(os.environ)
 SETTINGS = StoreSettings.from_env(os.environ)
 REDIS = connect(SETTINGS.redis)
+BACKLOG = BacklogStore(REDIS)
 STORE = TaskStore(REDIS, announcer=Outbox(SETTINGS.webhook_queue_url))
 
 # One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
@@ -30,7 +32,7 @@ RUNNER = asyncio.Runner()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Record what can be recorded; what is not reported as failed, the poller deletes."""
     del context
-    letters = RUNNER.run(read_letters(event["Records"], STORE))
+    letters = RUNNER.run(read_letters(event["Records"], STORE, BACKLOG))
     for letter in letters:
         note(letter)
     return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in letters if not each.kind.is_done]}

@@ -10,10 +10,12 @@ taken off the dead-letter queue. The rest stays, and that queue's visibility tim
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from common.backlog import BacklogQueue, queue_of
 from common.errors import MessageError, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import Task, TaskRef
@@ -28,6 +30,13 @@ class Undertaker(Protocol):
 
     async def keep(self, ref: TaskRef, request: str) -> None:
         """Leave its request with a task that has failed; may raise StoreUnavailable."""
+
+
+class Backlog(Protocol):
+    """Count each tenant's tasks in the workers' queues; may raise StoreUnavailable."""
+
+    async def remove(self, queue: BacklogQueue, refs: Sequence[TaskRef]) -> None:
+        """Give back the places of tasks whose messages have left their queue."""
 
 
 class LetterKind(StrEnum):
@@ -59,16 +68,19 @@ class Letter:
     task_id: str | None = None
 
 
-async def read_letters(records: Sequence[Mapping[str, Any]], store: Undertaker) -> list[Letter]:
+async def read_letters(records: Sequence[Mapping[str, Any]], store: Undertaker, backlog: Backlog) -> list[Letter]:
     """See to every entry of an SQS event's `Records`; never raises for one of them."""
-    return await asyncio.gather(*(_read(record["messageId"], record["body"], store) for record in records))
+    return await asyncio.gather(*(_read(record["messageId"], record["body"], store, backlog) for record in records))
 
 
-async def _read(message_id: str, body: str, store: Undertaker) -> Letter:
+async def _read(message_id: str, body: str, store: Undertaker, backlog: Backlog) -> Letter:
     try:
         task = TaskMessage.decode(body).task
     except MessageError:
         return Letter(message_id, LetterKind.UNREADABLE)
+    # It has left the workers' queue, whatever becomes of it here; a place that is not given back expires.
+    with suppress(StoreUnavailable):
+        await backlog.remove(queue_of(task.model), [task.ref])
     try:
         outcome = await store.dead_letter(task)
         if outcome is not EndOutcome.LOST:

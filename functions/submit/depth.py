@@ -1,4 +1,4 @@
-"""Know how deep the queue is, well enough to cap it: SQS is asked once in a while, and our own sends are added."""
+"""Know how deep a queue is, well enough to cap it: SQS is asked once in a while, and our own sends are added."""
 
 import asyncio
 import math
@@ -37,13 +37,12 @@ class _Seen:
 
 
 class QueueDepth:
-    """Hold the depth of one queue against its cap; a message counts until it is gone, also while it runs or waits."""
+    """Know the depth of one queue; a message counts until it is gone, also while it runs or waits."""
 
-    def __init__(self, client: "SQSClient", url: str, most: int, *, clock: Callable[[], float]) -> None:
-        """Take a boto3 client, the queue's URL, the cap, and a clock in seconds that never goes back."""
+    def __init__(self, client: "SQSClient", url: str, *, clock: Callable[[], float]) -> None:
+        """Take a boto3 client, the queue's URL, and a clock in seconds that never goes back."""
         self._client = client
         self._url = url
-        self._most = most
         self._clock = clock
         self._seen: _Seen | None = None
         self._drained = 0.0
@@ -54,18 +53,19 @@ class QueueDepth:
         """Note what was sent since SQS was asked."""
         self._sent += messages
 
-    async def seconds_until_room(self, tasks: int) -> int | None:
-        """Guess after how many seconds there is room for so many tasks; None where there is.
+    async def current(self) -> int:
+        """Return how many messages are in the queue.
 
         Raises:
             QueueUnavailable: SQS does not tell.
 
         """
         seen = await self._look()
-        excess = seen.depth + self._sent + tasks - self._most
-        if excess <= 0:
-            return None
-        wait = excess / self._drained if self._drained > 0 else UNKNOWN_WAIT_SECONDS
+        return seen.depth + self._sent
+
+    def seconds_to_drain(self, messages: int) -> int:
+        """Guess in how many seconds the queue gets shorter by so many."""
+        wait = messages / self._drained if self._drained > 0 else UNKNOWN_WAIT_SECONDS
         return math.ceil(min(MOST_WAIT_SECONDS, max(LEAST_WAIT_SECONDS, wait)))
 
     async def _look(self) -> _Seen:

@@ -1,12 +1,14 @@
 """Let a call in while its tenant's budgets and the queue have room for it."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from common.budgets import BudgetKind, Budgets, Verdict
-from common.errors import CallerError
+from common.errors import CallerError, SluiceError, StoreUnavailable
+from common.tasks import NewBatch, TaskRef
 
 
 class BudgetCounts(Protocol):
@@ -19,11 +21,20 @@ class BudgetCounts(Protocol):
         """Take a count back."""
 
 
-class Depth(Protocol):
-    """Know the queue's depth."""
+class Cap(Protocol):
+    """Limit the tasks in a queue. Each method may raise QueueUnavailable or StoreUnavailable."""
 
-    async def seconds_until_room(self, tasks: int) -> int | None:
-        """Guess after how many seconds there is room for them; None where there is. May raise QueueUnavailable."""
+    async def check(self, size: int) -> None:
+        """Check that the queue has room for a call; raise QueueFull or RequestTooLarge."""
+
+    async def reserve(self, tenant: str, batch_id: str, size: int) -> None:
+        """Reserve places of the tenant's share for a batch; raise QueueShareFull."""
+
+    async def confirm(self, tenant: str, batch_id: str, size: int, deadline_ms: int) -> None:
+        """Keep the places of a batch that was sent."""
+
+    async def release(self, refs: Sequence[TaskRef]) -> None:
+        """Give back the places of a batch that could not be sent."""
 
 
 class TooMany(CallerError):
@@ -54,6 +65,12 @@ class QueueFull(TooMany):
     code = "queue_full"
 
 
+class QueueShareFull(TooMany):
+    """The tenant's tasks take up its share of the queue."""
+
+    code = "queue_share_full"
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Remember what was counted for a call."""
@@ -67,32 +84,40 @@ class Ticket:
 class Gate:
     """Admit calls. Without budgets and without a cap nobody is asked."""
 
-    def __init__(self, counts: BudgetCounts, depth: Depth | None, *, now_ms: Callable[[], int]) -> None:
-        """Take who counts, who knows the queue's depth (None for no cap), and a clock in milliseconds since 1970."""
+    def __init__(self, counts: BudgetCounts, cap: Cap | None, *, now_ms: Callable[[], int]) -> None:
+        """Take who counts, what limits the queue (None for no cap), and a clock in milliseconds since 1970."""
         self._counts = counts
-        self._depth = depth
+        self._cap = cap
         self._now_ms = now_ms
 
     def asks(self, budgets: Budgets | None) -> bool:
         """Tell whether a call of a caller with these budgets can be refused."""
-        return self._depth is not None or budgets is not None
+        return self._cap is not None or budgets is not None
 
-    async def admit(
-        self, tenant: str, tasks: int, budgets: Budgets | None, request: str | None = None
-    ) -> Ticket | None:
-        """Count the tasks of a call that may come in; None where nothing had to be counted.
+    async def admit(self, batch: NewBatch, budgets: Budgets | None, request: str | None = None) -> Ticket | None:
+        """Count the tasks of a call that may come in; None where no budget had to be counted.
 
         Calls of the same `request` are counted once, whichever comes first.
 
         Raises:
-            BudgetExhausted, QueueFull: it may not, and nothing was counted.
+            BudgetExhausted, QueueFull, QueueShareFull, RequestTooLarge: it may not, and nothing was counted.
             StoreUnavailable, QueueUnavailable: nobody can say.
 
         """
-        if self._depth and (seconds := await self._depth.seconds_until_room(tasks)) is not None:
-            raise QueueFull("the queue is as deep as this service allows", seconds)
-        if budgets is None:
-            return None
+        if self._cap:
+            await self._cap.check(batch.size)
+        ticket = None if budgets is None else await self._count(batch.tenant, batch.size, budgets, request)
+        if self._cap:
+            try:
+                await self._cap.reserve(batch.tenant, batch.batch_id, batch.size)
+            except SluiceError:
+                if ticket is not None:
+                    with suppress(StoreUnavailable):
+                        await self.give_back(ticket)
+                raise
+        return ticket
+
+    async def _count(self, tenant: str, tasks: int, budgets: Budgets, request: str | None) -> Ticket:
         nonce = secrets.token_hex(16)
         ticket = Ticket(tenant, tasks, f"{request}:{nonce}" if request else nonce, self._now_ms())
         verdict = await self._counts.admit(tenant, tasks, budgets, ticket.nonce, ticket.now_ms)
@@ -103,3 +128,13 @@ class Gate:
     async def give_back(self, ticket: Ticket) -> None:
         """Take back what was counted for a call that is not accepted; may raise StoreUnavailable."""
         await self._counts.give_back(ticket.tenant, ticket.tasks, ticket.nonce, ticket.now_ms)
+
+    async def confirm(self, batch: NewBatch, deadline_ms: int) -> None:
+        """Keep the places of a batch that was sent in its queue; may raise StoreUnavailable."""
+        if self._cap:
+            await self._cap.confirm(batch.tenant, batch.batch_id, batch.size, deadline_ms)
+
+    async def release(self, batch: NewBatch) -> None:
+        """Give back the places of a batch that could not be sent; may raise StoreUnavailable."""
+        if self._cap:
+            await self._cap.release([TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size)])

@@ -14,11 +14,13 @@ from typing import Any
 import boto3
 from aws_lambda_powertools.event_handler import Response
 
+from common.backlog import BacklogQueue
 from common.errors import StoreUnavailable
 from common.http import answer, caller_of, resolver
 from common.metrics import Metric
 from common.outbox import Outbox
 from common.store import TaskStore, Wakes, connect
+from common.store.backlog_store import BacklogStore
 from common.store.budget_store import BudgetStore
 from common.store.held_call_store import HeldCallStore
 from common.telemetry import Telemetry
@@ -31,6 +33,7 @@ from functions.submit.gate import Gate
 from functions.submit.idempotency import read_key, read_repeatable
 from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
+from functions.submit.queue_cap import QueueCap
 from functions.submit.retry import Asked, Retries
 from functions.submit.schema import AcceptedBody, RetriedBody
 from functions.submit.service import Accepted, Call, Submission, Submissions
@@ -53,13 +56,14 @@ store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
 waiting = Waiting(store, Wakes(redis), HeldCallStore(redis, settings.holds))
 
 
-def submission_to(queue_url: str) -> Submission:
+def submission_to(queue: BacklogQueue, url: str) -> Submission:
     """Make what accepts calls whose tasks go to this queue."""
-    depth = QueueDepth(sqs, queue_url, settings.most_queued, clock=time.monotonic) if settings.most_queued else None
+    depth = QueueDepth(sqs, url, clock=time.monotonic) if settings.most_queued else None
+    cap = QueueCap(queue, depth, backlog, most=settings.most_queued, share=settings.queue_share) if depth else None
     return Submission(
         store,
-        SqsTaskQueue(sqs, queue_url, on_sent=depth.sent if depth else None),
-        Gate(budgets, depth, now_ms=now_ms),
+        SqsTaskQueue(sqs, url, on_sent=depth.sent if depth else None),
+        Gate(budgets, cap, now_ms=now_ms),
         warn=telemetry.logger.warning,
         step=telemetry.step,
     )
@@ -67,7 +71,11 @@ def submission_to(queue_url: str) -> Submission:
 
 budgets = BudgetStore(redis)
 workflows = Workflows.from_file()
-submissions = Submissions(submission_to(settings.queue_url), submission_to(settings.workflow_queue_url))
+backlog = BacklogStore(redis)
+submissions = Submissions(
+    submission_to(BacklogQueue.TASKS, settings.queue_url),
+    submission_to(BacklogQueue.WORKFLOWS, settings.workflow_queue_url),
+)
 retries = Retries(store, submissions, now_ms=now_ms)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it

@@ -7,7 +7,7 @@ expires unseen, for nobody was given its id. After the message: a task that runs
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -172,22 +172,37 @@ class Submission:
         ticket = await self._admit(batch, budgets)
         try:
             accepted = await self._record_and_send(batch, prompts, budgets)
-        except SluiceError:
+        except SluiceError as error:
             await self._give_back(ticket)
+            if isinstance(error, QueueUnavailable):
+                await self._release_places(batch)
             raise
         if accepted.replayed:
             await self._give_back(ticket)
+        else:
+            await self._keep_places(batch, accepted)
         return accepted
+
+    async def _keep_places(self, batch: NewBatch, accepted: Accepted) -> None:
+        try:
+            await self._gate.confirm(batch, accepted.deadline_ms)
+        except StoreUnavailable:
+            self._warn("A batch was accepted, and does not count in its tenant's share of the queue")
+
+    async def _release_places(self, batch: NewBatch) -> None:
+        # After any other error the batch may be another call's, and what nobody confirms expires.
+        with suppress(StoreUnavailable):
+            await self._gate.release(batch)
 
     async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Ticket | None:
         if batch.digest is None:
-            return await self._gate.admit(batch.tenant, batch.size, budgets)
+            return await self._gate.admit(batch, budgets)
         # Looked up first: a repeat of an accepted call asks for nothing new, and must take nobody's room for a moment.
         if self._gate.asks(budgets):
             known = await self._store.read_batch(batch.tenant, batch.batch_id)
             if known is not None and known.is_accepted:
                 return None
-        return await self._gate.admit(batch.tenant, batch.size, budgets, f"{batch.batch_id}-{batch.digest}")
+        return await self._gate.admit(batch, budgets, f"{batch.batch_id}-{batch.digest}")
 
     async def _give_back(self, ticket: Ticket | None) -> None:
         if ticket is None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from common.backlog import MOST_QUEUED
 from common.errors import SettingError
 from common.held_calls import HoldLimits
 from common.settings import Environment, RedisSettings, flag, number, text
@@ -13,8 +14,9 @@ from functions.submit.schema import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SEC
 MOST_PROMPT_BYTES: Final = 1_000_000
 """SQS takes messages of 1 MiB; what is left is for the envelope: ids, times, model and `custom_id`."""
 
-MOST_QUEUED: Final = 10**9
-"""SQS itself has no bound."""
+
+DEFAULT_QUEUE_SHARE: Final = 50
+"""As in template.yaml: a tenant leaves as much of the queue free as it fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class SubmitSettings:
     limits: Limits
     holds: HoldLimits
     most_queued: int = 0
-    """Messages in the queue, at most; 0 is no cap."""
+    """Tasks in a queue, at most; 0 is no cap."""
+    queue_share: int = DEFAULT_QUEUE_SHARE
+    """The share of them that one tenant may have, in percent."""
 
     @classmethod
     def from_env(cls, env: Environment) -> "SubmitSettings":
@@ -52,6 +56,7 @@ class SubmitSettings:
             redis=RedisSettings.from_env(env),
             queue_url=text(env, "QUEUE_URL"),
             most_queued=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0),
+            queue_share=number(env, "TENANT_QUEUE_SHARE", least=1, most=100, default=DEFAULT_QUEUE_SHARE),
             workflow_queue_url=text(env, "WORKFLOW_QUEUE_URL"),
             webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
             holds=HoldLimits.from_env(env),

@@ -53,6 +53,7 @@ def test_each_code_of_the_api_has_a_type(status: int, code: str) -> None:
         (409, "already_ended", "AlreadyEndedError"),
         (429, "budget_exhausted", "BudgetExhaustedError"),
         (429, "queue_full", "QueueFullError"),
+        (429, "queue_share_full", "QueueFullError"),
         (418, "a_code_of_tomorrow", "InvalidRequestError"),
         (599, "a_code_of_tomorrow", "ServiceError"),
     ],

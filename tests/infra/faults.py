@@ -133,6 +133,17 @@ FAULTS = [
         _of("StatusFunction", "Environment Variables MAX_HELD_CALLS"),
         "20",
     ),
+    Fault(
+        rules.a_capped_queue_keeps_room_for_every_tenant,
+        "WorkflowFunction",
+        _of("WorkflowFunction", "Environment Variables MAX_QUEUE_DEPTH"),
+    ),
+    Fault(
+        rules.a_capped_queue_keeps_room_for_every_tenant,
+        "SubmitFunction",
+        "Parameters TenantQueueShare Default",
+        100,
+    ),
     Fault(rules.large_batches_have_a_window, "WorkerFunctionTasks", "Parameters BatchingWindow Default", 0),
     Fault(rules.large_batches_have_a_window, "LargeBatchesNeedAWindow", "Rules LargeBatchesNeedAWindow Assertions", []),
     Fault(

@@ -94,6 +94,16 @@ def what_holds_calls_leaves_concurrency_to_the_rest_of_the_api(stack: Stack) -> 
             yield f"{function}: one tenant may hold as many calls as all"
 
 
+def a_capped_queue_keeps_room_for_every_tenant(stack: Stack) -> Complaints:
+    """What submit counts into a tenant's share, the workers have to take out again."""
+    for function in ("SubmitFunction", *(worker for worker, _ in WORKERS)):
+        variables = stack.source["Resources"][function]["Properties"]["Environment"]["Variables"]
+        if variables.get("MAX_QUEUE_DEPTH") != {"Ref": "MaxQueueDepth"}:
+            yield f"{function}: MAX_QUEUE_DEPTH is not MaxQueueDepth"
+    if not int(stack.variables("SubmitFunction").get("TENANT_QUEUE_SHARE", 100)) < 100:
+        yield "SubmitFunction: one tenant may fill the whole queue"
+
+
 def large_batches_have_a_window(stack: Stack) -> Complaints:
     """Lambda takes more than ten messages only from a source that collects them for a second or more."""
     for name, source, _, _ in sources(stack):
@@ -256,6 +266,7 @@ RULES = [
     only_failed_messages_come_back,
     concurrency_is_bounded_at_the_event_source,
     what_holds_calls_leaves_concurrency_to_the_rest_of_the_api,
+    a_capped_queue_keeps_room_for_every_tenant,
     large_batches_have_a_window,
     each_time_is_shorter_than_the_next,
     every_function_has_a_log_group_that_ends,

@@ -113,17 +113,23 @@ def test_accepted_tasks_wait_when_the_budget_is_used_up(tenant: httpx.Client) ->
     assert tenant.post(f"/batches/{body['batch_id']}/cancel").status_code == 200
 
 
-def test_a_full_queue_takes_no_more(tmp_path_factory: pytest.TempPathFactory) -> None:
-    # GIVEN a stack whose queue is capped, and a model that takes its time
+def test_a_queue_takes_a_tenants_share_and_no_more_than_it_holds(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # GIVEN a stack whose queue is capped, with two tenants, and a model that takes its time
+    capped = {"MAX_QUEUE_DEPTH": "5", "TENANT_QUEUE_SHARE": "80", "MODEL_LATENCY": "60"}
     with (
-        started(tmp_path_factory.mktemp("capped"), MAX_QUEUE_DEPTH="3", MODEL_LATENCY="60") as up,
+        started(tmp_path_factory.mktemp("capped"), **capped) as up,
         httpx.Client(base_url=up.url, headers=KEY, timeout=60, trust_env=False) as api,
     ):
-        accept(api, {"prompts": ["a", "b"]}, **{"Idempotency-Key": "k"})
+        ring = Ring(up.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        other_key = ring.issue("other")
+        accept(api, {"prompts": ["a", "b", "c"]}, **{"Idempotency-Key": "k"})
 
-        refused = api.post("/tasks", json={"prompts": ["c", "d"]})
+        refused = api.post("/tasks", json={"prompts": ["d", "e"]})
 
-        assert problem(refused) == (429, "queue_full")
+        assert problem(refused) == (429, "queue_share_full")
         assert int(refused.headers["Retry-After"]) >= 1
-        accept(api, {"prompts": ["a", "b"]}, **{"Idempotency-Key": "k"})
-        accept(api, {"prompts": ["c"]})
+        accept(api, {"prompts": ["a", "b", "c"]}, **{"Idempotency-Key": "k"})
+        with client_of(up, other_key) as other:
+            eventually(lambda: other.get("/usage").status_code, until=lambda status: status == 200, seconds=30)
+            assert problem(other.post("/tasks", json={"prompts": ["f", "g", "h"]})) == (429, "queue_full")
+            accept(other, {"prompts": ["f"]})

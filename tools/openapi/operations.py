@@ -282,7 +282,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
                 _in_path("batch_id"),
                 _IDEMPOTENCY_KEY,
             ],
-            problems=(400, 404, 409, 410),
+            problems=(400, 404, 409, 410, 413),
             headers={
                 "Location": {"schema": {"type": "string"}},
                 "Idempotent-Replayed": {"schema": {"const": "true"}},

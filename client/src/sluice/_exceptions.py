@@ -162,6 +162,7 @@ _BY_CODE: Final[Mapping[str, type[ProblemError]]] = {
     "nothing_to_retry": NothingToRetryError,
     "budget_exhausted": BudgetExhaustedError,
     "queue_full": QueueFullError,
+    "queue_share_full": QueueFullError,
 }
 _BY_STATUS: Final[Mapping[int, type[ProblemError]]] = {
     401: AccessError,

@@ -48,6 +48,8 @@ OF_ANOTHER = [
     ("receipt", ("HSET", TASK, "status", "completed")),
     ("receipt", ("HDEL", BATCH, "due")),
     # Those who may hold a caller's answer: listening, and counting the calls that are held.
+    *[(user, ("ZREM", "backlog:{acme}:tasks", "one")) for user in ("status", "cancel", "receipt")],
+    *[(user, ("ZADD", "backlog:{acme}:tasks", "1", "one")) for user in FUNCTIONS if user != "submit"],
     *[(user, ("ZCARD", "held:{all}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
     *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
 ]

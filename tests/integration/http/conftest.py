@@ -15,7 +15,7 @@ from tests.integration.http.queue import Queue
 from tests.invocation import started
 from tests.valkey import redis_variables, valkey, valkey_cluster
 
-__all__ = ["aws", "valkey", "valkey_cluster"]
+__all__ = ["aws", "started", "valkey", "valkey_cluster"]
 
 
 @pytest.fixture

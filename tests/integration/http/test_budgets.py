@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from common.backlog import BacklogQueue
 from common.errors import StoreUnavailable
 from common.tasks import Answer as ModelAnswer
-from common.tasks import Usage, batch_id_of_key
+from common.tasks import TaskRef, Usage, batch_id_of_key
 from common.transitions import Lease
+from tests.integration.http import conftest
 from tests.integration.http.client import Answer, Api
 from tests.integration.http.queue import Queue
-from tests.invocation import started
 
 
 def refused(answer: Answer) -> tuple[int, str, str | None]:
@@ -124,18 +125,25 @@ def test_without_budgets_nothing_is_counted_as_a_request(api: Api) -> None:
 
 
 @pytest.fixture
-def capped(api: Api, environment: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Start submit anew, with a queue of three tasks."""
-    environment.setenv("MAX_QUEUE_DEPTH", "3")
-    api.submit = submit = started("submit")
+def cap(request: pytest.FixtureRequest, api: Api, environment: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Start submit anew, with a queue of so many tasks and the share of it that a tenant may have."""
+    for name, value in request.param.items():
+        environment.setenv(name, value)
+    api.submit = submit = conftest.started("submit")
     yield submit
     submit.runner.run(submit.redis.aclose())
     submit.runner.close()
     submit.sqs.close()
 
 
+def look_again(submit: Any) -> None:  # noqa: ANN401  # a module
+    """Let the next call ask SQS for the depth."""
+    submit.submissions._prompts._gate._cap._depth._seen = None
+
+
 @pytest.mark.parametrize("redis", ["valkey"], indirect=True)
-def test_a_full_queue_refuses_calls_until_it_has_room(api: Api, queue: Queue, capped: Any) -> None:  # noqa: ANN401
+@pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "3", "TENANT_QUEUE_SHARE": "100"}], indirect=True)
+def test_a_full_queue_refuses_calls_until_it_has_room(api: Api, queue: Queue, cap: Any) -> None:  # noqa: ANN401
     assert api.post({"prompts": ["a", "b"]}, key="k").status == 202
 
     full = api.post({"prompts": ["a", "b"]})
@@ -145,5 +153,57 @@ def test_a_full_queue_refuses_calls_until_it_has_room(api: Api, queue: Queue, ca
     assert api.post({"prompts": ["a", "b"]}, key="k").headers["Idempotent-Replayed"] == "true"
     assert api.post({"prompts": ["c"]}).status == 202
     assert len(queue.drain()) == 3
-    capped.submissions._prompts._gate._depth._seen = None  # the look at SQS is over
+    look_again(cap)
     assert api.post({"prompts": ["a", "b", "c"]}).status == 202
+
+
+@pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "8"}], indirect=True)
+def test_one_tenant_fills_its_share_of_the_queue_and_another_sends_all_the_same(
+    api: Api,
+    queue: Queue,
+    cap: Any,  # noqa: ANN401
+) -> None:
+    assert api.post({"prompts": ["a", "b", "c"]}, key="k").status == 202
+
+    over = api.post({"prompts": ["d", "e"]})
+
+    assert refused(over) == (429, "queue_share_full", None)
+    assert int(over.headers["Retry-After"]) >= 1
+    assert api.post({"prompts": ["d"]}).status == 202
+    assert api.post({"prompts": ["a", "b", "c"]}, key="k").headers["Idempotent-Replayed"] == "true"
+    assert refused(api.post({"prompts": ["x"] * 5})) == (413, "exceeds_queue_share", None)
+    assert api.post({"prompts": ["a", "b"]}, tenant=f"{api.tenant}-other").status == 202
+    assert len(queue.drain()) == 6
+    assert cap.submissions._prompts._gate._cap is not None
+
+
+@pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "8"}], indirect=True)
+def test_a_tenant_that_cancels_has_no_more_of_the_queue_while_its_messages_are_there(
+    api: Api,
+    queue: Queue,
+    cap: Any,  # noqa: ANN401
+) -> None:
+    sent = api.post({"prompts": ["a", "b", "c", "d"]}).body
+    api.take_back(f"batches/{sent['batch_id']}")
+
+    assert refused(api.post({"prompts": ["e"]})) == (429, "queue_share_full", None)
+
+    refs = [message.task.ref for message in queue.drain()]
+    cap.runner.run(cap.backlog.remove(BacklogQueue.TASKS, refs))
+    look_again(cap)
+    assert api.post({"prompts": ["e"]}).status == 202
+
+
+@pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "8"}], indirect=True)
+def test_a_retry_is_held_to_the_share_of_the_queue(api: Api, queue: Queue, cap: Any) -> None:  # noqa: ANN401
+    old = api.post({"prompts": ["a", "b", "c"]}).body
+    for message in queue.drain():
+        api.status.runner.run(api.worker.dead_letter(message.task))
+        api.status.runner.run(api.worker.keep(message.task.ref, message.encode()))
+
+    assert refused(api.retry(old["batch_id"])) == (429, "queue_share_full", None)
+
+    refs = [TaskRef(api.tenant, old["batch_id"], index) for index in range(3)]
+    cap.runner.run(cap.backlog.remove(BacklogQueue.TASKS, refs))
+    look_again(cap)
+    assert api.retry(old["batch_id"]).status == 202

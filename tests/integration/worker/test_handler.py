@@ -7,8 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
+from common.backlog import BacklogQueue
 from common.errors import SettingError
+from common.store.keys import backlog_key
 from common.tasks import FailureCode, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
@@ -39,6 +42,25 @@ def test_two_invocations_of_one_environment_answer_their_prompts(environment: Wo
         assert record.answer.finish_reason == "stop"
         assert calls_of(environment, prompt) == 1
     assert environment.seconds_until_visible() == {}
+
+
+@pytest.fixture
+def capped(worker_settings: pytest.MonkeyPatch) -> None:
+    worker_settings.setenv("MAX_QUEUE_DEPTH", "100")
+
+
+@pytest.mark.usefixtures("capped")
+def test_a_worker_of_a_capped_queue_makes_room_for_its_tenants(environment: WorkerEnvironment) -> None:
+    environment.send("good", "[[fault:500]] [[retry-after:100]] fails")
+    batch_id = environment.record("good").ref.batch_id
+    with Redis(host=environment.redis.host, port=environment.redis.port, decode_responses=True) as redis:
+        key = backlog_key("acme", BacklogQueue.TASKS)
+        redis.zadd(key, {f"{batch_id}-0": 4e12, f"{batch_id}-1": 4e12})
+        redis.expire(key, 600)
+
+        environment.invoke(environment.receive())
+
+        assert redis.zrange(key, 0, -1) == [f"{batch_id}-1"]
 
 
 def test_nothing_is_left_running_between_two_invocations(environment: WorkerEnvironment) -> None:

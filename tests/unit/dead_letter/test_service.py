@@ -1,15 +1,17 @@
 """What becomes of messages that the queue has given up."""
 
+from dataclasses import replace
 from typing import Any, override
 
 import pytest
 
+from common.backlog import BacklogQueue, QueueLimit
 from common.errors import StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import Answer, FailureCode, Task, TaskRef, TaskStatus
 from common.transitions import EndOutcome, Lease
 from functions.dead_letter.service import Letter, LetterKind, read_letters
-from tests.fakes import FakeStore
+from tests.fakes import FakeBacklog, FakeStore
 
 NOW_MS = 1_800_000_000_000
 TASK = Task(TaskRef("acme", "0" * 36, 0), 1, NOW_MS, NOW_MS + 3_600_000, 86_400_000, "gpt-test")
@@ -25,7 +27,7 @@ def record_of(task: Task, message_id: str = "message-1") -> dict[str, Any]:
 
 
 async def test_a_task_that_was_given_up_fails_and_its_message_goes(store: FakeStore) -> None:
-    letters = await read_letters([record_of(TASK)], store)
+    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
     assert letters == [Letter("message-1", LetterKind.FAILED, TASK.ref.task_id)]
     assert letters[0].kind.is_done
@@ -38,7 +40,7 @@ async def test_a_task_that_was_given_up_fails_and_its_message_goes(store: FakeSt
 async def test_a_task_that_had_ended_keeps_its_end_and_its_message_goes(store: FakeStore) -> None:
     await store.complete(Lease(TASK, "worker", 1000, 3), Answer("fine", "stop"))
 
-    letters = await read_letters([record_of(TASK)], store)
+    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
     assert letters[0].kind is LetterKind.ALREADY
     assert letters[0].kind.is_done
@@ -50,7 +52,7 @@ async def test_a_task_that_had_ended_keeps_its_end_and_its_message_goes(store: F
 async def test_a_task_that_a_worker_may_be_at_stays(store: FakeStore) -> None:
     await store.claim(Lease(TASK, "worker", 1000, 3))
 
-    letters = await read_letters([record_of(TASK)], store)
+    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
     assert letters[0].kind is LetterKind.BUSY
     assert not letters[0].kind.is_done
@@ -62,7 +64,7 @@ async def test_without_the_store_every_message_stays() -> None:
         async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
             raise StoreUnavailable
 
-    letters = await read_letters([record_of(TASK)], Down(lambda: NOW_MS))
+    letters = await read_letters([record_of(TASK)], Down(lambda: NOW_MS), FakeBacklog(lambda: NOW_MS))
 
     assert letters[0].kind is LetterKind.UNAVAILABLE
     assert not letters[0].kind.is_done
@@ -72,8 +74,34 @@ async def test_without_the_store_every_message_stays() -> None:
 async def test_a_message_that_nobody_can_read_stays_as_evidence_and_the_others_go(store: FakeStore, body: str) -> None:
     odd = {"messageId": "odd", "body": body}
 
-    letters = await read_letters([odd, record_of(TASK)], store)
+    letters = await read_letters([odd, record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
     assert letters[0] == Letter("odd", LetterKind.UNREADABLE)
     assert not letters[0].kind.is_done
     assert letters[1].kind.is_done
+
+
+@pytest.mark.parametrize(("model", "queue"), [("gpt-test", BacklogQueue.TASKS), ("workflow/x", BacklogQueue.WORKFLOWS)])
+async def test_a_letter_has_left_its_queue_and_its_tenants_share_of_it(
+    store: FakeStore, model: str, queue: BacklogQueue
+) -> None:
+    backlog = FakeBacklog(lambda: NOW_MS)
+    await backlog.reserve("acme", queue, TASK.ref.batch_id, 2, QueueLimit(0, 10, 50))
+
+    await read_letters([record_of(replace(TASK, model=model))], store, backlog)
+
+    assert backlog.held("acme", queue) == [replace(TASK.ref, index=1)]
+
+
+async def test_a_place_that_cannot_be_given_back_keeps_no_letter(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreUnavailable
+
+    backlog = FakeBacklog(lambda: NOW_MS)
+    monkeypatch.setattr(backlog, "remove", fail)
+
+    [letter] = await read_letters([record_of(TASK)], store, backlog)
+
+    assert letter.kind is LetterKind.FAILED

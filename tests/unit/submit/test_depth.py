@@ -1,4 +1,4 @@
-"""The cap of the queue's depth, from counts that are some seconds old."""
+"""The queue's depth, from counts that are some seconds old."""
 
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,28 +49,25 @@ def clock() -> Clock:
 
 @pytest.fixture
 def depth(sqs: FakeSqs, clock: Clock) -> QueueDepth:
-    return QueueDepth(cast("SQSClient", sqs), "the queue", 100, clock=clock)
+    return QueueDepth(cast("SQSClient", sqs), "the queue", clock=clock)
 
 
-async def test_what_waits_runs_or_is_delayed_counts_and_the_cap_itself_may_be_reached(
-    depth: QueueDepth, sqs: FakeSqs
-) -> None:
+async def test_what_waits_runs_or_is_delayed_counts(depth: QueueDepth, sqs: FakeSqs) -> None:
     sqs.waiting, sqs.running, sqs.delayed = 50, 30, 10
 
-    assert await depth.seconds_until_room(10) is None
-    assert await depth.seconds_until_room(11) == UNKNOWN_WAIT_SECONDS
+    assert await depth.current() == 90
 
 
 async def test_sqs_is_asked_once_in_a_while_and_what_we_send_is_added(
     depth: QueueDepth, sqs: FakeSqs, clock: Clock
 ) -> None:
-    assert await depth.seconds_until_room(60) is None
+    assert await depth.current() == 0
     depth.sent(60)
-    assert await depth.seconds_until_room(60) is not None
+    assert await depth.current() == 60
     assert sqs.asked == 1
 
     clock.now += KEPT_SECONDS
-    assert await depth.seconds_until_room(60) is None
+    assert await depth.current() == 0
     assert sqs.asked == 2
 
 
@@ -78,24 +75,23 @@ async def test_the_wait_is_that_of_a_queue_that_goes_on_getting_shorter(
     depth: QueueDepth, sqs: FakeSqs, clock: Clock
 ) -> None:
     sqs.waiting = 400
-    await depth.seconds_until_room(1)
+    await depth.current()
+    assert depth.seconds_to_drain(1) == UNKNOWN_WAIT_SECONDS
     clock.now += 10
     sqs.waiting = 300  # ten a second
+    await depth.current()
 
-    assert await depth.seconds_until_room(100) == 30
+    assert depth.seconds_to_drain(300) == 30
+    assert depth.seconds_to_drain(1) == LEAST_WAIT_SECONDS
+    assert depth.seconds_to_drain(10**6) == MOST_WAIT_SECONDS
     clock.now += 10
-    sqs.waiting = 101
-    assert await depth.seconds_until_room(1) == LEAST_WAIT_SECONDS
-    clock.now += 1000
-    sqs.waiting = 100
-    assert await depth.seconds_until_room(100) == MOST_WAIT_SECONDS
-    clock.now += 10
-    sqs.waiting = 200
-    assert await depth.seconds_until_room(1) == UNKNOWN_WAIT_SECONDS
+    sqs.waiting = 400
+    await depth.current()
+    assert depth.seconds_to_drain(1) == UNKNOWN_WAIT_SECONDS
 
 
-async def test_a_depth_that_nobody_tells_is_no_room(depth: QueueDepth, sqs: FakeSqs) -> None:
+async def test_a_depth_that_nobody_tells_is_no_depth(depth: QueueDepth, sqs: FakeSqs) -> None:
     sqs.is_down = True
 
     with pytest.raises(QueueUnavailable):
-        await depth.seconds_until_room(1)
+        await depth.current()

@@ -1,16 +1,19 @@
 """The order of writes, and what each failure leaves behind."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
+from common.backlog import BacklogQueue
 from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
 from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
 from functions.submit.gate import BudgetExhausted, Gate, QueueFull
+from functions.submit.queue_cap import QueueCap
 from functions.submit.service import Call, KeyInUse, KeyReused, Prompt, Repeatable, Submission
-from tests.fakes import FakeStore
+from tests.fakes import FakeBacklog, FakeStore
 
 NOW_MS = 1_000_000
 PROMPTS = [
@@ -76,6 +79,19 @@ class FakeCounts:
         assert self.counted.pop(nonce) == tasks
 
 
+@dataclass
+class FakeDepth:
+    """Stand for the queue's depth; it gets shorter by a task every ten seconds."""
+
+    depth: int
+
+    async def current(self) -> int:
+        return self.depth
+
+    def seconds_to_drain(self, tasks: int) -> int:
+        return 10 * tasks
+
+
 class Stage:
     """One submission with its store and its queue."""
 
@@ -84,8 +100,15 @@ class Stage:
         self.queue = FakeQueue()
         self.warnings: list[str] = []
         self.counts = FakeCounts()
+        self.backlog = FakeBacklog(lambda: NOW_MS)
         self.gate = Gate(self.counts, None, now_ms=lambda: NOW_MS)
         self.submission = Submission(self.store, self.queue, self.gate, warn=self.warnings.append)
+
+    def capped(self, *, most: int, depth: int = 0, share: int = 50) -> Submission:
+        """Make another submission to the same queue, whose depth has a cap."""
+        cap = QueueCap(BacklogQueue.TASKS, FakeDepth(depth), self.backlog, most=most, share=share)
+        gate = Gate(self.counts, cap, now_ms=lambda: NOW_MS)
+        return Submission(self.store, self.queue, gate, warn=self.warnings.append)
 
     async def statuses(self, refs: Sequence[TaskRef]) -> list[tuple[TaskStatus, FailureCode | None] | None]:
         records = await self.store.read(refs)
@@ -318,17 +341,12 @@ async def test_where_nobody_can_count_nothing_is_accepted(stage: Stage) -> None:
 
 
 async def test_a_full_queue_refuses_before_anything_is_counted_but_not_a_repeat(stage: Stage) -> None:
-    class Full:
-        async def seconds_until_room(self, tasks: int) -> int | None:
-            return 10 * tasks
-
     await stage.submission.accept("acme", CALL, KEY, BUDGETS)
-    full = Gate(stage.counts, Full(), now_ms=lambda: NOW_MS)
-    submission = Submission(stage.store, stage.queue, full, warn=stage.warnings.append)
+    submission = stage.capped(most=4, depth=3)
 
     with pytest.raises(QueueFull) as refused:
         await submission.accept("acme", CALL, None, BUDGETS)
 
-    assert refused.value.retry_after == 20
+    assert refused.value.retry_after == 10
     assert (await submission.accept("acme", CALL, KEY, BUDGETS)).replayed
     assert len(stage.counts.counted) == 1
