@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import batched
 from typing import Any, Final
 
-from common.views import Body, show_too_large
+from common.tasks import Answer, ToolCall
+from common.views import Body, show_answer, show_too_large
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with; the rest is for headers and the link to what did not fit."""
@@ -18,6 +19,9 @@ MOST_BYTES_PER_CHARACTER: Final = 14
 
 MOST_PARTIAL_CHARACTERS: Final = MOST_ANSWER_BYTES // MOST_BYTES_PER_CHARACTER
 """Of the text so far of a running task: whatever its characters are, it travels."""
+
+_TOOL_CALL_BYTES: Final = 200
+"""Of the names of a tool call's fields, at most."""
 
 CHUNK: Final = 20
 """Tasks read at once, results and all: more of the largest, 5 MB each, would not fit our memory."""
@@ -51,6 +55,15 @@ def fitting(body: Body) -> Body:
     return _fitting(body, MOST_BYTES)[0]
 
 
+def is_readable(answer: Answer) -> bool:
+    """Tell whether an answer is small enough to be shown, together with the rest of its task."""
+    characters = len(answer.text) + len(answer.finish_reason or "") + sum(map(_characters_of, answer.tool_calls))
+    # Most answers are far from it, whatever their characters are.
+    if characters * MOST_BYTES_PER_CHARACTER + len(answer.tool_calls) * _TOOL_CALL_BYTES < MOST_ANSWER_BYTES // 2:
+        return True
+    return size_of(show_answer(answer)) <= MOST_ANSWER_BYTES
+
+
 def cut(text: str, most: int) -> str:
     """Return as much of the beginning of a text as travels in so many bytes, or a little less."""
     count = len(text)
@@ -63,6 +76,10 @@ def size_of(body: Mapping[str, Any]) -> int:
     """Weigh JSON as it travels: as a string in the JSON of Lambda's answer, with a backslash before each quote."""
     text = json.dumps(body)
     return len(text) + text.count('"') + text.count("\\") + 2
+
+
+def _characters_of(call: ToolCall) -> int:
+    return len(call.call_id) + len(call.name) + len(call.arguments)
 
 
 def _fitting(body: Body, most: int) -> tuple[Body, int]:

@@ -9,7 +9,7 @@ from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
 from common.spending import Spend, usd_of
-from common.tasks import TRUNCATED, Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
+from common.tasks import TRUNCATED, Answer, Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
 from common.webhooks import Delivery, Webhook
 
 type Body = dict[str, Any]
@@ -95,6 +95,12 @@ def show_too_large(body: Body) -> Body:
 def show_absent(task_id: str, status: str) -> Body:
     """Show an id of which there is no record."""
     return {"task_id": task_id, "status": status}
+
+
+def show_answer(answer: Answer) -> Body:
+    """Show those fields of an answer that are as long as the model or its provider likes."""
+    calls = [_show_tool_call(call) for call in answer.tool_calls]
+    return {"result": answer.text, "finish_reason": answer.finish_reason, "tool_calls": calls}
 
 
 def show_task(record: TaskRecord) -> Body:

@@ -15,6 +15,7 @@ from common.store.task_store import TaskStore
 from common.telemetry import Telemetry
 from common.work.attempt import Attempts
 from common.work.backoff import Backoff
+from common.work.billing import Billing
 from common.work.budget import BudgetGuard
 from common.work.call import Calls, Model
 from common.work.chat_model import ChatModel
@@ -52,15 +53,20 @@ class Assembly:
             timeout_seconds=settings.model_timeout_seconds,
             on_headers=self.flow.heard,
         )
-        self.chat_model = ChatModel(client, read_prices())
+        prices = read_prices()
+        self.billing = Billing(prices)
+        self.chat_model = ChatModel(client, prices)
         self.queue = RedeliveryQueue(settings.queue_url, self._journal.queue_failed)
 
-    def worker(self, model: Model, gate: Gate, model_seconds: float) -> Worker:
-        """Make a worker that asks this model when the gate lets it; one answer may take `model_seconds`."""
+    def worker(self, model: Model, gate: Gate, model_seconds: float, billing: Billing | None) -> Worker:
+        """Make a worker that asks this model when the gate lets it; one answer may take `model_seconds`.
+
+        `billing` charges its calls; None where the model does.
+        """
         board = ProgressBoard(self._store, self._journal.fault)
         attempts = Attempts(
             claims=self._store,
-            calls=Calls(model, board, self.concurrency, Pace(), model_seconds),
+            calls=Calls(model, board, self.concurrency, Pace(), model_seconds, billing),
             flow=gate,
             backoff=Backoff(SystemRandom().random),
             max_attempts=self._settings.max_attempts,

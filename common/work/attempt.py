@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from common.errors import (
@@ -18,9 +18,12 @@ from common.errors import (
     Unavailable,
 )
 from common.messages import TaskMessage
+from common.portions import is_readable
+from common.spending import NO_CHARGE, Charge
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
-from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
+from common.transitions import NO_REPORT, CallReport, Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
 from common.work.backoff import LOST_SECONDS, Backoff
+from common.work.billing import Bill
 from common.work.call import CallCut, Calls, Cut
 from common.work.concurrency import NO_ROOM, Origin
 from common.work.delivery import Delivery, Ending, EndingKind
@@ -46,11 +49,19 @@ class TaskClaims(Protocol):
     async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what tasks wait for that are queued."""
 
-    async def complete(self, lease: Lease, answer: Answer) -> EndOutcome:
-        """Record the answer."""
+    async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
+        """Record the answer, and book the charge if it is recorded."""
+
+    async def charge(self, lease: Lease, charge: Charge) -> None:
+        """Book what an attempt has cost that brought no answer."""
 
     async def fail(
-        self, lease: Lease, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+        self,
+        lease: Lease,
+        code: FailureCode,
+        last_code: FailureCode | None = None,
+        error_type: str | None = None,
+        report: CallReport = NO_REPORT,
     ) -> EndOutcome:
         """Record that there will be none."""
 
@@ -70,6 +81,7 @@ class Held:
     permit: Permit
     leave: Callable[[], Awaitable[None]]
     """Make room for the next call; what is left then is to record."""
+    bill: Bill = field(default_factory=Bill)
 
     def ending(self, kind: EndingKind, visible_in: float | None, code: FailureCode | None = None) -> Ending:
         """Describe how it ends."""
@@ -149,17 +161,37 @@ class Attempts:
 
     async def _ask_and_record(self, held: Held, started: float) -> Ending:
         try:
-            answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, held.permit)
+            answer = await self.calls.ask(held.lease, held.message, held.claim, held.window, held.permit, held.bill)
         except Exception as error:  # noqa: BLE001  # each kind is told apart, and none is left
+            await self._book(held)
             return await self._record_failure(held, error, started)
         call_seconds = _now() - started
         await held.leave()
-        outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer))
+        ending = await self._record_answer(held, answer)
+        return replace(ending, call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos)
+
+    async def _record_answer(self, held: Held, answer: Answer) -> Ending:
+        if not is_readable(answer):
+            # It is paid for, and another would be as well: the task is not tried again.
+            await self._book(held)
+            report = CallReport(answer.usage, answer.cost_nanos)
+            return await self._fail(held, FailureCode.ANSWER_TOO_LARGE, report=report)
+        charge = held.bill.charge if self.calls.billing else None
+        outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer, charge))
         # Never LOST: an answer needs no lease, the first one wins.
-        kind = EndingKind.COMPLETED if outcome is EndOutcome.ENDED else EndingKind.DUPLICATE
-        return replace(
-            held.ending(kind, None), call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos
-        )
+        if outcome is EndOutcome.ENDED:
+            return held.ending(EndingKind.COMPLETED, None)
+        await self._book(held)
+        return held.ending(EndingKind.DUPLICATE, None)
+
+    async def _book(self, held: Held) -> None:
+        """Book what the attempt has cost so far, which no answer will; before its end, so that who sees that sees both.
+
+        A worker that dies has booked nothing of its running calls.
+        """
+        if held.bill.charge != NO_CHARGE:
+            await self._written(held, lambda: self.claims.charge(held.lease, held.bill.charge))
+            held.bill.settle()
 
     async def _record_failure(self, held: Held, error: Exception, started: float) -> Ending:
         match error:
@@ -177,7 +209,7 @@ class Attempts:
                     self.calls.concurrency.refused(Origin.of(held.message), started, _now())
                 ending = await self._retry(held, error.code, error.retry_after)
             case ModelRefused():
-                ending = await self._fail(held, error.code, error_type=error.kind)
+                ending = await self._fail(held, error.code, error_type=error.kind, report=held.bill.report(error))
             case _:  # the last resort: whatever the call raises, the task goes on
                 ending = await self._retry_crashed(held, ModelCrashed(error))
         return ending
@@ -232,9 +264,14 @@ class Attempts:
                 return held.ending(EndingKind.LOST, LOST_SECONDS)
 
     async def _fail(
-        self, held: Held, code: FailureCode, last_code: FailureCode | None = None, error_type: str | None = None
+        self,
+        held: Held,
+        code: FailureCode,
+        last_code: FailureCode | None = None,
+        error_type: str | None = None,
+        report: CallReport = NO_REPORT,
     ) -> Ending:
-        outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code, error_type))
+        outcome = await self._written(held, lambda: self.claims.fail(held.lease, code, last_code, error_type, report))
         match outcome:
             case EndOutcome.ENDED:
                 return await self._failed(held, code)

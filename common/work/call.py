@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Final, Protocol
 
 from common.errors import CallHeld, ModelError, ModelFailed, ModelRefused, Unavailable
 from common.messages import TaskMessage
+from common.prices import NO_PRICES
 from common.tasks import Answer
 from common.transitions import Claim, Lease
+from common.work.billing import Bill, Billing
 from common.work.concurrency import Concurrency, Origin
 from common.work.permit import Permit
 from common.work.progress import Meter, ProgressBoard
 from common.work.window import Pace, Window
+
+NO_BILLING: Final = Billing(NO_PRICES)
+"""Charges tokens and no money."""
 
 
 class Listener(Protocol):
@@ -73,9 +78,13 @@ class Calls:
     concurrency: Concurrency
     pace: Pace
     timeout_seconds: float
+    billing: Billing | None = NO_BILLING
+    """Charges the calls; None where the model itself does, because one answer takes several."""
 
-    async def ask(self, lease: Lease, message: TaskMessage, claim: Claim, window: Window, permit: Permit) -> Answer:
-        """Return the model's answer to a claimed task, and tell the permit what that has used, however it ends.
+    async def ask(  # noqa: PLR0913, PLR0917  # each bounds the call, or is told of it
+        self, lease: Lease, message: TaskMessage, claim: Claim, window: Window, permit: Permit, bill: Bill
+    ) -> Answer:
+        """Return the model's answer to a claimed task. Permit and bill are told what it has used, however it ends.
 
         Raises:
             CallCut: the call was ended from our side.
@@ -98,7 +107,7 @@ class Calls:
         with self.board.follow(lease, message, lambda: _expire(timer)) as meter:
             try:
                 async with timer:
-                    answer = await self._answer(message, meter, permit, ends_at=ends[cut])
+                    answer = await self._billed(message, meter, permit, bill, ends_at=ends[cut])
             except TimeoutError:
                 if not timer.expired():
                     raise
@@ -107,6 +116,19 @@ class Calls:
                 self.pace.add(origin.tenant, _now() - started)
         to_first = (meter.first_at or _now()) - started
         self.concurrency.succeeded(origin, started, _now(), to_first)
+        return answer
+
+    async def _billed(
+        self, message: TaskMessage, meter: Meter, permit: Permit, bill: Bill, *, ends_at: float
+    ) -> Answer:
+        if self.billing is None:
+            return await self._answer(message, meter, permit, ends_at=ends_at)
+        try:
+            answer = await self._answer(message, meter, permit, ends_at=ends_at)
+        except BaseException as error:
+            bill.add(self.billing.failed(message, error, meter.tokens))
+            raise
+        bill.add(self.billing.answered(message, answer, meter.tokens))
         return answer
 
     async def _answer(self, message: TaskMessage, meter: Meter, permit: Permit, *, ends_at: float) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from common.errors import ModelError, ModelFailed, ModelRefused
+from common.portions import MOST_ANSWER_BYTES
 from common.tasks import TRUNCATED, Answer, FailureCode, Usage
 from common.work import finish_reasons
 from common.work.text import paired
@@ -28,7 +29,10 @@ class CompletionAccumulator:
         """Why the answer ended, as the provider says it. What may follow is its usage."""
         self.has_message = False
         """Whether an event had a whole `message` in place of a `delta`."""
+        self.is_too_large = False
+        """Whether it has more characters than an answer that is kept may have: they are dropped, its usage is read."""
         self._texts: list[str] = []
+        self._characters = 0
         self._tool_calls = ToolCallAccumulator()
         self._usage = UsageAccumulator()
         self._error: object = None
@@ -83,7 +87,7 @@ class CompletionAccumulator:
         if text and not isinstance(text, str):
             text = self._text_of(text)
         if text:
-            self._texts.append(text)
+            self._keep(text)
         calls_tools = False
         if len(message) > 1 or not text:
             calls_tools = self._take_others(message)
@@ -94,6 +98,19 @@ class CompletionAccumulator:
         if not delta and ("message" in choice or "text" in choice):
             self.has_message = True
         return text or ("" if calls_tools else None)
+
+    def _keep(self, text: str) -> None:
+        self._characters += len(text)
+        if self._characters + self._tool_calls.characters > MOST_ANSWER_BYTES:
+            self._drop()
+        else:
+            self._texts.append(text)
+
+    def _drop(self) -> None:
+        """Drop what is too large to be kept: a model that never stops must not fill the memory of its neighbours."""
+        self.is_too_large = True
+        self._texts = [""]
+        self._tool_calls = ToolCallAccumulator()
 
     def _message_of(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the message of a choice that has no delta; behind deltas it only repeats them."""
@@ -106,11 +123,13 @@ class CompletionAccumulator:
         self._refused = self._refused or bool(message.get("refusal"))
         if not self._texts and not _REASONING_FIELDS.isdisjoint(message):
             self._has_other_content = self._has_other_content or any(map(message.get, _REASONING_FIELDS))
-        if calls := message.get("tool_calls"):
-            return self._tool_calls.add(calls)
-        # What chat completions had before tool calls.
-        call = message.get("function_call")
-        return self._tool_calls.add([{"index": 0, "function": call}] if call else None)
+        calls = message.get("tool_calls")
+        if not calls and (call := message.get("function_call")):  # what chat completions had before tool calls
+            calls = [{"index": 0, "function": call}]
+        calls_tools = self._tool_calls.add(calls)
+        if self.is_too_large or self._characters + self._tool_calls.characters > MOST_ANSWER_BYTES:
+            self._drop()
+        return calls_tools
 
     def _text_of(self, content: object) -> str:
         """Return the text of a content that is in parts, and note what else it has."""
@@ -142,12 +161,14 @@ class CompletionAccumulator:
         """Join the answer; `is_done` where the provider has said by other means that this is all.
 
         Raises:
-            ModelRefused: content_policy, where the provider or the model itself refused.
+            ModelRefused: content_policy, where the provider or the model itself refused; answer_too_large.
             ModelFailed: stream_cut, where it did not end; unreadable_answer, where it is none or calls a tool without
                 a name, or none though it ended to call one; no_content, where it is nothing but reasoning; or what
                 its finish reason says.
 
         """
+        if self.is_too_large:
+            raise ModelRefused(FailureCode.ANSWER_TOO_LARGE)
         failure = self._failure(is_done=is_done)
         if failure is not None:
             raise failure

@@ -11,13 +11,19 @@ import math
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Final
 
-from common.errors import ModelError, ModelFailed
+from common.errors import ModelError, ModelFailed, ModelRefused
 from common.tasks import Answer, FailureCode, Usage
 from common.work.completion import CompletionAccumulator
 from common.work.sse import Event, JSONBodyDecoder, SSEDecoder
 
-MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of one answer on the wire, at most: a model that never stops must not fill the memory of its neighbours."""
+MAX_STREAM_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of one streamed answer on the wire, at most. One of 128,000 tokens takes 45 MB, an event of 350 bytes each."""
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of one answer that is not streamed: it has to be in memory as a whole."""
+
+REST_SECONDS: Final = 10.0
+"""For the rest of an answer that is too large already: its end brings the usage."""
 
 GRACE_SECONDS: Final = 2.0
 """After the finish reason, for the usage. It comes at once where it comes at all."""
@@ -52,6 +58,11 @@ class CompletionReader:
         return self._completion.finish_reason is not None or self._is_whole_body
 
     @property
+    def is_too_large(self) -> bool:
+        """Tell whether no more of the answer is needed than its end."""
+        return self._completion.is_too_large
+
+    @property
     def _is_whole_body(self) -> bool:
         return self._completion.has_message and isinstance(self._decoder, JSONBodyDecoder)
 
@@ -68,13 +79,13 @@ class CompletionReader:
 
         """
         self._size += len(chunk)
-        if self._size > MAX_ANSWER_BYTES:
-            raise ModelFailed(FailureCode.UNREADABLE_ANSWER)
         if self._decoder is None:
             chunk = chunk.lstrip(_BLANK)
             if not chunk:
                 return
             self._decoder = JSONBodyDecoder() if chunk.startswith(b"{") else SSEDecoder()
+        if self._size > (MAX_BODY_BYTES if isinstance(self._decoder, JSONBodyDecoder) else MAX_STREAM_BYTES):
+            raise ModelRefused(FailureCode.ANSWER_TOO_LARGE)
         self._take(self._decoder.feed(chunk))
 
     def finish(self) -> Answer:
@@ -120,7 +131,7 @@ async def read_completion(
         try:
             await _feed(reader, chunks, ends_at)
         except Exception:
-            if not reader.is_whole:
+            if not (reader.is_whole or reader.is_too_large):
                 raise
         return reader.finish()
     except ModelError as error:
@@ -136,6 +147,9 @@ async def _feed(reader: CompletionReader, chunks: AsyncIterable[bytes], ends_at:
             reader.feed(chunk)
             if reader.is_done:
                 return
+            if reader.is_too_large and grace.when() is None:
+                now = asyncio.get_running_loop().time()
+                grace.reschedule(min(now + REST_SECONDS, ends_at - LEAD_SECONDS))
             # Anew with each piece: some servers give a finish reason with all of them.
             if reader.is_whole and pieces != reader.pieces:
                 pieces = reader.pieces

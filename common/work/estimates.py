@@ -11,6 +11,9 @@ from common.work.progress import CHARACTERS_PER_TOKEN, expected_tokens
 MEDIA_TOKENS: Final = 1_000
 """What an image, a sound or a file counts: about an image of a megapixel. Its bytes are no text that a model reads."""
 
+_IN_PROMPT: Final = ("tools", "response_format")
+"""The params that a provider puts before the model."""
+
 _MEDIA: Final = frozenset({"image_url", "input_audio", "file", "video_url"})
 """The types of a message's parts that carry bytes, or the address of some."""
 
@@ -27,7 +30,10 @@ def prompt_tokens(message: TaskMessage) -> int:
             texts.append({**each, "content": text})
         else:
             texts.append(each)
-    return len(json.dumps(texts, ensure_ascii=False)) // CHARACTERS_PER_TOKEN + media * MEDIA_TOKENS
+    asked = [texts, *(message.params[name] for name in _IN_PROMPT if name in message.params)]
+    # Bytes: outside of ASCII a token has fewer characters.
+    size = len(json.dumps(asked, ensure_ascii=False).encode(errors="surrogatepass"))
+    return size // CHARACTERS_PER_TOKEN + media * MEDIA_TOKENS
 
 
 def answer_tokens(message: TaskMessage) -> int:

@@ -98,6 +98,8 @@ class ToolCallAccumulator:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
+        self.characters = 0
+        """Of all arguments so far."""
 
     def __bool__(self) -> bool:
         """Tell whether there is any call."""
@@ -130,6 +132,7 @@ class ToolCallAccumulator:
             if call.call_id:
                 self._by_id[call.call_id] = call
             taken.add(id(call))
+            self.characters += len(piece.arguments)
         return True
 
     def _begin(self, piece: _Piece) -> _Call:

@@ -24,7 +24,7 @@ SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
 PARTS = Assembly(SETTINGS, TELEMETRY)
 MODEL = PARTS.chat_model
-WORKER = PARTS.worker(MODEL, PARTS.flow, SETTINGS.model_timeout_seconds)
+WORKER = PARTS.worker(MODEL, PARTS.flow, SETTINGS.model_timeout_seconds, PARTS.billing)
 
 # One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

@@ -38,7 +38,7 @@ PROVIDER = Provider(
     model=SETTINGS.default_model,
 )
 MODEL = Chains(WORKFLOWS, PROVIDER, STEPS)
-WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget, PARTS.flow), SETTINGS.chain_seconds)
+WORKER = PARTS.worker(MODEL, OpenGate(PARTS.budget, PARTS.flow), SETTINGS.chain_seconds, billing=None)
 
 # One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()

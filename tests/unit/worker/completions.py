@@ -65,7 +65,7 @@ def timed(*parts: Part, ends_at: float = math.inf, pieces: list[str] | None = No
     """Read what a connection brings, and tell how many seconds that took."""
     heard = [] if pieces is None else pieces
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        answer = runner.run(_within(ends_at, read_completion(_sent(parts), heard.append, ends_at=ends_at)))
+        answer = runner.run(_within(ends_at, read_completion(sent(parts), heard.append, ends_at=ends_at)))
         return answer, runner.get_loop().time()
 
 
@@ -81,7 +81,7 @@ async def _within[T](ends_at: float, call: Awaitable[T]) -> T:
         return await call
 
 
-async def _sent(parts: tuple[Part, ...]) -> AsyncIterator[bytes]:
+async def sent(parts: tuple[Part, ...]) -> AsyncIterator[bytes]:
     for part in parts:
         match part:
             case bytes():

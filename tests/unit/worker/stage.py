@@ -11,11 +11,13 @@ from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import StoreUnavailable, Unavailable
 from common.flow import HORIZON_MS, Booking, Feedback, Limit
 from common.messages import TaskMessage
+from common.prices import Price, Prices
 from common.spending import Charge
 from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
 from common.transitions import NO_REPORT, CallReport, Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from common.work.attempt import Attempts
 from common.work.backoff import Backoff
+from common.work.billing import Billing
 from common.work.budget import BudgetGuard
 from common.work.call import Calls
 from common.work.concurrency import Concurrency
@@ -34,6 +36,7 @@ HOUR_MS = 3_600_000
 WORKER_TIMEOUT = 300.0
 STOP_AT = WORKER_TIMEOUT - margin_of(WORKER_TIMEOUT)
 USAGE = Usage(5, 7, 12)
+PRICES = Prices({"gpt-test": Price(input=10, cached_input=1, output=100)})
 
 type Script = Callable[[Callable[[str], None]], Awaitable[Answer]]
 
@@ -308,7 +311,7 @@ class Stage:
         board = ProgressBoard(self.store, self.journal.fault)
         attempts = Attempts(
             claims=self.store,
-            calls=Calls(self.model, board, Concurrency(1, concurrency), Pace(), timeout_seconds=120.0),
+            calls=Calls(self.model, board, Concurrency(1, concurrency), Pace(), 120.0, Billing(PRICES)),
             flow=self.flow,
             backoff=Backoff(lambda: chance),
             max_attempts=max_attempts,

@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 
 from common.errors import ModelBusy, ModelCrashed, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.spending import Charge
 from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
 from common.work.attempt import PAUSE_SECONDS
@@ -49,9 +50,9 @@ def test_the_time_of_a_call_leaves_out_its_writing_and_its_cost_is_told(
         await asyncio.sleep(3)
         return Answer("yes", "stop", USAGE, cost_nanos=123)
 
-    async def complete_slowly(lease: Lease, answer: Answer) -> EndOutcome:
+    async def complete_slowly(lease: Lease, answer: Answer, charge: Charge | None) -> EndOutcome:
         await asyncio.sleep(2)
-        return await complete(lease, answer)
+        return await complete(lease, answer, charge)
 
     stage.pass_time(10)
     stage.model.scripts["prompt"] = priced
@@ -378,7 +379,7 @@ def test_a_lost_lease_is_left_alone(stage: Stage) -> None:
 
     stage.work(stage.delivery("prompt"))
 
-    assert stage.store.asked == ["claim", "progress"], "neither released nor failed: it is another's"
+    assert stage.store.asked == ["claim", "progress", "charge"], "neither released nor failed: it is another's"
 
 
 @pytest.mark.parametrize("error", [ModelFailed(FailureCode.TIMEOUT), ModelBusy(FailureCode.RATE_LIMITED)])

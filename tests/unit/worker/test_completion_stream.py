@@ -1,5 +1,6 @@
 """Answers as servers and gateways really send them: what is passed over, what is refused, and what is billed."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.tasks import Answer, FailureCode, ToolCall, Usage
-from common.work import completion_stream
+from common.work import completion, completion_stream
 from common.work.completion import CompletionAccumulator
-from common.work.completion_stream import GRACE_SECONDS, LEAD_SECONDS
+from common.work.completion_stream import GRACE_SECONDS, LEAD_SECONDS, REST_SECONDS, read_completion
 from tests.unit.worker.completions import (
     COUNTS,
     DONE,
@@ -30,10 +31,12 @@ from tests.unit.worker.completions import (
     error_in,
     event,
     piece,
+    sent,
     streamed,
     timed,
     whole,
 )
+from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 BOM = b"\xef\xbb\xbf"
 TOO_FAST = {"error": {"code": "rate_limit_exceeded"}}
@@ -112,11 +115,66 @@ def test_what_ends_before_its_answer_is_cut(data: bytes) -> None:
     assert (type(caught), caught.code) == (ModelFailed, FailureCode.STREAM_CUT)
 
 
+@pytest.mark.parametrize("size", [100, 10_000])
 @pytest.mark.parametrize("data", [piece("x" * 2000), b'{"padding": "' + b"x" * 2000])
-def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    monkeypatch.setattr(completion_stream, "MAX_ANSWER_BYTES", 1000)
+def test_an_answer_without_end_is_given_up_for_good(monkeypatch: pytest.MonkeyPatch, data: bytes, size: int) -> None:
+    monkeypatch.setattr(completion_stream, "MAX_STREAM_BYTES", 1000)
+    monkeypatch.setattr(completion_stream, "MAX_BODY_BYTES", 1000)
 
-    assert error_in(data).code is FailureCode.UNREADABLE_ANSWER
+    caught = error_in(*split(data, size))
+
+    assert (type(caught), caught.code) == (ModelRefused, FailureCode.ANSWER_TOO_LARGE)
+
+
+# An answer of 300 characters, where 200 are kept
+
+TEXT = piece("x" * 150) * 2
+CALLS = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "x" * 150}}]) * 2
+LONG = {
+    "text": TEXT,
+    "arguments": CALLS,
+    "both": piece("x" * 150) + CALLS[: len(CALLS) // 2],
+    "logprobs-beside": piece("x" * 300, logprobs={"content": []}),
+}
+
+
+@pytest.mark.parametrize("data", LONG.values(), ids=LONG)
+@pytest.mark.parametrize(
+    "rest", [(END, USAGE, DONE), (USAGE, END), (END, USAGE, OSError("reset")), (USAGE, OSError("reset")), (USAGE,)]
+)
+def test_of_an_answer_that_is_too_large_its_usage_is_read(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, rest: tuple[Part, ...]
+) -> None:
+    monkeypatch.setattr(completion, "MOST_ANSWER_BYTES", 200)
+    monkeypatch.setattr(completion_stream, "MAX_STREAM_BYTES", 100_000)
+    pieces: list[str] = []
+
+    with pytest.raises(ModelRefused) as caught:
+        answer_in(data, *rest, pieces=pieces)
+
+    assert (caught.value.code, caught.value.usage) == (FailureCode.ANSWER_TOO_LARGE, Usage(3, 2, 5))
+    assert pieces, "its tokens are counted all the same"
+
+
+@both_ways
+def test_an_answer_that_is_just_not_too_large_is_one(monkeypatch: pytest.MonkeyPatch, send: Send) -> None:
+    monkeypatch.setattr(completion, "MOST_ANSWER_BYTES", 200)
+
+    assert answer_in(send({"content": "x" * 200})) == Answer("x" * 200, "stop")
+    assert error_in(send({"content": "x" * 201}, usage=COUNTS)).usage == Usage(3, 2, 5)
+
+
+def test_an_answer_that_is_too_large_and_goes_on_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "MOST_ANSWER_BYTES", 200)
+    parts: list[Part] = [part for _ in range(100) for part in (piece("x" * 10), 1.0)]
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        with pytest.raises(ModelRefused) as caught:
+            runner.run(read_completion(sent(tuple(parts)), lambda _: None))
+        ended = runner.get_loop().time()
+
+    assert (caught.value.code, caught.value.usage) == (FailureCode.ANSWER_TOO_LARGE, None)
+    assert ended == 20 + REST_SECONDS
 
 
 def test_a_body_whose_pieces_end_in_braces_is_still_one_answer() -> None:
@@ -249,7 +307,7 @@ def test_what_the_connection_raises_before_the_finish_reason_is_raised() -> None
 
 
 def test_what_is_too_long_only_after_its_finish_reason_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completion_stream, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(completion_stream, "MAX_STREAM_BYTES", 1000)
 
     assert answer_in(HELLO, END, b":" * 2000) == Answer("Hello", "stop")
 
