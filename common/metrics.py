@@ -37,6 +37,8 @@ class Metric(StrEnum):
     STOPPED = "TasksStopped"
     HELD = "TasksHeld"
     UNSTARTED = "TasksUnstarted"
+    UNACCEPTED = "TasksUnaccepted"
+    DISCARDED = "TasksDiscarded"
     BUSY = "TasksBusy"
     LOST = "TasksLost"
     UNRECORDED = "TasksUnrecorded"

@@ -27,11 +27,16 @@ class CreateOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """Answer a create: the batch's times by the store's clock, the first call's times for a repeat."""
+    """Answer a create: the batch's times by the store's clock, the first call's times for a repeat.
+
+    `sending_until_ms` is the end of the caller's sending lease, 0 where it has none. It is the fence of `accept` and
+    `unsent`: another call that sends the batch later has another one.
+    """
 
     outcome: CreateOutcome
     created_ms: int
     deadline_ms: int
+    sending_until_ms: int = 0
 
 
 class ClaimOutcome(StrEnum):
@@ -41,6 +46,10 @@ class ClaimOutcome(StrEnum):
     """The caller holds the lease: ask the model."""
     BUSY = "busy"
     """Another owner may be alive: put the message back for `wait_ms`, never acknowledge it."""
+    UNACCEPTED = "unaccepted"
+    """The call that brought the task is not accepted yet, for another `wait_ms` at most: claim again later."""
+    NOT_ACCEPTED = "not_accepted"
+    """That call never will be: acknowledge the message, for a repeat of the request sends it again."""
     ENDED = "ended"
     """The task is in a terminal state, or was put into one now: acknowledge the message."""
 

@@ -83,6 +83,7 @@ class _Batch:
     expires_ms: int
     digest: str | None = None
     accepted: bool = False
+    rebuilt: bool = False  # of a message: whether it was accepted is not known any more
     sending_until_ms: int = 0
     metadata: Mapping[str, str] | None = None
     usage: Usage | None = None
@@ -122,6 +123,7 @@ class FakeStore:
     async def create(self, batch: NewBatch) -> Created:
         now = self._now_ms()
         known = self._find_batch(batch.tenant, batch.batch_id)
+        may_send = True
         if known is None:
             known = _Batch(
                 size=batch.size,
@@ -137,14 +139,14 @@ class FakeStore:
             self._write_webhook(batch.tenant, batch.batch_id, batch.webhook)
             outcome = CreateOutcome.CREATED
         elif known.size != batch.size or known.digest not in {None, batch.digest}:
-            outcome = CreateOutcome.CONFLICT
+            outcome, may_send = CreateOutcome.CONFLICT, False
         elif batch.digest is None:
             # Its id is random: only the same call can come with it again.
             outcome = CreateOutcome.CREATED
         elif known.accepted:
-            outcome = CreateOutcome.ACCEPTED
+            outcome, may_send = CreateOutcome.ACCEPTED, False
         elif now < known.sending_until_ms:
-            outcome = CreateOutcome.SENDING
+            outcome, may_send = CreateOutcome.SENDING, False
         else:
             # A batch that was rebuilt from a message has no digest, and takes that of the first request with its key.
             known.digest = batch.digest
@@ -154,14 +156,18 @@ class FakeStore:
             self._write_webhook(batch.tenant, batch.batch_id, batch.webhook)
             outcome = CreateOutcome.UNSENT
         self._newly_due.clear()
-        return Created(outcome, known.created_ms, known.deadline_ms)
+        return Created(outcome, known.created_ms, known.deadline_ms, known.sending_until_ms if may_send else 0)
 
-    async def accept(self, tenant: str, batch_id: str) -> None:
-        if batch := self._find_batch(tenant, batch_id):
-            batch.accepted = True
+    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+        batch = self._find_batch(tenant, batch_id)
+        if batch is None or batch.accepted:
+            return True  # a batch that is gone is rebuilt by its messages
+        batch.accepted = batch.rebuilt or 0 < batch.sending_until_ms == sending_until_ms
+        return batch.accepted
 
-    async def unsent(self, tenant: str, batch_id: str) -> None:
-        if batch := self._find_batch(tenant, batch_id):
+    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+        batch = self._find_batch(tenant, batch_id)
+        if batch and batch.sending_until_ms == sending_until_ms:
             batch.sending_until_ms = 0
 
     # ─── A task's work ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,8 +184,15 @@ class FakeStore:
         if record is None:
             return Claim(ClaimOutcome.ENDED, now_ms=now)
 
-        self._apply_deadline(record, ended_by)
         attempt = len(record.attempts)
+        batch = self._batches[lease.task.ref.tenant, lease.task.ref.batch_id]
+        if not (record.status.is_terminal or batch.accepted or batch.rebuilt):
+            if now < batch.sending_until_ms:
+                return Claim(ClaimOutcome.UNACCEPTED, attempt, now, wait_ms=batch.sending_until_ms - now)
+            batch.sending_until_ms = 0  # given up: its call is not accepted any more, and a repeat sends it again
+            return Claim(ClaimOutcome.NOT_ACCEPTED, attempt, now)
+
+        self._apply_deadline(record, ended_by)
         if record.status.is_terminal:
             code = record.code if record.ended_by == ended_by else None
             return Claim(ClaimOutcome.ENDED, attempt, now, code=code)
@@ -564,7 +577,7 @@ class FakeStore:
         if record is None and now >= gone_ms:
             return None
         if self._find_batch(task.ref.tenant, task.ref.batch_id) is None:
-            batch = _Batch(task.batch_size, task.created_ms, task.deadline_ms, gone_ms)
+            batch = _Batch(task.batch_size, task.created_ms, task.deadline_ms, gone_ms, rebuilt=True)
             self._batches[task.ref.tenant, task.ref.batch_id] = batch
             self._write_webhook(task.ref.tenant, task.ref.batch_id, task.webhook)
         if record is None:

@@ -1,15 +1,31 @@
-"""Ask the store from a test that has no loop, on a connection of its own."""
+"""Do with the store what tests do in many places."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from common.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.tasks import TaskRecord, TaskRef
+from common.tasks import NewBatch, TaskRecord, TaskRef
+from common.transitions import Created
+
+
+class BatchWriter(Protocol):
+    """Record batches: the store, or its stand-in."""
+
+    async def create(self, batch: NewBatch) -> Created: ...
+    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool: ...
+
+
+async def accepted(store: BatchWriter, batch: NewBatch) -> Created:
+    """Record and accept a batch, as submit does: its tasks may be claimed then."""
+    created = await store.create(batch)
+    assert await store.accept(batch.tenant, batch.batch_id, created.sending_until_ms)
+    return created
 
 
 def on_store[Answer](settings: RedisSettings, use: Callable[[TaskStore], Awaitable[Answer]]) -> Answer:
-    """Return what `use` makes of the store."""
+    """Return what `use` makes of the store, on a connection of its own: for a test that has no loop."""
 
     async def run() -> Answer:
         client = connect(settings)

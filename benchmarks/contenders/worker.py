@@ -67,7 +67,9 @@ async def submitted(load: Load, prompts: int) -> list[str]:
     client = connect(RedisSettings("127.0.0.1", load.redis_port, tls=False, cluster=False, username=None))
     batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
     batch = NewBatch("acme", batch_id, ("gpt-5-mini",) * prompts, (None,) * prompts, 21_600_000, 86_400_000)
-    created = await TaskStore(client).create(batch)
+    store = TaskStore(client)
+    created = await store.create(batch)
+    await store.accept(batch.tenant, batch_id, created.sending_until_ms)
     await client.aclose()
     refs = [TaskRef("acme", batch_id, index) for index in range(prompts)]
     return [

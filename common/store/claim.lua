@@ -7,6 +7,16 @@ local by = 'claim:' .. owner
 local record = load_or_rebuild()
 if not record then return { 'ended', 0, now, 0, '' } end
 
+-- What was not accepted must not cost anything. While its call may still be sending it, wait for that.
+local batch = redis.call('HMGET', KEYS[2], 'accepted', 'rebuilt', 'sending')
+if not is_terminal(record) and not batch[1] and not batch[2] then
+  local left = (tonumber(batch[3]) or 0) - now
+  if left > 0 then return { 'unaccepted', record.attempt, now, left, '' } end
+  -- Given up: from now on accept.lua refuses that call, and a repeat of the request sends this message again.
+  redis.call('HDEL', KEYS[2], 'sending')
+  return { 'not_accepted', record.attempt, now, 0, '' }
+end
+
 apply_time(KEYS[1], record, by)
 if is_terminal(record) then
   return { 'ended', record.attempt, now, 0, record.ended_by == by and record.code or '' }

@@ -1,7 +1,7 @@
 -- Record a batch and its queued tasks, all or nothing.
 -- KEYS: batch, tasks…
 -- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, webhook?, then (model, custom_id?) of each task.
--- Answers {outcome, created, deadline}.
+-- Answers {outcome, created, deadline, the end of the sending lease}: until then this call may send and accept the batch.
 local digest, nonce = optional(ARGV[1]), ARGV[2]
 local retention, sending_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local metadata = optional(ARGV[6])
@@ -32,24 +32,24 @@ if not found[1] then
   })
   write_tasks(now, deadline)
   write_hook(KEYS[1], hook, size)
-  return { 'created', now, deadline }
+  return { 'created', now, deadline, now + sending_ms }
 end
 
-local created, deadline = tonumber(found[2]), tonumber(found[3])
+local created, deadline, sending = tonumber(found[2]), tonumber(found[3]), tonumber(found[8]) or 0
 local known_digest = found[4]
 -- A batch rebuilt from a message has no digest: the request that comes with its key is taken for the one that made it.
 if tonumber(found[1]) ~= size or (known_digest and known_digest ~= digest) then
-  return { 'conflict', created, deadline }
+  return { 'conflict', created, deadline, 0 }
 end
-if found[5] == nonce then return { found[6], created, deadline } end
+if found[5] == nonce then return { found[6], created, deadline, sending } end
 -- Without a digest the id is random: only the same call can come with it again.
-if not digest then return { 'created', created, deadline } end
-if found[7] then return { 'accepted', created, deadline } end
-if now < (tonumber(found[8]) or 0) then return { 'sending', created, deadline } end
+if not digest then return { 'created', created, deadline, sending } end
+if found[7] then return { 'accepted', created, deadline, 0 } end
+if now < sending then return { 'sending', created, deadline, 0 } end
 
 set(KEYS[1], {
   digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms, metadata = metadata,
 })
 write_hook(KEYS[1], hook, size)
 write_tasks(created, deadline)
-return { 'unsent', created, deadline }
+return { 'unsent', created, deadline, now + sending_ms }

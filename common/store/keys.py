@@ -50,7 +50,8 @@ BOOKED_KEPT_MS: Final = 3_600_000
 """A booking is repeated within its invocation, 15 minutes at most, or never."""
 
 SENDING_LEASE_MS: Final = 35_000
-"""How long one call may be sending a batch before another may take over: API Gateway's 29 s and a grace."""
+"""How long one call may be sending a batch before another may take over: API Gateway's 29 s and a grace. Until its end
+workers hold the tasks of a batch that is not accepted; after it they drop its messages."""
 
 LATE_CLAIM_WAIT_MS: Final = 1_000
 """What a claim waits that arrives after its own owner has let go: nobody reads that answer, so any small time does."""

@@ -131,7 +131,8 @@ local function write_batch(key, batch)
 end
 
 -- Return the record at KEYS[1] and whether it was rebuilt: Redis had lost it, and ARGV[1] to ARGV[6] are what the
--- message says of the task, with its webhook? as the last. The batch at KEYS[2] is rebuilt likewise. Return nil where the record has had its time.
+-- message says of the task, with its webhook? as the last. The batch at KEYS[2] is rebuilt likewise, and keeps the mark
+-- `rebuilt`: whether it was accepted is not known any more. Return nil where the record has had its time.
 local function load_or_rebuild()
   local task = {
     size = ARGV[1], created = tonumber(ARGV[2]), deadline = tonumber(ARGV[3]), retention = tonumber(ARGV[4]),
@@ -141,7 +142,7 @@ local function load_or_rebuild()
   if not record and now >= task.deadline + task.retention then return nil, false end
   if redis.call('EXISTS', KEYS[2]) == 0 then
     write_batch(KEYS[2],
-      { size = task.size, created = task.created, deadline = task.deadline, retention = task.retention })
+      { size = task.size, created = task.created, deadline = task.deadline, retention = task.retention, rebuilt = 1 })
     write_hook(KEYS[2], optional(ARGV[#ARGV]), task.size)
   end
   if record then return record, false end

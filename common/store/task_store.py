@@ -69,18 +69,24 @@ class TaskStore:
             ],
         )
         with redis_errors():
-            outcome, created_ms, deadline_ms = await self._scripts.run(self._client, call)
-        return Created(CreateOutcome(records.read_text(outcome)), created_ms, deadline_ms)
+            outcome, *times = await self._scripts.run(self._client, call)
+        return Created(CreateOutcome(records.read_text(outcome)), *times)
 
-    async def accept(self, tenant: str, batch_id: str) -> None:
-        """Note that a batch was answered with 202; an unknown batch stays unknown."""
-        with redis_errors():
-            await self._scripts.run(self._client, Call("accept", [keys.batch_key(tenant, batch_id)], []))
+    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+        """Accept a batch whose messages were all sent: from now on its tasks may be claimed.
 
-    async def unsent(self, tenant: str, batch_id: str) -> None:
-        """Note that sending a batch has failed, so that a repeat of its request sends it at once."""
+        False where the sending lease of this call has ended, and others have given the batch up or taken it over. A
+        batch that Redis has lost stays unknown and counts as accepted.
+        """
+        call = Call("accept", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
         with redis_errors():
-            await self._scripts.run(self._client, Call("unsent", [keys.batch_key(tenant, batch_id)], []))
+            return int(await self._scripts.run(self._client, call)) == 1
+
+    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+        """Give up sending a batch, so that a repeat of its request sends it at once."""
+        call = Call("unsent", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
+        with redis_errors():
+            await self._scripts.run(self._client, call)
 
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease of a task; a record that Redis has lost is rebuilt first."""

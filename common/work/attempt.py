@@ -34,6 +34,13 @@ from common.work.window import Window
 PAUSE_SECONDS: Final = 2.0
 """For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
 
+ACCEPT_SECONDS: Final = 1.0
+"""How long a task waits here, in its slot, for its call to be accepted. Submit accepts right after its last message, so
+the first messages of a large batch are some tenths of a second early. What takes longer goes back to the queue."""
+
+FIRST_ACCEPT_PAUSE_SECONDS: Final = 0.01
+"""Between the first two claims of such a task; it doubles from then on."""
+
 
 class TaskClaims(Protocol):
     """Hold the records: every method is one transition, safe to repeat, and may raise StoreUnavailable."""
@@ -117,16 +124,33 @@ class Attempts:
         task_id = message.task.ref.task_id
         try:
             async with asyncio.timeout_at(window.stop_at):
-                claim = await self.claims.claim(lease)
+                claim = await self._claim(lease)
         except (StoreUnavailable, TimeoutError):
             await self._unclaim(lease, window)
             return Ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(delivery.receives), task_id)
         if claim.outcome is ClaimOutcome.BUSY:
             return Ending(EndingKind.BUSY, claim.wait_ms / 1000, task_id)
+        if claim.outcome is ClaimOutcome.UNACCEPTED:
+            age_ms = claim.now_ms - message.task.created_ms
+            return Ending(EndingKind.UNACCEPTED, self.backoff.unaccepted(age_ms / 1000, claim.wait_ms / 1000), task_id)
+        if claim.outcome is ClaimOutcome.NOT_ACCEPTED:
+            return Ending(EndingKind.DISCARDED, None, task_id)
         if claim.outcome is ClaimOutcome.ENDED:
             kind = EndingKind.FAILED if claim.code else EndingKind.DUPLICATE
             return await self._kept(delivery, message, window, Ending(kind, None, task_id, code=claim.code))
         return await self._work(Held(delivery, message, lease, claim, window, permit, leave))
+
+    async def _claim(self, lease: Lease) -> Claim:
+        """Claim a task, again and again for a moment where its call is not accepted yet."""
+        until = _now() + ACCEPT_SECONDS
+        pause = FIRST_ACCEPT_PAUSE_SECONDS
+        while True:
+            claim = await self.claims.claim(lease)
+            left = until - _now()
+            if claim.outcome is not ClaimOutcome.UNACCEPTED or left <= 0:
+                return claim
+            await asyncio.sleep(min(pause, left))
+            pause *= 2
 
     async def _unclaim(self, lease: Lease, window: Window) -> None:
         """Take back a claim whose reply was lost: the task would be nobody's until its lease is over."""

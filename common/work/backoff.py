@@ -12,6 +12,9 @@ ATTEMPT_CAP_SECONDS: Final = 300.0
 RECEIVE_CAP_SECONDS: Final = 900.0
 """Longest wait where no attempt was made. Twenty receives are all a message has, and they should last for hours."""
 
+UNACCEPTED_SECONDS: Final = (1.0, 8.0)
+"""Shortest and longest wait of a task whose call is not accepted yet."""
+
 LOST_SECONDS: Final = 5.0
 """Wait after a lost lease: the next claim decides what the task has become."""
 
@@ -44,6 +47,11 @@ class Backoff:
     def after_hold(self, seconds: float) -> float:
         """Wait for a limit that all workers share; stretched, so that not all come back together."""
         return self._stretched(seconds)
+
+    def unaccepted(self, age: float, most: float) -> float:
+        """Wait for a call of this age to be accepted: a slow one for as long again, but not beyond `most`."""
+        shortest, longest = UNACCEPTED_SECONDS
+        return min(most, self._stretched(max(shortest, min(age, longest))))
 
     def before_rewrite(self) -> float:
         """Wait before a write is tried again within the same invocation."""

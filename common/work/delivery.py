@@ -72,6 +72,10 @@ class EndingKind(StrEnum):
     """A shared limit, a pause or the tenant's cap did not let it start; no attempt was made."""
     UNSTARTED = "unstarted"
     """No slot was free in time, or no call would have ended in time; nothing was claimed."""
+    UNACCEPTED = "unaccepted"
+    """The call that brought it is not accepted yet; no attempt was made."""
+    DISCARDED = "discarded"
+    """That call never will be: a repeat of its request sends the message again."""
     BUSY = "busy"
     """Another worker may be at it."""
     LOST = "lost"
@@ -88,7 +92,7 @@ class EndingKind(StrEnum):
     """An exception that no rule knows, outside of the model call."""
 
 
-ONLY_WAITED: Final = frozenset({EndingKind.HELD, EndingKind.UNSTARTED, EndingKind.RATE_LIMITED})
+ONLY_WAITED: Final = frozenset({EndingKind.HELD, EndingKind.UNSTARTED, EndingKind.RATE_LIMITED, EndingKind.UNACCEPTED})
 """Endings that say nothing against the message: its receive count should not grow by them."""
 
 

@@ -1,7 +1,8 @@
-"""Accept a call: record its tasks as queued, put them on the queue, and only then say so.
+"""Accept a call: record its tasks as queued, put them on the queue, mark the batch as accepted, and only then say so.
 
-The order decides what a crash leaves behind. Before the record: nothing. Between record and message: a record that
-expires unseen, for nobody was given its id. After the message: a task that runs.
+The order decides what a crash leaves behind. Before the record: nothing. Then records that expire unseen, for nobody
+was given their ids, and messages that cost nothing, for a worker takes no task of a batch that is not accepted. After
+the mark: tasks that run.
 """
 
 import secrets
@@ -26,14 +27,14 @@ class BatchWriter(Protocol):
     async def create(self, batch: NewBatch) -> Created:
         """Record a batch of queued tasks, or find the one of the same Idempotency-Key."""
 
-    async def accept(self, tenant: str, batch_id: str) -> None:
-        """Note that the batch was answered with 202."""
+    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+        """Accept a batch that was sent; False where its sending, which `create` has allowed, has ended before."""
 
     async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
         """Read a batch, None for an unknown one."""
 
-    async def unsent(self, tenant: str, batch_id: str) -> None:
-        """Note that a repeat of the request has to send the batch again."""
+    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+        """Give up sending a batch, so that a repeat of the request sends it again."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """End tasks that have not ended, so that they are not paid for."""
@@ -241,22 +242,21 @@ class Submission:
         try:
             with self._step("sqs"):
                 await self._queue.send(messages)
-        except QueueUnavailable:
-            await self._take_back(batch, refs)
+            is_accepted = await self._store.accept(batch.tenant, batch.batch_id, created.sending_until_ms)
+        except (QueueUnavailable, StoreUnavailable):
+            await self._take_back(batch, refs, created)
             raise
-        try:
-            await self._store.accept(batch.tenant, batch.batch_id)
-        except StoreUnavailable:
-            # The tasks are on their way, so 202 is the truth. A repeat will send them twice, and each runs once.
-            self._warn("A batch was sent but could not be marked as accepted")
+        if not is_accepted:
+            # Only a call that was frozen is so late. Its messages were dropped, or another call sends them.
+            raise StoreUnavailable("the time to send this batch is over")
 
-    async def _take_back(self, batch: NewBatch, refs: Sequence[TaskRef]) -> None:
-        # Some messages may be on the queue. A repeat with the key finishes the work; without one nobody has the ids.
+    async def _take_back(self, batch: NewBatch, refs: Sequence[TaskRef], created: Created) -> None:
+        # Messages may be on the queue. A repeat with the key finishes the work; without one nobody has the ids.
         try:
             if batch.digest is None:
                 await self._store.cancel(refs, FailureCode.NOT_ACCEPTED)
             else:
-                await self._store.unsent(batch.tenant, batch.batch_id)
+                await self._store.unsent(batch.tenant, batch.batch_id, created.sending_until_ms)
         except StoreUnavailable:
             self._warn("A batch that was not accepted could not be taken back")
 

@@ -8,6 +8,7 @@ import pytest
 
 from common.backlog import BacklogQueue
 from common.errors import StoreUnavailable
+from common.store.keys import SENDING_LEASE_MS
 from common.tasks import Answer as ModelAnswer
 from common.tasks import TaskRef, Usage, batch_id_of_key
 from common.transitions import Lease
@@ -51,24 +52,26 @@ def test_requests_are_counted_when_they_are_accepted(api: Api, queue: Queue) -> 
 def test_a_request_that_comes_again_before_it_is_known_as_accepted_is_counted_once(
     api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: str) -> None:
+    async def refuse(*_: object) -> None:
         raise StoreUnavailable
 
     given(api, requests=3)
     body = {"prompts": ["a", "b", "c"]}
     with monkeypatch.context() as patched:
         patched.setattr(api.submit.store, "accept", refuse)
-        first = api.post(body, key="k")
+        patched.setattr(api.submit.store, "unsent", refuse)
+        assert api.post(body, key="k").status == 503
 
     # The budget has no room for it a second time, and needs none
     assert api.post(body, key="k").body["code"] == "idempotency_key_in_use"
-    api.status.runner.run(api.worker.unsent(api.tenant, batch_id_of_key(api.tenant, "k")))
+    batch_id = batch_id_of_key(api.tenant, "k")
+    batch = api.status.runner.run(api.worker.read_batch(api.tenant, batch_id))
+    api.status.runner.run(api.worker.unsent(api.tenant, batch_id, batch.created_ms + SENDING_LEASE_MS))
     again = api.post(body, key="k")
     last = api.post(body, key="k")
 
     assert again.status == last.status == 202
     assert again.body["task_ids"] == last.body["task_ids"]
-    assert first.status in {202, 503}
     assert last.headers["Idempotent-Replayed"] == "true"
     assert api.get("usage").body["requests"] == 3
     assert refused(api.post({"prompts": ["a"]})) == (429, "budget_exhausted", "requests")

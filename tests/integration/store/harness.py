@@ -16,6 +16,7 @@ from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
 from common.transitions import Created, Lease
 from common.webhooks import Webhook
 from tests.fakes import FakeStore
+from tests.store import accepted
 
 START_MS: Final = 4_000_000_000_000
 """Our time starts in 2096, so that the server's own clock expires no key of a test: `advance` does."""
@@ -175,9 +176,9 @@ def lease_of(task: Task, owner: str = "owner-a", *, max_attempts: int = MAX_ATTE
 
 
 async def submitted(harness: Harness, size: int = 1, *, webhook: Webhook | None = None) -> list[Task]:
-    """Record a batch and return its queued tasks."""
+    """Record and accept a batch and return its queued tasks."""
     batch = new_batch(size, webhook=webhook)
-    return tasks_of(batch, await harness.store.create(batch))
+    return tasks_of(batch, await accepted(harness.store, batch))
 
 
 async def read_one(harness: Harness, ref: TaskRef) -> TaskRecord:

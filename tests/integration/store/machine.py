@@ -48,8 +48,9 @@ RETENTION_MS: Final = 5_000_000
 HOOK: Final = Webhook("https://hooks.example/batches")
 PICK: Final = st.sampled_from(range(12))
 COIN: Final = st.booleans()
+SELDOM: Final = st.sampled_from([False] * 2 + [True])
 RARELY: Final = st.sampled_from([False] * 7 + [True])
-CALLS: Final = ["read", "read", "read", "cancel", "cancel twice", "repeat", "another", "accept", "unsent"]
+CALLS: Final = ["read", "read", "read", "cancel", "cancel twice", "repeat", "another"]
 TROUBLES: Final = ["duplicate", "duplicate", "lose a task", "lose a task", "lose the batch", "deadline", "deaf", "deaf"]
 WAITS: Final = [1_000, 1_000, LEASE_MS - 1_000, LEASE_MS, SENDING_LEASE_MS, None, None, None, None]
 LATE_CALLS: Final = ["claim", "claim", "progress", "progress", "release", "release", "complete", "fail", "fail"]
@@ -64,10 +65,11 @@ ACTS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "hear_from_the_gone": {"pick": PICK, "call": st.sampled_from(LATE_CALLS)},
     "bury": {"pick": PICK, "twice": COIN},
     "retry": {"pick": PICK, "twice": COIN},
+    "end_sending": {"pick": PICK, "how": st.sampled_from(["accept"] * 5 + ["unsent", "die"]), "twice": COIN},
     "call": {"act": st.sampled_from(CALLS), "pick": PICK, "twice": COIN},
     "trouble": {"what": st.sampled_from(TROUBLES), "pick": PICK},
     "wait": {"ms": st.sampled_from(WAITS)},
-    "submit_more": {},
+    "submit_more": {"is_slow": SELDOM},
 }
 """What can happen, and what chance decides in it."""
 
@@ -117,15 +119,15 @@ class StoreMachine(RuleBasedStateMachine):
     run: ClassVar[Callable[[Coroutine[Any, Any, Any]], Any]]
     reached: ClassVar[Counter[object]] = Counter()
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(is_slow=SELDOM)
+    def start(self, *, is_slow: bool) -> None:
         self.real, self.scripts = type(self).open_store()
         self.fake = FakeHarness()
         self.batches = 0
-        self.submit()
+        self.submit(is_slow=is_slow)
 
-    def submit(self) -> None:
-        """Record a batch under a key of its own, and put its messages on the queue."""
+    def submit(self, *, is_slow: bool) -> None:
+        """Record a batch under a key of its own and send its messages; a slow call has yet to accept it."""
         self.batches += 1
         batch_id = batch_id_of_key(TENANT, f"order-{self.batches}")
         self.request = replace(
@@ -135,11 +137,18 @@ class StoreMachine(RuleBasedStateMachine):
         )
         created = self.both("create", self.request)
         self.begin(created)
+        if not is_slow:
+            self.end_sending(0, "accept", twice=False)
         self.look("create")
 
     def begin(self, created: Created) -> None:
         self.tasks = tasks_of(self.request, created)
-        self.queue = [Message(task, self.now_ms) for task in self.tasks]
+        self.queue: list[Message] = []
+        self.digest = "digest"
+        self.announced_before = len(self.real.announcer.announced)
+        self.is_accepted = False
+        self.senders: list[int] = []
+        self.send(created)
         self.dead_letters: list[Message] = []
         self.workers: list[Worker] = []
         self.gone_workers: list[Worker] = []
@@ -152,6 +161,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.seen: dict[Task, TaskRecord] = {}
         self.took_another_digest = False
         self.batch_was_lost = False
+        self.has_expired = False
+
+    def send(self, created: Created) -> None:
+        """Send the batch's messages, as the call that `create` has allowed to; it has yet to accept the batch."""
+        self.senders.append(created.sending_until_ms)
+        self.queue += [Message(task, self.now_ms) for task in self.tasks]
 
     @rule(data=st.data())
     def step(self, data: st.DataObject) -> None:
@@ -167,14 +182,16 @@ class StoreMachine(RuleBasedStateMachine):
             weights |= {"bury": 6}
         if self.failed():
             weights |= {"retry": 6}
+        if self.senders:
+            weights |= {"end_sending": 2 if self.is_accepted else 6}
         if not self.queue and not self.dead_letters:
             weights |= {"submit_more": 12}
         act = data.draw(st.sampled_from([act for act, weight in weights.items() for _ in range(weight)]), label="act")
         getattr(self, act)(**{name: data.draw(chance, label=name) for name, chance in ACTS[act].items()})
 
-    def submit_more(self) -> None:
+    def submit_more(self, *, is_slow: bool) -> None:
         self.work_off()
-        self.submit()
+        self.submit(is_slow=is_slow)
 
     # ─── The world ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,9 +215,12 @@ class StoreMachine(RuleBasedStateMachine):
         match claim.outcome:
             case ClaimOutcome.CLAIMED:
                 self.start_call(lease, message)
-            case ClaimOutcome.BUSY:
+            case ClaimOutcome.BUSY | ClaimOutcome.UNACCEPTED:
                 assert claim.wait_ms > 0
                 message.visible_ms = self.now_ms + claim.wait_ms
+            case ClaimOutcome.NOT_ACCEPTED:
+                assert not self.is_accepted, "a message of an accepted batch was dropped"
+                self.queue.remove(message)
             case ClaimOutcome.ENDED:
                 self.acknowledge(message)
         self.look(f"claim {claim.code}" if claim.code else "claim")
@@ -212,6 +232,7 @@ class StoreMachine(RuleBasedStateMachine):
         task = message.task
         self.paid[task] += 1
         self.last_owner[task] = lease.owner
+        assert self.is_accepted or self.batch_was_lost, "what was not accepted costs money"
         if task not in self.lost:
             assert all(worker.lease.task != task for worker in self.workers), "two model calls at once"
             assert self.paid[task] <= MAX_ATTEMPTS, "paid more often than allowed"
@@ -344,8 +365,6 @@ class StoreMachine(RuleBasedStateMachine):
                 for outcome in self.both("cancel", [ref] if act == "cancel" else [ref, ref]):
                     self.note(f"cancel {outcome}")
                 self.look("cancel")
-            case "accept" | "unsent":
-                self.both(act, TENANT, self.request.batch_id)
             case _:
                 self.repeat_the_request("digest" if act == "repeat" else act, twice=twice)
 
@@ -369,19 +388,38 @@ class StoreMachine(RuleBasedStateMachine):
         self.look("retry")
 
     def repeat_the_request(self, digest: str, *, twice: bool) -> None:
-        batch_is_lost = type(self).run(self.real.store.read_batch(TENANT, self.request.batch_id)) is None
-        if batch_is_lost and self.now_ms < self.tasks[0].deadline_ms + RETENTION_MS:
+        if self.batch_is_lost() and self.now_ms < self.tasks[0].deadline_ms + RETENTION_MS:
             return
         created = self.both("create", replace(self.request, digest=digest), twice=twice)
         self.note(f"create {created.outcome}")
         if created.outcome is CreateOutcome.CREATED:
             self.begin(created)  # nothing was left of the former one
+        if created.outcome is CreateOutcome.UNSENT:
+            self.send(created)
+        if created.outcome is CreateOutcome.ACCEPTED:
+            assert self.is_accepted
         if created.outcome is CreateOutcome.CONFLICT:
             assert digest == "another" or self.took_another_digest
         else:
             # A new batch, or one that was rebuilt from a message, takes the digest that comes.
             self.took_another_digest |= digest == "another"
+            self.digest = digest
         self.look("create")
+
+    def batch_is_lost(self) -> bool:
+        return type(self).run(self.real.store.read_batch(TENANT, self.request.batch_id)) is None
+
+    def end_sending(self, pick: int, how: str, *, twice: bool) -> None:
+        """End a call that has sent the batch's messages, however late: it accepts the batch, gives up, or dies."""
+        sending_until_ms = self.senders.pop(pick % len(self.senders))
+        if how == "accept":
+            is_accepted = self.both("accept", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
+            self.note(f"accept {is_accepted}")
+            assert is_accepted or not self.is_accepted, "an accepted batch is accepted no more"
+            self.is_accepted = is_accepted
+        elif how == "unsent":
+            self.both("unsent", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
+        self.look("accept")
 
     def trouble(self, what: str, pick: int) -> None:
         """Let something go wrong outside of the worker."""
@@ -421,7 +459,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.work_off()
 
     def work_off(self) -> None:
-        """Work everything off with no more faults: then each task has ended, and stays so."""
+        """Have the batch accepted, and work it off with no more faults: then each task has ended, and stays so."""
+        self.get_accepted()
         while self.queue:
             if not self.visible():
                 self.wait(None)
@@ -432,13 +471,24 @@ class StoreMachine(RuleBasedStateMachine):
             self.bury(0, twice=False)
             self.advance(LEASE_MS)
         for task in self.tasks:
-            self.must_have_ended(task)
+            if self.is_accepted:
+                self.must_have_ended(task)
         self.advance(max(0, self.tasks[0].deadline_ms - self.now_ms))
         self.look("read", also_past_the_deadline=True)
         for task in self.tasks:
             if task not in self.lost and self.now_ms < task.created_ms + RETENTION_MS:
                 assert self.seen[task].status.is_terminal, "stuck past the deadline"
         self.check_announcements()
+
+    def get_accepted(self) -> None:
+        """Repeat the request until it is accepted, as its caller does."""
+        self.senders.clear()
+        while not self.is_accepted and not self.batch_is_lost() and self.now_ms < self.tasks[0].deadline_ms:
+            self.repeat_the_request(self.digest, twice=False)
+            if self.senders:
+                self.end_sending(0, "accept", twice=False)
+            else:
+                self.advance(SENDING_LEASE_MS)
 
     # ─── Checks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -477,6 +527,7 @@ class StoreMachine(RuleBasedStateMachine):
         for task, record in list(self.seen.items()):
             if record.expires_ms <= self.now_ms:
                 del self.seen[task]
+                self.has_expired = True
 
     def leave(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -493,12 +544,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.both("keep", task.ref, f"what task {task.ref.index} asks")
 
     def announced(self) -> list[Announcement]:
-        """List what was announced of this batch."""
-        return [each for each in self.real.announcer.announced if each.batch_id == self.request.batch_id]
+        """List what was announced of this batch, and not of one that had its id and is gone."""
+        announced = self.real.announcer.announced[self.announced_before :]
+        return [each for each in announced if each.batch_id == self.request.batch_id]
 
     def check_announcements(self) -> None:
-        """Of a batch whose every task has ended it was announced, once, as long as Redis has kept it."""
-        if self.lost or self.batch_was_lost or not all(task in self.seen for task in self.tasks):
+        """Of an accepted batch whose every task has ended it was announced, once, as long as Redis has kept it."""
+        was_kept = not self.lost and not self.batch_was_lost and not self.has_expired
+        if not self.is_accepted or not was_kept or not all(task in self.seen for task in self.tasks):
             return
         assert len(self.announced()) == 1, "not announced once"
         [announcement] = self.announced()

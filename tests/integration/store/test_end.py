@@ -229,7 +229,7 @@ async def test_an_end_rebuilds_a_lost_record_and_its_batch(harness: Harness, how
     assert (record.ended_ms, record.expires_ms) == (START_MS + 100, START_MS + 100 + RETENTION_MS)
     assert len(record.attempts) == (1 if how == "complete" else 0)
     rebuilt = await harness.store.read_batch(TENANT, task.ref.batch_id)
-    assert replace(rebuilt, usage=None) == batch
+    assert replace(rebuilt, usage=None) == replace(batch, is_accepted=False)  # which no message knows
     assert rebuilt.usage == (ANSWER.usage if how == "complete" else None)
 
 

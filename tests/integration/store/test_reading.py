@@ -22,6 +22,7 @@ from tests.integration.store.harness import (
     tasks_of,
     valkey_harness,
 )
+from tests.store import accepted
 
 ANSWER = Answer("A penguin walks into a bar.", "stop", Usage(1, 2, 3))
 ANY_TEXT = st.text(st.characters(codec=None, categories=None))
@@ -121,7 +122,7 @@ async def test_any_text_comes_back_equal(
 ) -> None:
     batch = replace(new_batch(1), custom_id_of=(custom_id,), model_of=(model,))
     await harness.lose_batch(TENANT, batch.batch_id)
-    (task,) = tasks_of(batch, await harness.store.create(batch))
+    (task,) = tasks_of(batch, await accepted(harness.store, batch))
     queued = await read_one(harness, task.ref)
 
     # The claim rebuilds the record from the message.

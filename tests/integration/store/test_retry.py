@@ -3,7 +3,17 @@
 import asyncio
 
 from common.tasks import Answer, BatchRecord, FailureCode, Task
-from tests.integration.store.harness import DEADLINE_IN_MS, RETENTION_MS, TENANT, Harness, lease_of, read_one, submitted
+from tests.integration.store.harness import (
+    DEADLINE_IN_MS,
+    RETENTION_MS,
+    TENANT,
+    Harness,
+    lease_of,
+    new_batch,
+    read_one,
+    submitted,
+    tasks_of,
+)
 
 REQUEST = '{"v":1,"messages":["Who are you, Jos\\u00e9?"]}'
 FIRST, SECOND = "a" * 36, "b" * 36
@@ -146,9 +156,11 @@ async def test_a_task_whose_batch_was_rebuilt_is_still_taken_once(harness: Harne
 
 
 async def test_an_accepted_batch_says_so(harness: Harness) -> None:
-    [task] = await submitted(harness)
+    batch = new_batch(1)
+    created = await harness.store.create(batch)
+    [task] = tasks_of(batch, created)
     assert not (await batch_of(harness, task)).is_accepted
 
-    await harness.store.accept(TENANT, task.ref.batch_id)
+    await harness.store.accept(TENANT, task.ref.batch_id, created.sending_until_ms)
 
     assert (await batch_of(harness, task)).is_accepted

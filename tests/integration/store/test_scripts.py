@@ -13,6 +13,7 @@ from common.store.keys import task_key
 from common.tasks import Answer, TaskRef
 from common.transitions import ClaimOutcome, EndOutcome
 from tests.integration.store.harness import lease_of, new_batch, tasks_of
+from tests.store import accepted
 
 
 @pytest.fixture(params=["valkey", "valkey_cluster"])
@@ -26,7 +27,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 async def test_scripts_that_the_server_has_forgotten_are_sent_again(client: Client) -> None:
     store = TaskStore(client)
     batch = new_batch(50)
-    tasks = tasks_of(batch, await store.create(batch))
+    tasks = tasks_of(batch, await accepted(store, batch))
 
     await client.script_flush()
     assert None not in await store.read([task.ref for task in tasks])

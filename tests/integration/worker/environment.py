@@ -18,7 +18,7 @@ from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
 from local.model import StandIn
 from tests.aws import REGION, received
 from tests.invocation import Context, started
-from tests.store import on_store, record_of
+from tests.store import accepted, on_store, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -75,7 +75,7 @@ class WorkerEnvironment:
         """Record a batch of a task a model."""
         batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
         batch = NewBatch("acme", batch_id, models, (None,) * len(models), 3_600_000, 86_400_000)
-        created = on_store(self.redis, lambda store: store.create(batch))
+        created = on_store(self.redis, lambda store: accepted(store, batch))
         times = created.created_ms, created.deadline_ms, batch.retention_ms
         return [
             Task(TaskRef(batch.tenant, batch_id, index), len(models), *times, model)

@@ -7,6 +7,7 @@ from common.tasks import Answer, NewBatch, Task, TaskRef, TaskStatus, new_batch_
 from common.transitions import EndOutcome, Lease
 from functions.cancel.service import AlreadyEnded, Cancellation
 from tests.fakes import FakeStore
+from tests.store import accepted
 
 BATCH = new_batch_id(1, bytes(16))
 NOW_MS = 1_000
@@ -22,7 +23,7 @@ class Stage:
         self.cancellation = Cancellation(self.store, now_ms=lambda: self.now_ms)
 
     async def create(self) -> list[str]:
-        await self.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, DEADLINE_IN_MS, 100_000))
+        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, DEADLINE_IN_MS, 100_000))
         return [TaskRef("acme", BATCH, index).task_id for index in range(3)]
 
     async def claim(self, index: int) -> Lease:

@@ -26,6 +26,7 @@ from functions.status.service import (
     Lookup,
 )
 from tests.fakes import FakeStore
+from tests.store import accepted
 
 BATCH = new_batch_id(1, bytes(16))
 NOW_MS = 1_000
@@ -42,7 +43,7 @@ class Stage:
         self.lookup = Lookup(self.store, now_ms=lambda: self.now_ms)
 
     async def create(self, size: int) -> list[str]:
-        await self.store.create(NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
+        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
         return [TaskRef("acme", BATCH, index).task_id for index in range(size)]
 
     async def claim(self, index: int) -> Lease:

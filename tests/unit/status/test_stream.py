@@ -16,6 +16,7 @@ from common.transitions import Lease, ProgressNote
 from common.waiting import MOST_SECONDS
 from functions.status.stream import UNHELD_STEP, Cursor, Stream, cursor_of
 from tests.fakes import FakeHeldCalls, FakeStore
+from tests.store import accepted
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 BATCH = new_batch_id(1, bytes(16))
@@ -41,7 +42,7 @@ class Stage:
         self.stream = Stream(self.store, self, self.held_calls, now_ms=lambda: 1_000)
         self.last_event_id = ""
         self.sizes: list[int] = []
-        self.runner.run(self.store.create(NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
+        self.runner.run(accepted(self.store, NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
 
     @asynccontextmanager
     async def listen(

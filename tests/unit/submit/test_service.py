@@ -9,7 +9,9 @@ from common.backlog import BacklogQueue
 from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import QueueUnavailable, StoreUnavailable
 from common.messages import TaskMessage
+from common.store.keys import SENDING_LEASE_MS
 from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
+from common.transitions import ClaimOutcome, Lease
 from functions.submit.gate import BudgetExhausted, Gate, QueueFull
 from functions.submit.queue_cap import QueueCap
 from functions.submit.service import Call, KeyInUse, KeyReused, Prompt, Repeatable, Submission
@@ -39,19 +41,23 @@ class FakeQueue:
 
 
 class Flaky(FakeStore):
-    """Refuse the calls that are named."""
+    """Refuse the calls that are named, or lose their replies."""
 
     refused: frozenset[str] = frozenset()
+    unheard: frozenset[str] = frozenset()
 
-    async def accept(self, tenant: str, batch_id: str) -> None:
+    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
         if "accept" in self.refused:
             raise StoreUnavailable
-        await super().accept(tenant, batch_id)
+        is_accepted = await super().accept(tenant, batch_id, sending_until_ms)
+        if "accept" in self.unheard:
+            raise StoreUnavailable
+        return is_accepted
 
-    async def unsent(self, tenant: str, batch_id: str) -> None:
+    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         if "unsent" in self.refused:
             raise StoreUnavailable
-        await super().unsent(tenant, batch_id)
+        await super().unsent(tenant, batch_id, sending_until_ms)
 
 
 class FakeCounts:
@@ -59,13 +65,13 @@ class FakeCounts:
 
     def __init__(self) -> None:
         self.counted: dict[str, int] = {}
-        self.asked = 0
+        self.asked: list[str] = []
         self.exhausted: BudgetKind | None = None
         self.is_down = False
 
     async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
         assert (tenant, budgets, now_ms) == ("acme", BUDGETS, NOW_MS)
-        self.asked += 1
+        self.asked.append(nonce)
         if self.is_down:
             raise StoreUnavailable
         if self.exhausted is None:
@@ -96,7 +102,8 @@ class Stage:
     """One submission with its store and its queue."""
 
     def __init__(self) -> None:
-        self.store = Flaky(lambda: NOW_MS)
+        self.now_ms = NOW_MS
+        self.store = Flaky(lambda: self.now_ms)
         self.queue = FakeQueue()
         self.warnings: list[str] = []
         self.counts = FakeCounts()
@@ -109,6 +116,11 @@ class Stage:
         cap = QueueCap(BacklogQueue.TASKS, FakeDepth(depth), self.backlog, most=most, share=share)
         gate = Gate(self.counts, cap, now_ms=lambda: NOW_MS)
         return Submission(self.store, self.queue, gate, warn=self.warnings.append)
+
+    async def claimed(self) -> list[ClaimOutcome]:
+        """Claim each task that was sent, as a worker does that meets its message."""
+        leases = [Lease(message.task, f"owner-{place}", 1_000, 3) for place, message in enumerate(self.queue.sent)]
+        return [(await self.store.claim(lease)).outcome for lease in leases]
 
     async def statuses(self, refs: Sequence[TaskRef]) -> list[tuple[TaskStatus, FailureCode | None] | None]:
         records = await self.store.read(refs)
@@ -227,13 +239,69 @@ async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(st
     assert stage.warnings == ["A batch that was not accepted could not be taken back"]
 
 
-async def test_what_was_sent_is_accepted_even_if_that_cannot_be_marked(stage: Stage) -> None:
+async def test_what_was_sent_and_cannot_be_marked_as_accepted_is_cancelled_unpaid(stage: Stage) -> None:
     stage.store.refused = frozenset({"accept"})
 
-    accepted = await stage.submission.accept("acme", CALL)
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL)
 
-    assert len(stage.queue.sent) == len(accepted.refs)
-    assert stage.warnings == ["A batch was sent but could not be marked as accepted"]
+    refs = [message.task.ref for message in stage.queue.sent]
+    assert await stage.statuses(refs) == [(TaskStatus.CANCELLED, FailureCode.NOT_ACCEPTED)] * 2
+
+
+async def test_a_call_with_a_key_that_cannot_be_marked_as_accepted_is_sent_by_its_repeat(stage: Stage) -> None:
+    stage.store.refused = frozenset({"accept"})
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL, KEY)
+    assert await stage.claimed() == [ClaimOutcome.NOT_ACCEPTED] * 2
+    stage.store.refused = frozenset()
+    stage.queue.sent.clear()
+
+    accepted = await stage.submission.accept("acme", CALL, KEY)
+
+    assert [message.task.ref for message in stage.queue.sent] == list(accepted.refs)
+    assert await stage.claimed() == [ClaimOutcome.CLAIMED] * 2
+
+
+async def test_a_repeat_finds_out_that_a_call_was_accepted_whose_reply_was_lost(stage: Stage) -> None:
+    stage.store.unheard = frozenset({"accept"})
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL, KEY)
+
+    again = await stage.submission.accept("acme", CALL, KEY)
+
+    assert again.replayed
+    assert [message.task.ref for message in stage.queue.sent] == list(again.refs)
+
+
+async def test_a_call_that_took_so_long_that_its_messages_were_dropped_is_not_accepted(stage: Stage) -> None:
+    # GIVEN a call that is frozen when its messages are sent, until a worker has met one
+    async def late(messages: Sequence[TaskMessage]) -> None:
+        stage.queue.sent += messages
+        stage.now_ms += SENDING_LEASE_MS
+        assert await stage.claimed() == [ClaimOutcome.NOT_ACCEPTED] * 2
+
+    stage.queue.send = late  # type: ignore[method-assign]
+
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL, KEY)
+
+    assert await stage.claimed() == [ClaimOutcome.NOT_ACCEPTED] * 2
+
+
+async def test_nothing_that_was_sent_can_be_claimed_before_its_call_is_accepted(stage: Stage) -> None:
+    claims: list[ClaimOutcome] = []
+
+    async def early(messages: Sequence[TaskMessage]) -> None:
+        stage.queue.sent += messages
+        claims.extend(await stage.claimed())
+
+    stage.queue.send = early  # type: ignore[method-assign]
+
+    await stage.submission.accept("acme", CALL)
+
+    assert claims == [ClaimOutcome.UNACCEPTED] * 2
+    assert await stage.claimed() == [ClaimOutcome.CLAIMED] * 2
 
 
 def test_a_prompt_does_not_show_its_text() -> None:
@@ -290,25 +358,29 @@ async def test_a_repeat_of_an_accepted_call_takes_no_room_of_others_even_for_a_m
     again = await stage.submission.accept("acme", CALL, KEY, BUDGETS)
 
     assert (again.replayed, again.refs) == (True, first.refs)
-    assert stage.counts.asked == 1
+    assert len(stage.counts.asked) == 1
 
 
 async def test_all_calls_of_a_request_count_under_one_name(stage: Stage) -> None:
-    stage.store.refused = frozenset({"accept"})
-    await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    # GIVEN a call that died before it could say how its sending went
+    stage.store.refused = frozenset({"accept", "unsent"})
+    with pytest.raises(StoreUnavailable):
+        await stage.submission.accept("acme", CALL, KEY, BUDGETS)
+    stage.store.refused = frozenset()
     with pytest.raises(KeyInUse):
         await stage.submission.accept("acme", CALL, KEY, BUDGETS)
     with pytest.raises(KeyReused):
         await stage.submission.accept("acme", CALL, Repeatable("key", "another"), BUDGETS)
-    await stage.store.unsent("acme", batch_id_of_key("acme", "key"))
+    stage.now_ms += SENDING_LEASE_MS
     await stage.submission.accept("acme", CALL, KEY, BUDGETS)
     await stage.submission.accept("acme", CALL, None, BUDGETS)
 
+    *keyed, unkeyed = [nonce.partition(":")[0] for nonce in stage.counts.asked]
+    batch_id = batch_id_of_key("acme", "key")
+    assert keyed == [f"{batch_id}-{digest}" for digest in ("digest", "digest", "another", "digest")]
+    assert unkeyed not in keyed
     # What the refused ones have counted is given back
-    requests = [nonce.partition(":")[0] for nonce in stage.counts.counted]
-    assert requests[:2] == [f"{batch_id_of_key('acme', 'key')}-digest"] * 2
-    assert len(requests) == 3
-    assert requests[2] not in requests[:2]
+    assert list(stage.counts.counted) == stage.counts.asked[-2:]
 
 
 @pytest.mark.parametrize("key", [None, KEY])
