@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from common.announcements import Announcement, Receipt
 from common.errors import MessageError, Unavailable
+from common.telemetry import place_of
 from common.webhooks import BadAddress, Delivery, DeliveryCode, DeliveryStatus, Target, target_of
 from functions.webhook.schedule import Schedule
 
@@ -98,7 +99,7 @@ class Courier:
         self._allow_loopback = allow_loopback
 
     async def deliver(self, event: Event) -> Outcome:
-        """Make one try; never raises for what a message or a receiver can be."""
+        """Make one try; never raises: its neighbours are delivered, and would be again if they came back with it."""
         try:
             announcement = Announcement.decode(event.body)
         except MessageError as error:
@@ -106,9 +107,14 @@ class Courier:
         try:
             made = await self._try(announcement)
         except SecretUnavailable as error:
-            wait = self._schedule.wait_after(event.receives, self._age_of(event))
-            return Outcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=str(error))
+            return self._untried(event, announcement, str(error))
+        except Exception as error:  # noqa: BLE001  # the last resort; logged by type and place
+            return self._untried(event, announcement, f"{type(error).__qualname__} at {place_of(error)}")
         return self._outcome(event, announcement, made)
+
+    def _untried(self, event: Event, announcement: Announcement, problem: str) -> Outcome:
+        wait = self._schedule.wait_after(event.receives, self._age_of(event))
+        return Outcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=problem)
 
     async def _try(self, announcement: Announcement) -> Try:
         body = announcement.body()

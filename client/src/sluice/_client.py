@@ -19,7 +19,7 @@ from sluice._models import Batch, Submission, Task, Workflow
 from sluice._options import CallOptions, SubmitOptions
 from sluice._polling import HOLD_SECONDS, OnPoll
 from sluice._retries import OnRetry
-from sluice._transports import AsyncTransport, Endpoint, SyncTransport
+from sluice._transports import AsyncTransport, Endpoint, NoCookies, SyncTransport
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a request is retried, in seconds: long enough for a deployment, a failover or a short network outage."""
@@ -52,8 +52,9 @@ class Sluice:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         endpoint = Endpoint.of(url, api_key)
-        self._own = httpx2.Client() if http is None else None
-        self._transport = SyncTransport(endpoint, http or self._own or httpx2.Client(), sleep)
+        client = httpx2.Client(cookies=NoCookies()) if http is None else http
+        self._own = client if http is None else None
+        self._transport = SyncTransport(endpoint, client, sleep)
         self._calls = HighLevelCalls(clock, patience, on_retry)
 
     def __repr__(self) -> str:
@@ -245,8 +246,9 @@ class AsyncSluice:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         endpoint = Endpoint.of(url, api_key)
-        self._own = httpx2.AsyncClient() if http is None else None
-        self._transport = AsyncTransport(endpoint, http or self._own or httpx2.AsyncClient(), sleep)
+        client = httpx2.AsyncClient(cookies=NoCookies()) if http is None else http
+        self._own = client if http is None else None
+        self._transport = AsyncTransport(endpoint, client, sleep)
         self._calls = HighLevelCalls(clock, patience, on_retry)
 
     def __repr__(self) -> str:

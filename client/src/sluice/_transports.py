@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
 from importlib.metadata import version
 from itertools import islice
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, override
 from urllib.parse import urlsplit
 
 import httpx2
@@ -74,7 +75,17 @@ class Endpoint:
             "headers": {**request.headers, **self.headers},
             "content": request.body,
             "timeout": timeout,
+            # A redirect would carry the prompts elsewhere, also with a client of the caller's that follows them.
+            "follow_redirects": False,
         }
+
+
+class NoCookies(CookieJar):
+    """Keep no cookie. The service sets none; one that a gateway sets must not come back with another request."""
+
+    @override
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Take nothing from a response."""
 
 
 def _is_usable(url: str) -> bool:

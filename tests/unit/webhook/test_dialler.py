@@ -102,6 +102,19 @@ async def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     assert [received.path for received in receiver.received] == ["/hook?a=1"]
 
 
+async def test_a_cookie_is_neither_kept_nor_sent(receiver: Receiver) -> None:
+    def set_cookie(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(204)
+        handler.send_header("Set-Cookie", "session=1; Path=/")
+        handler.end_headers()
+
+    receiver.act = set_cookie
+    caller = dialler()
+
+    assert [await call(receiver, caller) for _ in range(2)] == [Try(None, 204)] * 2
+    assert [received.headers.get("Cookie") for received in receiver.received] == [None, None]
+
+
 @pytest.mark.parametrize(
     "addresses",
     [

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, override
 
 import pytest
 from aws_lambda_powertools.utilities.parameters import GetParameterError
@@ -61,6 +61,14 @@ def courier(calls: Calls, provider: Provider | None = None) -> Courier:
     return Courier(signer, calls, Schedule(lambda: 0.5), now_ms=lambda: NOW_MS, allow_loopback=False)
 
 
+class Broken(Calls):
+    """Raise what no dialler should."""
+
+    @override
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+        raise UnicodeError(target.path)
+
+
 def receipt_of(outcome: Outcome) -> Delivery:
     assert outcome.receipt is not None
     assert (outcome.receipt.tenant, outcome.receipt.batch_id) == ("acme", BATCH_ID)
@@ -87,6 +95,16 @@ async def test_a_delivered_event_is_done_with() -> None:
             "links": {"batch": f"batches/{BATCH_ID}"},
         },
     }
+
+
+async def test_an_exception_that_no_rule_knows_costs_one_event_a_try_and_is_told_without_its_text() -> None:
+    outcome = await courier(Broken()).deliver(event())
+
+    assert (outcome.is_done, outcome.receipt) == (False, None)
+    assert outcome.wait is not None
+    assert outcome.problem
+    assert outcome.problem.startswith("UnicodeError at ")
+    assert "token" not in outcome.problem
 
 
 @pytest.mark.parametrize("secret", [NEW, f"{NEW}\n{OLD}", f"{OLD} {NEW}"])
