@@ -9,7 +9,18 @@ from tests.faults.world import World
 MODELS = Catalogue()
 fault = MODELS.fault
 
-_QUICK = frozenset({"500, ok", "cut, ok", "no finish, ok", "429, ok", "insufficient_quota", "refusal", "stays open"})
+_QUICK = frozenset(
+    {
+        "500, ok",
+        "cut, ok",
+        "no finish, ok",
+        "429, ok",
+        "insufficient_quota",
+        "refusal",
+        "stays open",
+        "bad status line, ok",
+    }
+)
 
 _UNTIL_IT_ANSWERS = (
     "500, ok",
@@ -35,9 +46,12 @@ _UNTIL_IT_ANSWERS = (
     "stream as json",
     "message as stream",
     "aborted, ok",
+    "bad status line, ok",
+    "bad length, bad chunk, ok",
+    "two lengths, long header, ok",
 )
-_WITHOUT_END = ("500", "cut", "no finish", "html", "hang", "drip")
-_UNPAID_WAITS = ("429, ok", "429 ms, 429 ms, ok", "429 date, ok", "429 without a wait, ok")
+_WITHOUT_END = ("500", "cut", "no finish", "html", "hang", "drip", "bad status line")
+_UNPAID_WAITS = ("429, ok", "429 ms, 429 ms, ok", "429 date, ok", "429 without a wait, ok", "429 overflow, ok")
 _REFUSALS = {
     "400": "bad_request",
     "401": "unauthorized",
@@ -47,6 +61,7 @@ _REFUSALS = {
     "422": "bad_request",
     "context": "context_length_exceeded",
     "policy": "content_policy",
+    "redirect": "redirected",
     **dict.fromkeys(QUOTA_CODES, "quota_exhausted"),
 }
 _PATIENT = Timing(worker=8, model=3, visibility=14)
@@ -68,6 +83,13 @@ for _script, _code in _REFUSALS.items():
     _enter(_script, 0, _code)
 for _script in ("refusal", "filter"):
     _enter(_script, 1, "content_policy")
+
+
+@fault("model: cookies that no request can carry, then three more calls", calls=1, quick=True)
+async def _(world: World) -> None:
+    await world.submit(script="cookies")
+    await world.drain()
+    await world.submit()
 
 
 @fault("model: 429 with an absurd wait", calls=0, ends="deadline_exceeded", leaving=True)

@@ -240,6 +240,34 @@ async def _no_choices(_: Model, call: Call) -> web.StreamResponse:
     return response
 
 
+def _bytes(head: bytes, body: bytes = b"") -> Behaviour:
+    """Send these very bytes behind a status line and close: what aiohttp's server itself would refuse to send."""
+
+    async def answer(_: Model, call: Call) -> web.StreamResponse:
+        assert call.request.transport is not None
+        call.request.transport.write(b"HTTP/1.1 " + head + b"\r\n\r\n" + body)
+        call.request.transport.close()
+        return web.Response()
+
+    return answer
+
+
+def _poisoning(*cookies: bytes) -> Behaviour:
+    """Answer, and set these cookies."""
+
+    async def answer(model: Model, call: Call) -> web.StreamResponse:
+        choice = {"message": {"content": answer_to(call.prompt)}, "finish_reason": "stop"}
+        body = json.dumps({"choices": [choice], "usage": _COUNTS}).encode()
+        head = b"200 OK\r\nContent-Length: %d" % len(body)
+        return await _bytes(head + b"".join(b"\r\nSet-Cookie: " + cookie for cookie in cookies), body)(model, call)
+
+    return answer
+
+
+_LONG_HEADER: Final = b"\r\nX-Policy: " + b"x" * 100_000
+_CHUNKED: Final = b"200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+
+
 def _body(text: str, kind: str) -> Behaviour:
     async def answer(_: Model, call: Call) -> web.StreamResponse:
         return web.Response(text=text.replace("PROMPT", call.prompt), content_type=kind)
@@ -270,6 +298,8 @@ UNPAID_BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "429 without a wait": _status(429, "rate_limit_exceeded"),
     "429 ms": _status(429, "rate_limit_exceeded", retry_after_ms="300"),
     "429 date": _limited_until_a_date,
+    "429 overflow": _status(429, "rate_limit_exceeded", Retry_After="Mon, 01 Jan 2035 00:00:00 +99999999999999999999"),
+    "redirect": _status(307, Location="http://127.0.0.1:1/v1/chat/completions"),
     "429 huge": _status(429, "rate_limit_exceeded", Retry_After="99999999999"),
     **{code: _status(429, code, Retry_After="1") for code in QUOTA_CODES},
     "400": _status(400, "invalid_request_error"),
@@ -296,6 +326,12 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "stream as json": _after_the_answer(_FINISH, _USAGE, _DONE, kind="application/json"),
     "message as stream": _whole,
     "aborted": _answering("abort"),
+    "cookies": _poisoning(b"session=1; Path=/", b"a=\x01b"),
+    "bad status line": _bytes(b"2OO fine"),
+    "bad length": _bytes(b"200 OK\r\nContent-Length: abc"),
+    "bad chunk": _bytes(_CHUNKED, b"zz\r\n{}\r\n"),
+    "two lengths": _bytes(_CHUNKED + b"\r\nContent-Length: 5", b"0\r\n\r\n"),
+    "long header": _bytes(_CHUNKED + _LONG_HEADER, b"0\r\n\r\n"),
     "hang": _hang,
     "drip": _drip,
     "cut": _cut,
