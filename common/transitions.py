@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from common.spending import Charge
 from common.tasks import FailureCode, Task, TaskRef, Usage
 
 
@@ -100,6 +101,15 @@ class ProgressNote:
     owner: str
     percent: int
     partial: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStep:
+    """Hold a finished step of a workflow: what names it within its task, its answer, and what that has cost."""
+
+    name: str
+    text: str = field(repr=False)
+    charge: Charge
 
 
 @dataclass(frozen=True, slots=True)

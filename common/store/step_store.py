@@ -3,7 +3,9 @@
 from common.store import keys, records
 from common.store.connection import Client, redis_errors
 from common.store.scripts import Call, Scripts, read_sources
+from common.store.spending import Spending
 from common.tasks import Task, TaskRef
+from common.transitions import KeptStep
 
 
 class StepStore:
@@ -16,6 +18,7 @@ class StepStore:
         """Take an open client, which the caller closes; tests hand in scripts with a clock of their own."""
         self._client = client
         self._scripts = scripts or Scripts(read_sources())
+        self._spending = Spending(client, self._scripts)
 
     async def steps(self, ref: TaskRef) -> dict[str, str]:
         """Return the steps that are done, by name."""
@@ -24,12 +27,25 @@ class StepStore:
         pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
         return {records.read_text(name): records.read_text(step) for name, step in pairs}
 
-    async def checkpoint(self, task: Task, owner: str, name: str, step: str) -> bool:
-        """Keep a step, and count attempts anew from here; answer whether the owner still holds the task."""
+    async def checkpoint(self, task: Task, owner: str, kept: KeptStep) -> bool:
+        """Keep a step, book what it has cost, and count attempts anew from here.
+
+        Answer whether the owner still holds the task; where it does not, nothing is kept or booked.
+        """
+        ref = task.ref
         call = Call(
             "checkpoint",
-            [keys.task_key(task.ref), keys.steps_key(task.ref)],
-            [owner, task.deadline_ms, name, records.write_text(step)],
+            [keys.task_key(ref), keys.steps_key(ref), keys.batch_key(ref.tenant, ref.batch_id)],
+            [
+                owner,
+                task.deadline_ms,
+                kept.name,
+                records.write_text(kept.text),
+                records.write_charge(kept.charge),
+            ],
         )
         with redis_errors():
-            return bool(await self._scripts.run(self._client, call))
+            is_kept, now_ms = await self._scripts.run(self._client, call)
+        if is_kept:
+            await self._spending.book(keys.charged_key(ref, kept.name), ref.tenant, kept.charge, now_ms)
+        return bool(is_kept)

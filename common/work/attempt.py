@@ -23,7 +23,7 @@ from common.spending import NO_CHARGE, Charge
 from common.tasks import Answer, FailureCode, TaskRef, WaitingOn
 from common.transitions import NO_REPORT, CallReport, Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
 from common.work.backoff import LOST_SECONDS, Backoff
-from common.work.billing import Bill
+from common.work.bill import Bill
 from common.work.call import CallCut, Calls, Cut
 from common.work.concurrency import NO_ROOM, Origin
 from common.work.delivery import Delivery, Ending, EndingKind
@@ -200,8 +200,7 @@ class Attempts:
             await self._book(held)
             report = CallReport(answer.usage, answer.cost_nanos)
             return await self._fail(held, FailureCode.ANSWER_TOO_LARGE, report=report)
-        charge = held.bill.charge if self.calls.billing else None
-        outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer, charge))
+        outcome = await self._written(held, lambda: self.claims.complete(held.lease, answer, held.bill.charge))
         # Never LOST: an answer needs no lease, the first one wins.
         if outcome is EndOutcome.ENDED:
             return held.ending(EndingKind.COMPLETED, None)

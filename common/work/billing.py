@@ -8,36 +8,12 @@ from common.messages import TaskMessage
 from common.prices import Prices
 from common.spending import NO_CHARGE, Charge
 from common.tasks import Answer, FailureCode, Usage
-from common.transitions import NO_REPORT, CallReport
 from common.work.estimates import prompt_tokens
 
 BEGUN: Final = frozenset(
     {FailureCode.TIMEOUT, FailureCode.STREAM_CUT, FailureCode.NO_CONTENT, FailureCode.ANSWER_TOO_LARGE}
 )
 """Failures of a call that the model had begun to answer, though no text of it came. Models reason unheard."""
-
-
-class Bill:
-    """Add up what the calls of one attempt have cost, as long as that is in no sums."""
-
-    def __init__(self) -> None:
-        self.charge = NO_CHARGE
-        self._last = NO_CHARGE
-
-    def add(self, charge: Charge) -> None:
-        """Take what one call has cost."""
-        self.charge += charge
-        self._last = charge
-
-    def report(self, error: ModelError) -> CallReport:
-        """Return what the provider has told of the call that ended with this error."""
-        if error.usage is None or error.usage != self._last.usage:
-            return NO_REPORT
-        return CallReport(error.usage, self._last.cost_nanos)
-
-    def settle(self) -> None:
-        """Forget what is in the sums by now."""
-        self.charge = NO_CHARGE
 
 
 @dataclass(frozen=True, slots=True)

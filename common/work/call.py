@@ -11,7 +11,8 @@ from common.messages import TaskMessage
 from common.prices import NO_PRICES
 from common.tasks import Answer
 from common.transitions import Claim, Lease
-from common.work.billing import Bill, Billing
+from common.work.bill import Bill
+from common.work.billing import Billing
 from common.work.concurrency import Concurrency, Origin
 from common.work.permit import Permit
 from common.work.progress import Meter, ProgressBoard
@@ -27,6 +28,10 @@ class Listener(Protocol):
     @property
     def owner(self) -> str:
         """Return the owner token of the lease."""
+
+    @property
+    def bill(self) -> Bill:
+        """Return the bill of the attempt, for a model that itself charges the calls of its answer."""
 
     def __call__(self, text: str) -> None:
         """Take the next piece of it."""
@@ -104,7 +109,7 @@ class Calls:
         if ends[cut] <= started:
             raise CallCut(cut)  # a timer that is over would still let the request out
         timer = asyncio.timeout_at(ends[cut])
-        with self.board.follow(lease, message, lambda: _expire(timer)) as meter:
+        with self.board.follow(lease, message, lambda: _expire(timer), bill) as meter:
             try:
                 async with timer:
                     answer = await self._billed(message, meter, permit, bill, ends_at=ends[cut])

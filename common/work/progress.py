@@ -10,6 +10,7 @@ from common.messages import TaskMessage
 from common.portions import MOST_PARTIAL_CHARACTERS
 from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
+from common.work.bill import Bill
 from common.work.text import paired
 
 FLUSH_SECONDS: Final = 1.0
@@ -42,10 +43,11 @@ def expected_tokens(message: TaskMessage) -> int:
 class Meter:
     """Measure one running answer. A piece of a stream is a token, near enough for a progress bar."""
 
-    def __init__(self, ref: TaskRef, owner: str, expected: int, abort: Callable[[], None]) -> None:
-        """Take whose answer it is, its expected length, and what ends the call when the lease is lost."""
+    def __init__(self, ref: TaskRef, owner: str, expected: int, abort: Callable[[], None], bill: Bill) -> None:
+        """Take whose answer it is, its expected length, what ends the call when the lease is lost, and its bill."""
         self._ref = ref
         self.owner = owner
+        self.bill = bill
         self._expected = expected
         self._abort = abort
         self._texts: list[str] = []
@@ -113,9 +115,9 @@ class ProgressBoard:
         self._meters: set[Meter] = set()
 
     @contextlib.contextmanager
-    def follow(self, lease: Lease, message: TaskMessage, abort: Callable[[], None]) -> Iterator[Meter]:
+    def follow(self, lease: Lease, message: TaskMessage, abort: Callable[[], None], bill: Bill) -> Iterator[Meter]:
         """Show one answer on the board while it runs."""
-        meter = Meter(lease.task.ref, lease.owner, expected_tokens(message), abort)
+        meter = Meter(lease.task.ref, lease.owner, expected_tokens(message), abort, bill)
         self._meters.add(meter)
         try:
             yield meter

@@ -34,6 +34,7 @@ PROVIDER = Provider(
     concurrency=PARTS.concurrency,
     slots=Slots(PARTS.concurrency),
     chat_model=PARTS.chat_model,
+    billing=PARTS.billing,
     timeout_seconds=SETTINGS.worker.model_timeout_seconds,
     model=SETTINGS.default_model,
 )

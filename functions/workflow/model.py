@@ -23,8 +23,12 @@ from common.errors import (
     Unavailable,
 )
 from common.messages import TaskMessage
+from common.spending import Charge
 from common.tasks import Answer, FailureCode, Task, WaitingOn
+from common.transitions import KeptStep
+from common.work.billing import Billing
 from common.work.budget import BudgetGuard
+from common.work.call import NO_BILLING
 from common.work.chat_model import ChatModel
 from common.work.concurrency import Concurrency, Origin
 from common.work.flow import FlowControl, Held
@@ -39,8 +43,8 @@ from functions.workflow.step import Step
 class Checkpoints(Protocol):
     """Keep finished steps in the task's record; may raise StoreUnavailable."""
 
-    async def checkpoint(self, task: Task, owner: str, name: str, step: str) -> bool:
-        """Keep a step, and answer whether the task is still its owner's."""
+    async def checkpoint(self, task: Task, owner: str, kept: KeptStep) -> bool:
+        """Keep a step and book what it has cost, and answer whether the task is still its owner's."""
 
 
 class LeaseLost(Unavailable):
@@ -98,6 +102,7 @@ class Provider:
     chat_model: ChatModel
     timeout_seconds: float
     model: str
+    billing: Billing = NO_BILLING
 
     def chat(self, model: str | None = None, **params: Any) -> ChatOpenAI:  # noqa: ANN401  # as ChatOpenAI takes them
         """Make a model for a chain; see `functions.workflow.workflow.Chat`."""
@@ -157,13 +162,16 @@ class StepModel(ChatOpenAI):
             with run.branches.call():
                 async with self._provider.slots.one(self._origin(run)):
                     run.branches.has_slot()
-                    step = await self._step(run, request)
-                await self._keep(run, name, step)
+                    step, charge = await self._step(run, request)
+                await self._keep(run, KeptStep(name, step.encode(), charge))
             run.done(step)
         return ChatResult(generations=[ChatGeneration(message=step.message)])
 
-    async def _step(self, run: Run, request: Mapping[str, Any]) -> Step:
-        """Make the call, when the shared limits let it start, and no longer than a call may take."""
+    async def _step(self, run: Run, request: Mapping[str, Any]) -> tuple[Step, Charge]:
+        """Make the call, when the shared limits let it start, and no longer than a call may take.
+
+        What it has cost is on the attempt's bill where it brings no step.
+        """
         provider, schema = self._provider, request.get("response_format")
         question = _question(run.message, self.model_name, request)
         permit = await provider.flow.start(question)
@@ -178,9 +186,15 @@ class StepModel(ChatOpenAI):
                 if text:
                     run.add(texts, text)
 
-            answer = await self._answer(run, question, take)
+            try:
+                answer = await self._answer(run, question, take)
+            except BaseException as error:
+                run.bill.add(provider.billing.failed(question, error, meter.tokens))
+                raise
             meter.usage = answer.usage
-        return Step(message_of(answer, self.model_name, schema), answer.finish_reason, answer.usage, answer.cost_nanos)
+        charge = provider.billing.answered(question, answer, meter.tokens)
+        message = message_of(answer, self.model_name, schema)
+        return Step(message, answer.finish_reason, answer.usage, answer.cost_nanos), charge
 
     async def _answer(self, run: Run, question: TaskMessage, on_text: Callable[[str], None]) -> Answer:
         ends_at = asyncio.get_running_loop().time() + self._provider.timeout_seconds
@@ -202,11 +216,17 @@ class StepModel(ChatOpenAI):
     def _origin(self, run: Run) -> Origin:
         return Origin(self.model_name, run.message.task.ref.tenant)
 
-    async def _keep(self, run: Run, name: str, step: Step) -> None:
+    async def _keep(self, run: Run, kept: KeptStep) -> None:
         """Keep a step for the attempts that may follow. Without the store the run goes on: the answer is in hand."""
-        with suppress(StoreUnavailable):
-            if not await self._provider.checkpoints.checkpoint(run.message.task, run.owner, name, step.encode()):
-                raise LeaseLost("another attempt has the task")
+        is_kept = False
+        try:
+            with suppress(StoreUnavailable):
+                is_kept = await self._provider.checkpoints.checkpoint(run.message.task, run.owner, kept)
+                if not is_kept:
+                    raise LeaseLost("another attempt has the task")
+        finally:
+            if not is_kept:
+                run.bill.add(kept.charge)
 
     @override
     def _generate(self, *_: Any, **__: Any) -> ChatResult:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from common.messages import TaskMessage
 from common.tasks import Usage
+from common.work.bill import Bill
 from common.work.call import Listener
 from functions.workflow.branches import Branches
 from functions.workflow.step import Step, digest_of
@@ -41,6 +42,11 @@ class Run:
     def owner(self) -> str:
         """Return the owner token of the attempt."""
         return self._hear.owner
+
+    @property
+    def bill(self) -> Bill:
+        """Return what the calls of this attempt have cost that is in no sums yet."""
+        return self._hear.bill
 
     def name(self, request: Mapping[str, Any]) -> str:
         """Name the next call by what it asks, and by how many like it the chain has made before.

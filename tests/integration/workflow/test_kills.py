@@ -18,6 +18,7 @@ from local.answers import prompt_digest
 from tests.integration.workflow.conftest import Start
 from tests.integration.workflow.doomed import two_steps
 from tests.integration.workflow.environment import WorkflowEnvironment
+from tests.store import on_store
 
 HANGS = "[[fault:hangx1]] "
 
@@ -95,5 +96,12 @@ def test_a_killed_worker_has_cost_the_call_that_it_was_in_and_no_other(
         assert environment.deliver() == 0
 
         # THEN the workflow has ended, and only what was under way has been asked twice
-        assert environment.task(ref).status is TaskStatus.COMPLETED
+        task = environment.task(ref)
+        assert task.status is TaskStatus.COMPLETED
         assert (calls(first), calls(second)) == asked
+        # And what the steps have cost is booked once, by the worker that made each
+        batch = on_store(environment.redis, lambda store: store.read_batch(ref.tenant, ref.batch_id))
+        assert batch is not None
+        assert task.answer is not None
+        assert task.answer.usage is not None
+        assert (batch.usage, batch.estimated_tokens) == (task.answer.usage, 0)

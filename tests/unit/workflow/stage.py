@@ -7,9 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, override
 
+from common.errors import StoreUnavailable
 from common.flow import NO_LIMIT, Limit
 from common.messages import TaskMessage
+from common.spending import NO_CHARGE
 from common.tasks import WORKFLOW_PREFIX, Answer, Task, TaskRef
+from common.transitions import KeptStep
+from common.work.bill import Bill
+from common.work.billing import Billing
 from common.work.chat_model import ChatModel
 from common.work.concurrency import Concurrency
 from common.work.flow import FlowControl
@@ -19,7 +24,7 @@ from common.work.verdicts import judge
 from functions.workflow.model import Provider
 from functions.workflow.service import Chains
 from functions.workflow.workflow import Workflow
-from tests.unit.worker.stage import EPOCH_MS, HOUR_MS, FakeFlows
+from tests.unit.worker.stage import EPOCH_MS, HOUR_MS, PRICES, FakeFlows
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 CALL_SECONDS = 1.0
@@ -78,14 +83,19 @@ class FakeSteps:
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
+        self.booked = NO_CHARGE
         self.owner = ""
+        self.is_down = False
 
     async def steps(self, ref: TaskRef) -> Mapping[str, str]:  # noqa: ARG002  # there is one task
         return dict(self.kept)
 
-    async def checkpoint(self, task: Task, owner: str, name: str, step: str) -> bool:  # noqa: ARG002  # the same
+    async def checkpoint(self, task: Task, owner: str, kept: KeptStep) -> bool:  # noqa: ARG002  # the same
+        if self.is_down:
+            raise StoreUnavailable
         if owner == self.owner:
-            self.kept[name] = step
+            self.kept[kept.name] = kept.text
+            self.booked += kept.charge
         return owner == self.owner
 
 
@@ -94,6 +104,7 @@ class Listener:
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
+        self.bill = Bill()
 
     def __call__(self, text: str) -> None:
         """Take a piece."""
@@ -128,6 +139,7 @@ class Stage:
             concurrency=adaptive,
             slots=Slots(adaptive),
             chat_model=self.model,
+            billing=Billing(PRICES),
             timeout_seconds=120,
             model="gpt-test",
         )
@@ -149,7 +161,8 @@ class Stage:
     async def _ask(self, message: TaskMessage, until: float | None) -> Answer:
         try:
             async with asyncio.timeout(until):
-                return await self._chains.ask(message, Listener(self.steps.owner))
+                self.listener = Listener(self.steps.owner)
+                return await self._chains.ask(message, self.listener)
         finally:
             others = asyncio.all_tasks() - {asyncio.current_task(), *self.shared}
             assert not others, "something runs on behind the attempt"
