@@ -1,6 +1,9 @@
 """A prompt and a workflow's step judge the same upstream alike: one suite holds both to it, over real HTTP."""
 
 import asyncio
+import gzip
+import zlib
+from base64 import b85decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -164,6 +167,16 @@ async def outcomes_of(asking: Asking, *answers: Respond, base: str = "") -> tupl
     return outcomes, pieces, served
 
 
+BROTLI: Final = b85decode(
+    "8*u;t1pZxHs-KsKm=}_vi^zow!f@iQ9S0k5A~;#V8xB0vg2N5in-Wdd=u_c3CzbicwVR+F4!9<NM#n{~dTO+HV8RABxHx)5nwt2ru}oOb?0%G5aZw"
+    "{b*0lf"
+)
+ZSTD: Final = b85decode(
+    "D77#BAaeBr0OE!f7=Wp5oQsqfvgp?kiKc*<Lxbs2!Q^0G8jG-=(6qNbb<3f`v6yJM$vVI|NEIe}&IxXN%1f!{CQn(?;%@m-bY=S;%I+a<60m)7M&i}"
+    "L_C14on5zK*Vo=H"
+)
+"""A whole answer, compressed in the two ways that no request asks for."""
+
 END, HELLO = delta("stop"), delta(content=TEXT)
 CALLS = [{"index": 0, "id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
 
@@ -223,6 +236,15 @@ UPSTREAMS: Final[dict[str, tuple[Respond, Outcome]]] = {
     "a broken status line": (raw(b"HTTP/1.1 2OO\r\n\r\n", closes=True), failed(FailureCode.UNREADABLE_ANSWER)),
     "no answer at all": (raw(b"", closes=True), failed(FailureCode.CONNECTION)),
     "plain bytes called gzip": (streamed(*GOOD, head=f"{SSE}Content-Encoding: gzip\r\n"), completed(usage=USED)),
+    "gzip without its label": (streamed(gzip.compress(b"".join(GOOD))), completed(usage=USED)),
+    "brotli": (whole(BROTLI, head=f"{JSON}Content-Encoding: br\r\n"), failed(FailureCode.UNREADABLE_ANSWER)),
+    "zstd": (whole(ZSTD, head=f"{JSON}Content-Encoding: zstd\r\n"), failed(FailureCode.UNREADABLE_ANSWER)),
+    "deflate": (
+        whole(zlib.compress(b"".join(GOOD)), head=f"{SSE}Content-Encoding: deflate\r\n"),
+        failed(FailureCode.UNREADABLE_ANSWER),
+    ),
+    "plain bytes called brotli": (streamed(*GOOD, head=f"{SSE}Content-Encoding: br\r\n"), completed(usage=USED)),
+    "plain bytes called zstd": (streamed(*GOOD, head=f"{SSE}Content-Encoding: zstd\r\n"), completed(usage=USED)),
     "a cookie with a control byte": (streamed(*GOOD, head=f"{SSE}Set-Cookie: a=\x01b\r\n"), completed(usage=USED)),
 }
 

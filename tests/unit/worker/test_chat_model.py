@@ -567,6 +567,21 @@ async def test_a_key_is_fetched_once_for_all_calls_of_a_minute(monkeypatch: pyte
     assert await key() == "second"
 
 
+@pytest.mark.parametrize("unusable", ["", "sk\nX-Evil: 1", "sk\x00", "sk test", "schlüssel", "sk\x7f"])
+async def test_a_key_that_no_header_can_carry_makes_the_model_unavailable(
+    monkeypatch: pytest.MonkeyPatch, unusable: str
+) -> None:
+    vault = Vault(monkeypatch, unusable, "sound")
+    key = SecretKey("name")
+
+    with pytest.raises(Unavailable) as caught:
+        await key()
+    vault.now += 1
+
+    assert not unusable or unusable not in str(caught.value)
+    assert await key() == "sound"
+
+
 async def test_calls_that_wait_for_one_key_share_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Vault(monkeypatch)
     key = SecretKey("name")
