@@ -276,7 +276,7 @@ BUDGETS = {
     "SubmitFunction": POWERTOOLS | BOTO3 | CACHE | {"msgspec"},
     "WebhookFunction": POWERTOOLS | BOTO3 | {"standardwebhooks"},
     # aioboto3, and boto3 for the key, are imported where they are used.
-    "WorkerFunction": POWERTOOLS | AIOHTTP | CACHE,
+    "WorkerFunction": POWERTOOLS | AIOHTTP | OPENAI | CACHE,
     "WorkflowFunction": POWERTOOLS | AIOHTTP | OPENAI | LANGCHAIN | CACHE,
 }
 """What each may import at its start, beside the standard library and our own: a cold start pays for all of it."""

@@ -58,7 +58,7 @@ def test_each_function_says_what_it_ships() -> None:
     [
         ("aioboto3", {"functions/worker", "functions/workflow"}),
         ("aiohttp", {"functions/worker", "functions/workflow"}),
-        ("openai", {"functions/workflow"}),
+        ("openai", {"functions/worker", "functions/workflow"}),
     ],
 )
 def test_only_the_workers_ship_what_calls_the_model(package: str, carriers: set[str]) -> None:

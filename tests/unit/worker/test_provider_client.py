@@ -12,8 +12,9 @@ import trustme
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.tasks import FailureCode
-from common.work import provider_client
-from common.work.provider_client import MAX_HEADER_BYTES, MAX_HEADERS, ProviderClient, endpoint_of
+from common.work import provider_transport
+from common.work.provider_client import ProviderClient, endpoint_of
+from common.work.provider_transport import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.upstream import GOOD, JSON, SSE, Respond, Upstream, raw, streamed, upstream, whole
 
 BODY = b"".join(GOOD)
@@ -150,7 +151,7 @@ async def test_what_is_no_http_fails_the_attempt_and_no_more_than_that(data: byt
 async def test_what_is_no_http_amid_a_body_fails_the_attempt_at_once(
     monkeypatch: pytest.MonkeyPatch, rest: bytes, *, closes: bool
 ) -> None:
-    monkeypatch.setattr(provider_client, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(provider_transport, "WATCH_SECONDS", 0.01)
     begun = asyncio.Event()
 
     async def answer(writer: asyncio.StreamWriter) -> None:
@@ -297,7 +298,7 @@ async def test_a_final_status_is_final_though_its_body_cannot_be_read(data: byte
 
 
 async def test_a_final_status_does_not_wait_for_a_body_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_client, "ERROR_SECONDS", 0.05)
+    monkeypatch.setattr(provider_transport, "ERROR_SECONDS", 0.05)
 
     caught = await error_of(raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\n{"))
 
@@ -336,7 +337,7 @@ async def test_gzip_is_unpacked_however_it_comes(label: str, pack: Callable[[byt
     [got], served = await bodies_of(streamed(*pieces, head=SSE + label))
 
     assert got == BODY
-    assert served.headers("Accept-Encoding") == ["Accept-Encoding: gzip"]
+    assert [line.lower() for line in served.headers("Accept-Encoding")] == ["accept-encoding: gzip"]
 
 
 async def test_gzip_that_goes_on_as_something_else_is_no_answer() -> None:
