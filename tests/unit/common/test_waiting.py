@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from common.errors import InvalidRequest
 from common.held_calls import HoldLimits
 from common.store.keys import HOLD_LEASE_MS
-from common.tasks import NewBatch, TaskRef, new_batch_id
+from common.tasks import NewBatch, TaskRecord, TaskRef, new_batch_id
 from common.waiting import LOOK_GAP_SECONDS, LOOK_SECONDS, MOST_SECONDS, Until, Waiting, WaitOutcome, Wish, wish_of
 from tests.fakes import FakeHeldCalls, FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -241,3 +241,33 @@ def test_forty_long_polls_of_one_tenant_leave_anothers_its_place() -> None:
         assert outcomes.count(WaitOutcome.NOT_HELD) == 35
 
     on_stage(play, HoldLimits(tenant=5, total=6))
+
+
+def test_a_wait_for_a_thousand_tasks_that_end_one_by_one_reads_a_thousand_records_a_second() -> None:
+    async def play(stage: Stage) -> None:
+        reads: list[int] = []
+
+        class Counting(FakeStore):
+            async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
+                reads.append(len(refs))
+                return await super().read(refs, with_text=with_text)
+
+        store = Counting(stage.now_ms)
+        waiting = Waiting(store, stage, stage.held_calls)
+        await store.create(NewBatch("acme", BATCH, ("m",) * 1000, (None,) * 1000, 60_000, 100_000))
+        refs = [TaskRef("acme", BATCH, index) for index in range(1000)]
+
+        async def end_one_by_one() -> None:
+            for ref in refs:
+                await store.cancel([ref])
+                stage.ear.heard.set()
+                await asyncio.sleep(0.01)
+
+        ending, started = asyncio.ensure_future(end_one_by_one()), stage.loop.now
+        assert await waiting.wait(refs, Wish(25)) is WaitOutcome.ENDED
+        await ending
+        took = stage.loop.now - started
+        assert took == pytest.approx(10, abs=0.5), "no later than a tenth of a second after the last end"
+        assert sum(reads) <= 1000 * (took + 2)
+
+    on_stage(play)
