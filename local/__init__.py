@@ -1,1 +1,1 @@
-"""The stack on a laptop: the application's own template on an AWS of this machine, with a Valkey and a model."""
+"""The local stack: template.yaml deployed to a local AWS emulator, with Valkey and a stand-in model."""

@@ -1,9 +1,9 @@
-"""What the stand-in model says: the same prompt always gets the same answer."""
+"""The texts of the stand-in model: the same prompt always gets the same answer."""
 
 import hashlib
 import re
 
-# A word the prompt may contain, in any case, and what its topic's answers are.
+# Keywords of a topic, in any case, and the answers for it.
 _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
         ("econom", "inflation", "market", "bank", "money"),
@@ -104,12 +104,12 @@ _GENERAL = (
 
 
 def prompt_digest(prompt: str) -> str:
-    """Name a prompt without showing it: the first 16 hex digits of its SHA-256."""
+    """Return an ID of a prompt that does not reveal it: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def answer_words(prompt: str, words: int | None) -> list[str]:
-    """Answer a prompt in pieces, a word with the space before it each; in exactly `words` pieces where given."""
+    """Return the answer to a prompt as pieces of one word with the space before it; exactly `words` pieces if given."""
     number = int(prompt_digest(prompt), 16)
     if words is None:
         lowered = prompt.lower()
@@ -120,7 +120,7 @@ def answer_words(prompt: str, words: int | None) -> list[str]:
     text: list[str] = []
     while len(text) < words:
         text += _GENERAL[number % len(_GENERAL)].split()
-        # 5 and 12 have no common divisor, so that every sentence gets its turn.
+        # 5 and 12 have no common divisor, so every sentence is used.
         number += 5
     return _pieces(" ".join(text[:words]))
 

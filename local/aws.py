@@ -1,4 +1,4 @@
-"""What the stack asks of MiniStack, through the same API as AWS has."""
+"""Deploy to MiniStack, through the API of AWS."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ BUCKET = "sluice-artefacts"
 STACK = "sluice"
 TEMPLATE = "template.yaml"
 ALIAS = "live"
-# The key that callers of the local stack send, and the tenant they are.
+# The API key of the local stack, and its tenant.
 API_KEY, TENANT = "local", "local"
 API_KEYS_SECRET = "sluice/api-keys"  # noqa: S105 - a name
 OPENAI_KEY_SECRET = "sluice/openai-api-key"  # noqa: S105 - a name
 WEBHOOK_SECRET = "sluice/webhook-signing"  # noqa: S105 - a name
-# Webhooks of the local stack are signed with keys made from it: `make webhook-secret` prints them.
+# The signing keys of local webhooks are derived from this; `make webhook-secret` prints them.
 WEBHOOK_SIGNING = "local-webhook-signing-secret-of-no-worth"
 FUNCTIONS = (
     "SubmitFunction",
@@ -43,14 +43,14 @@ _DEPLOY_SECONDS = 60
 
 
 def credentials(endpoint: str) -> dict[str, str]:
-    """Give the environment that sends every AWS client to MiniStack and to nothing else."""
+    """Return environment variables that direct every AWS client to MiniStack only."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        # A user's own profile must not get a say.
+        # A user's own profile must have no effect.
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -58,17 +58,17 @@ def credentials(endpoint: str) -> dict[str, str]:
 
 
 class Aws:
-    """MiniStack's control plane; every method blocks."""
+    """Client of MiniStack's control plane; every method blocks."""
 
     def __init__(self, endpoint: str) -> None:
-        """Make no connection yet."""
+        """Create the clients without connecting."""
         self.endpoint = endpoint
         session = boto3.Session("test", "test", region_name=REGION)
         config = Config(
             connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
         )
 
-        # Any: three of the five have no stubs here.
+        # Any: three of the five clients have no stubs here.
         def client(name: str) -> Any:  # noqa: ANN401
             return session.client(name, endpoint_url=endpoint, config=config)  # type: ignore[call-overload]
 
@@ -80,30 +80,30 @@ class Aws:
         self._lambda = client("lambda")
 
     def create_bucket(self) -> None:
-        """Make the bucket for the artefacts."""
+        """Create the bucket for the artefacts."""
         self._s3.create_bucket(Bucket=BUCKET)
 
     def upload_all(self, folder: Path) -> None:
-        """Put every file of a folder into the bucket, by its name."""
+        """Upload every file of a folder to the bucket."""
         for path in folder.iterdir():
             self._s3.put_object(Bucket=BUCKET, Key=path.name, Body=path.read_bytes())
 
     def download_all(self, folder: Path) -> None:
-        """Save every object of the bucket in a folder."""
+        """Download every object of the bucket to a folder."""
         for item in self._s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
             body = self._s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
             (folder / item["Key"]).write_bytes(body)
 
     def put_secrets(self, openai_api_key: str) -> None:
-        """Store the model's key, the callers' keys as the authorizer reads them, and what webhooks are signed with."""
+        """Create the secrets: the provider key, the callers' API keys and the webhook signing secret."""
         keys = {hashlib.sha256(API_KEY.encode()).hexdigest(): {"tenant": TENANT}}
         self._secrets.create_secret(Name=API_KEYS_SECRET, SecretString=json.dumps(keys))
         self._secrets.create_secret(Name=OPENAI_KEY_SECRET, SecretString=openai_api_key)
         self._secrets.create_secret(Name=WEBHOOK_SECRET, SecretString=WEBHOOK_SIGNING)
 
     def create_stack(self, template: str, parameters: Mapping[str, str]) -> None:
-        """Create the stack and wait until it stands; raises DeployError with the reasons."""
-        # From the bucket, as sam deploy does: a call takes no more than 50 KB of template.
+        """Create the stack and wait until it is complete; raises DeployError with the reasons."""
+        # From the bucket, as sam deploy does: a request may contain at most 50 KB of template.
         self._s3.put_object(Bucket=BUCKET, Key=TEMPLATE, Body=template.encode())
         self._cloudformation.create_stack(
             StackName=STACK,
@@ -117,7 +117,7 @@ class Aws:
             if status == "CREATE_COMPLETE":
                 return
             if not status.endswith("_IN_PROGRESS"):
-                raise DeployError(f"The stack became {status}.\n" + "\n".join(self._reasons()))
+                raise DeployError(f"The stack has the status {status}.\n" + "\n".join(self._reasons()))
             time.sleep(_POLL_SECONDS)
         raise DeployError(f"The stack was not created within {_DEPLOY_SECONDS} s.")
 
@@ -127,19 +127,19 @@ class Aws:
         self._api_gateway.create_base_path_mapping(domainName=host, restApiId=self._physical_id("Api"), stage=stage)
 
     def apply_gateway_responses(self, stage: str) -> None:
-        """Put the gateway's own answers in place, which MiniStack 1.5.33 leaves out of the API's description."""
+        """Create the API's gateway responses, which MiniStack 1.5.33 ignores in the template."""
         api = self._physical_id("Api")
         template = self._cloudformation.get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
         responses = template["Resources"]["Api"]["Properties"]["Body"].get(_GATEWAY_RESPONSES, {})
         for kind, response in responses.items():
             self._api_gateway.put_gateway_response(restApiId=api, responseType=kind, **response)
-        # They hold from the next deployment on.
+        # They take effect with the next deployment.
         self._api_gateway.create_deployment(restApiId=api, stageName=stage)
 
     def set_task_sources(self, workers: int, batch_size: int) -> None:
-        """Say the numbers of the workers' event source mappings as numbers.
+        """Set the numbers of the workers' event source mappings.
 
-        MiniStack 1.5.33 keeps what a parameter gives as text, and its poller then fails on the comparison.
+        MiniStack 1.5.33 keeps numbers from parameters as text, and its poller then fails on a comparison.
         """
         for uuid in self._task_mappings():
             self._lambda.update_event_source_mapping(
@@ -147,18 +147,18 @@ class Aws:
             )
 
     def set_deliveries(self, *, enabled: bool) -> None:
-        """Let the queues deliver to the workers, or keep what comes."""
+        """Enable or disable the event source mappings of the workers."""
         for uuid in self._task_mappings():
             self._lambda.update_event_source_mapping(UUID=uuid, Enabled=enabled)
 
     def warm_worker(self) -> None:
-        """Start one environment of the worker, with a batch of nothing."""
+        """Start one environment of the worker with an empty batch."""
         self._lambda.invoke(
             FunctionName=self._physical_id("WorkerFunction"), Qualifier=ALIAS, Payload=b'{"Records": []}'
         )
 
     def function_variables(self) -> dict[str, dict[str, str]]:
-        """Give each function's environment variables by its logical id."""
+        """Return each function's environment variables by its logical ID."""
         return {name: self._variables(name) for name in FUNCTIONS}
 
     def _variables(self, logical_id: str) -> dict[str, str]:

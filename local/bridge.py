@@ -1,9 +1,9 @@
-"""Let containers reach the stack: `python -m local.bridge` beside `make local`, for `sam local`.
+"""Let containers reach the stack: run `python -m local.bridge` beside `make local`, for `sam local`.
 
-The stack listens on loopback alone, and a container has a loopback of its own; `sam local --docker-network host` does
-not change that (aws-sam-cli#4236). So this forwards, from the address that Docker's bridge gives this machine and with
-the same port numbers, what containers send, and writes the functions' environments with that address in them. Docker
-Desktop forwards by itself; there only the environments are written.
+The stack listens only on loopback, and a container has its own loopback; `sam local --docker-network host` does not
+change that (aws-sam-cli#4236). So this forwards connections from the gateway address of Docker's bridge, with the same
+port numbers, and writes the functions' environments with that address. Docker Desktop forwards by itself; there, only
+the environments are written.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _CHUNK_BYTES = 65_536
 
 @asynccontextmanager
 async def bridged(state: Path) -> AsyncIterator[Path]:
-    """Forward for the length of the block, and yield the file with the environments that containers need."""
+    """Forward the stack's ports within the block; yield the file with the environments for containers."""
     variables: dict[str, dict[str, str]] = json.loads((state / "env.json").read_text())
     host = DOCKER_DESKTOP if sys.platform == "darwin" else await asyncio.to_thread(_gateway)
     ports = {int(port) for values in variables.values() for port in _LOOPBACK_PORT.findall(" ".join(values.values()))}
@@ -53,7 +53,7 @@ def _seen_from_outside(name: str, text: str, host: str) -> str:
 
 
 def _gateway() -> str:
-    # Docker's default network. Not every engine names the gateway; it is then the first address, as Docker picks it.
+    # Docker's default network. If the engine does not name the gateway, it is the first address.
     command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)[0]
     return found.get("Gateway") or str(next(ipaddress.ip_network(found["Subnet"]).hosts()))
@@ -81,7 +81,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(chunk)
             await writer.drain()
     except ConnectionError:
-        pass  # whoever ended it, the other side has to hear of it
+        pass  # closing the other side below tells it about the end
     finally:
         writer.close()
 
@@ -89,7 +89,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def _main() -> None:
     argparse.ArgumentParser(prog="python -m local.bridge", description=(__doc__ or "").partition("\n")[0]).parse_args()
     async with bridged(read_settings().state) as file:
-        print(f"sam local --env-vars {file}: until Ctrl-C", flush=True)
+        print(f"Forwarding until Ctrl-C. Run: sam local … --env-vars {file}", flush=True)
         await asyncio.Event().wait()
 
 

@@ -1,11 +1,11 @@
-"""Build what is deployed, once for each state of the sources: the one way for `make build`, the laptop and the tests.
+"""Build the deployment artefacts if a source has changed; used by `make build`, the local stack and the tests.
 
-`sam build` makes the functions and the layer. The SDK's descriptions of services that nobody here calls are taken out,
-and `compileall` adds the bytecode that SAM does not ship. Each processor has a folder, and a lock lets one process
-build there while others wait. For the laptop, `sam package` says where each uploaded part is; what it uploaded is kept,
-so that a start with the same sources needs no SAM.
+`sam build` creates the functions and the layer. Then the SDK's descriptions of unused services are removed, and
+`compileall` adds the bytecode that SAM does not ship. Each architecture has its own folder, with a lock for concurrent
+processes. For the local stack, the upload of `sam package` is kept, so that a start with unchanged sources does not
+need SAM.
 
-`python -m local.build` builds for this machine; `--architecture` for another; `--to FOLDER` puts the result there.
+`python -m local.build` builds for this machine, `--architecture` for another; `--to FOLDER` copies the result.
 """
 
 import argparse
@@ -27,19 +27,19 @@ from local.processes import Child
 from local.settings import ROOT, architecture_of_this_machine, build_folder
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
-# This file too: another way to build makes every kept build stale.
+# Includes this file: a change of the build process invalidates every build.
 SOURCES = ("template.yaml", "samconfig.toml", "functions", "common", "infra", "requirements/sam.txt", "local/build.py")
-# What the functions call, and the X-Ray SDK. botocore describes four hundred services, and nine tenths of its size are
-# those descriptions. See docs/decisions/0035.
+# The services that the functions and the X-Ray SDK call. The descriptions of all 400 services are nine tenths of
+# botocore's size. See docs/decisions/0035.
 SERVICES = ("secretsmanager", "sqs", "sts", "xray")
 _LOCK_POLL_SECONDS = 0.1
 
 
 class Build:
-    """One build folder; use it under `lock`."""
+    """A build folder; hold `lock` while using it."""
 
     def __init__(self, folder: Path, architecture: str) -> None:
-        """Name the parts of the folder; nothing is touched yet."""
+        """Set the paths; create nothing."""
         self._folder = folder
         self._architecture = architecture
         self._built_digest = folder / "built"
@@ -50,7 +50,7 @@ class Build:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Keep other processes out; the system gives the lock back however this one ends."""
+        """Hold the folder's lock; the system releases it when the process ends."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "lock").open("w") as file:
             while True:
@@ -62,20 +62,20 @@ class Build:
             yield
 
     def is_built(self) -> bool:
-        """Tell whether the artefacts are those of the present sources."""
-        return _says(self._built_digest, self._digest())
+        """Return whether the artefacts match the current sources."""
+        return _matches(self._built_digest, self._digest())
 
     def is_packaged(self) -> bool:
-        """Tell whether what `package` kept is that of the present sources."""
-        return _says(self._packaged_digest, self._digest())
+        """Return whether the kept package matches the current sources."""
+        return _matches(self._packaged_digest, self._digest())
 
     async def build(self) -> None:
         """Build if a source has changed; raises ChildEndedError with the end of the log."""
         digest = self._digest()
-        if _says(self._built_digest, digest):
+        if _matches(self._built_digest, digest):
             return
         self._built_digest.unlink(missing_ok=True)
-        # A file that stays from an earlier build could ship.
+        # A leftover file of an earlier build could ship.
         shutil.rmtree(self.artefacts, ignore_errors=True)
         await self._run(
             "sam build",
@@ -86,8 +86,8 @@ class Build:
         stamp(self.artefacts / "template.yaml", digest, self._architecture)
         for data in self.artefacts.glob("**/botocore/data"):
             _prune(data)
-        # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new times on the way to
-        # Lambda, which must not make it stale.
+        # Without bytecode a cold start takes three times as long. unchecked-hash: the files get new modification times
+        # on the way to Lambda, which must not invalidate the bytecode.
         await self._run(
             "compileall",
             *(sys.executable, "-m", "compileall", "-q", "-j0", "--invalidation-mode", "unchecked-hash"),
@@ -96,7 +96,7 @@ class Build:
         self._built_digest.write_text(digest)
 
     async def package(self, aws: Aws) -> None:
-        """Upload the build with `sam package` and keep what it uploaded."""
+        """Upload the build with `sam package` and keep the uploaded objects."""
         digest = self._digest()
         self._packaged_digest.unlink(missing_ok=True)
         await self._run(
@@ -111,15 +111,15 @@ class Build:
         self._packaged_digest.write_text(digest)
 
     async def upload(self, aws: Aws) -> None:
-        """Upload what an earlier `package` kept."""
+        """Upload the objects that an earlier `package` has kept."""
         await asyncio.to_thread(aws.upload_all, self._objects)
 
     def template(self) -> str:
-        """Give the template with the places of the uploaded code in it."""
+        """Return the template with the locations of the uploaded code."""
         return self._template.read_text()
 
     def publish(self, place: Path) -> None:
-        """Put the artefacts in another folder, in place of what is there; the files are shared, so it costs no room."""
+        """Replace a folder by the artefacts; hard links share the disk space."""
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(self.artefacts, place, copy_function=_link)
 
@@ -144,7 +144,7 @@ class Build:
         return total.hexdigest()
 
 
-def _says(file: Path, digest: str) -> bool:
+def _matches(file: Path, digest: str) -> bool:
     return file.exists() and file.read_text() == digest
 
 
@@ -158,10 +158,10 @@ def _files(source: Path) -> Iterator[Path]:
 
 
 def stamp(template: Path, digest: str, architecture: str) -> None:
-    """Say in the built template which sources it was built of, and for which processor.
+    """Write the digest of the sources and the architecture into the built template.
 
-    The former is for AutoPublishAlias in template.yaml. The latter takes the parameter's place: packages for one do not
-    run on another, so nothing that deploys may choose anew.
+    AutoPublishAlias in template.yaml needs the digest. The architecture replaces the parameter, because packages for
+    one architecture don't run on another.
     """
     text = template.read_text()
     text = text.replace(": unbuilt", f": b-{digest[:16]}")
@@ -169,17 +169,17 @@ def stamp(template: Path, digest: str, architecture: str) -> None:
 
 
 def _prune(data: Path) -> None:
-    """Keep the descriptions of our services, and the files that stand for all, as far as they speak of ours."""
+    """Remove the descriptions of unused services from botocore's data."""
     for path in data.iterdir():
         if path.is_dir() and path.name not in SERVICES:
             shutil.rmtree(path)
-    # The addresses of all services everywhere: reading them is nearly half of making the first client.
+    # The endpoints of all services in all regions: parsing them takes nearly half of the first client's creation.
     endpoints = data / "endpoints.json"
     content = json.loads(endpoints.read_text())
     for partition in content["partitions"]:
         services = partition["services"]
         partition["services"] = {name: services[name] for name in services if name in SERVICES}
-    endpoints.unlink()  # it may be a link to a file of others
+    endpoints.unlink()  # it may be a hard link to another build's file
     endpoints.write_text(json.dumps(content))
 
 
@@ -193,7 +193,7 @@ def _link(source: str, target: str) -> None:
 async def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local.build", description=__doc__.partition("\n")[0])
     parser.add_argument("--architecture", choices=("arm64", "x86_64"), default=architecture_of_this_machine())
-    parser.add_argument("--to", type=Path, help="where else to put the result")
+    parser.add_argument("--to", type=Path, help="a folder to copy the result to")
     arguments = parser.parse_args()
     build = Build(build_folder(arguments.architecture), arguments.architecture)
     async with build.lock():

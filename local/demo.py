@@ -1,4 +1,4 @@
-"""The demo: four prompts in one call, a bar for each, and the answers."""
+"""The demo: submit four prompts in one call, show a progress bar for each, and print the results."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,14 +18,14 @@ from local.stack import AUTHORIZATION, Stack, running_stack
 
 TOPICS = ("the economy", "animals", "plants", "food")
 PROMPT = "Tell me one short joke about {topic}, in two or three sentences."
-# For the bars: the jokes of the stand-in are 40 to 60 words, and so is what a model makes of that prompt.
+# For the progress bars: the stand-in's jokes have 40 to 60 words, and so have a model's answers to this prompt.
 EXPECTED_TOKENS = 55
-# Slow enough that a bar can be watched, on the stand-in: about five seconds for a joke.
+# The stand-in's pace, slow enough to watch the bars: about five seconds for a joke.
 CHUNK_DELAY = 0.1
 POLL_SECONDS = 0.15
 PATIENCE_SECONDS = 600
 CALL_SECONDS = 60
-# Where no bar can be drawn, a line for each quarter and for each change of state.
+# Without a terminal, a line is printed for each quarter and each change of status.
 LINE_PERCENT = 25
 COLOURS = {"queued": "yellow", "processing": "cyan", "completed": "green"}
 ENDED = ("completed", "failed", "cancelled")
@@ -34,7 +34,7 @@ type Task = dict[str, Any]
 
 
 async def run_demo(settings: Settings, console: Console) -> bool:
-    """Start the stack, show it four prompts and stop it; tell whether every task completed."""
+    """Start the stack, run four prompts and stop the stack; return whether every task completed."""
     async with running_stack(for_demo(settings), lambda step: console.print(done(step), soft_wrap=True)) as stack:
         await stack.while_alive(stack.warm_up())
         console.print(done("The functions are warm"))
@@ -46,65 +46,65 @@ async def run_demo(settings: Settings, console: Console) -> bool:
 
 
 def for_demo(settings: Settings) -> Settings:
-    """Give the settings of a demo: any port will do, so that it can't fail because of one, and a slow stand-in."""
+    """Return the settings of a demo: a free port, so that a taken one can't fail it, and a slow stand-in."""
     return replace(settings, port=0, model_chunk_delay=max(settings.model_chunk_delay, CHUNK_DELAY))
 
 
 def done(step: str) -> str:
-    """Give the line for a step that is done."""
+    """Format the line of a finished step."""
     return f"[green]✓[/green] {step}"
 
 
 def introduction(settings: Settings) -> str:
-    """Give the line above the bars."""
-    return f"\nFour prompts in one call; the worker asks the model {settings.concurrency} at a time.\n"
+    """Format the line above the bars."""
+    return f"\nFour prompts in one request; the worker makes {settings.concurrency} model calls at a time.\n"
 
 
 async def _show(stack: Stack, console: Console) -> list[Task]:
     tasks: list[Task] = []
     with Bars(console) as bars:
-        async with aclosing(follow(stack)) as looks:
-            async for tasks in looks:
+        async with aclosing(follow(stack)) as states:
+            async for tasks in states:
                 bars.show(tasks)
     return tasks
 
 
 async def follow(stack: Stack) -> AsyncGenerator[list[Task]]:
-    """Submit the four prompts in one call and yield how they stand, again and again until all have ended."""
+    """Submit the four prompts in one request and yield the tasks repeatedly until all have ended."""
     prompts = [{"prompt": PROMPT.format(topic=topic), "expected_tokens": EXPECTED_TOKENS} for topic in TOPICS]
     timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
     async with (
         asyncio.timeout(PATIENCE_SECONDS),
         aiohttp.ClientSession(stack.url, headers=AUTHORIZATION, timeout=timeout) as api,
     ):
-        # The four go to one worker, in one batch. MiniStack hands out what is there at the moment it looks, so now and
-        # then one worker would get the first message and another the rest: nothing would ever wait.
+        # Deliveries are held so that one worker gets all four messages in one batch. Otherwise MiniStack may deliver
+        # the first message to one worker and the rest to another, and no task would be queued.
         await stack.hold_deliveries()
-        task_ids = (await _ask(api, "POST", "/tasks", json={"prompts": prompts}))["task_ids"]
-        yield await _look(api, task_ids)
+        task_ids = (await _request(api, "POST", "/tasks", json={"prompts": prompts}))["task_ids"]
+        yield await _get_tasks(api, task_ids)
         await stack.deliver()
         while True:
-            tasks = await _look(api, task_ids)
+            tasks = await _get_tasks(api, task_ids)
             yield tasks
             if all(task["status"] in ENDED for task in tasks):
                 return
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _look(api: aiohttp.ClientSession, task_ids: list[str]) -> list[Task]:
-    tasks: list[Task] = (await _ask(api, "GET", "/tasks", params={"task_ids": ",".join(task_ids)}))["tasks"]
+async def _get_tasks(api: aiohttp.ClientSession, task_ids: list[str]) -> list[Task]:
+    tasks: list[Task] = (await _request(api, "GET", "/tasks", params={"task_ids": ",".join(task_ids)}))["tasks"]
     return tasks
 
 
-async def _ask(api: aiohttp.ClientSession, method: str, path: str, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - aiohttp's
+async def _request(api: aiohttp.ClientSession, method: str, path: str, **what: Any) -> dict[str, Any]:  # noqa: ANN401 - aiohttp's
     try:
         async with api.request(method, path, **what) as answer:
             if not answer.ok:
-                raise DemoError(f"{method} {path} answered {answer.status}: {await answer.text()}")
+                raise DemoError(f"{method} {path} returned {answer.status}: {await answer.text()}")
             body: dict[str, Any] = await answer.json(content_type=None)
             return body
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise DemoError(f"{method} {path} was not answered: {error!r}") from error
+        raise DemoError(f"{method} {path} got no response: {error!r}") from error
 
 
 def _answer(topic: str, task: Task) -> Panel:
@@ -115,10 +115,10 @@ def _answer(topic: str, task: Task) -> Panel:
 
 
 class Bars:
-    """A bar for each task on a terminal; elsewhere a line for each change of state."""
+    """Show a progress bar for each task on a terminal, otherwise a line for each change of status."""
 
     def __init__(self, console: Console) -> None:
-        """Give each topic its row."""
+        """Create a bar for each topic."""
         self._console = console
         self._seen: dict[str, tuple[str, int]] = {}
         self._progress = Progress(
@@ -137,21 +137,21 @@ class Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the last picture standing."""
+        """Stop drawing; the last state stays visible."""
         self._progress.stop()
 
     def show(self, tasks: list[Task]) -> None:
-        """Draw how the tasks stand, one for each topic."""
+        """Draw the state of the tasks, one for each topic."""
         for topic, row, task in zip(TOPICS, self._rows, tasks, strict=True):
             status, percent = task["status"], task["progress"]
             colour = COLOURS.get(status, "red")
             self._progress.update(row, completed=percent, word=f"[{colour}]{status:<10}[/]")
-            news = (status, percent // LINE_PERCENT)
-            if not self._console.is_terminal and self._seen.get(topic) != news:
+            state = (status, percent // LINE_PERCENT)
+            if not self._console.is_terminal and self._seen.get(topic) != state:
                 self._console.print(f"{topic:<12} {status:<10} {percent:>3}%")
-                self._seen[topic] = news
+                self._seen[topic] = state
         self._progress.refresh()
 
     def still(self) -> RenderableType:
-        """Give the bars as they stand, for a picture."""
+        """Return the current bars, for a picture."""
         return self._progress.get_renderable()

@@ -1,38 +1,38 @@
-"""What can keep the stack from running; the text of each is for the person who started it.
+"""The errors of the local stack; their messages are for the person who started it.
 
 StackError
-├── SettingError      a setting can't work: one line, with its name first
-├── PortTakenError    something else listens on the port that was asked for
-├── ChildEndedError   a server ended by itself, or a tool failed: with the end of its log
-├── DeployError       MiniStack refused the template: with its reasons
-├── NotReadyError     the API was deployed, but does not answer as it should
-└── DemoError         the API did not do what the demo shows
+├── SettingError      a setting is invalid: one line that begins with its name
+├── PortTakenError    another program listens on the requested port
+├── ChildEndedError   a server ended unexpectedly or a tool failed: with the end of its log
+├── DeployError       MiniStack rejected the template: with its reasons
+├── NotReadyError     the deployed API does not respond correctly
+└── DemoError         a request of the demo failed
 """
 
 
 class StackError(RuntimeError):
-    """The stack can't start or go on."""
+    """The stack can't start or continue."""
 
 
 class SettingError(StackError):
-    """A setting has a value that can't work."""
+    """A setting has an invalid value."""
 
 
 class PortTakenError(StackError):
-    """Something else listens on the port that was asked for."""
+    """Another program listens on the requested port."""
 
 
 class ChildEndedError(StackError):
-    """A process of the stack ended by itself, or a tool failed."""
+    """A process of the stack ended unexpectedly, or a tool failed."""
 
 
 class DeployError(StackError):
-    """MiniStack refused the template."""
+    """MiniStack rejected the template."""
 
 
 class NotReadyError(StackError):
-    """The API was deployed but does not answer as it should."""
+    """The deployed API does not respond correctly."""
 
 
 class DemoError(StackError):
-    """The API did not do what the demo shows."""
+    """A request of the demo failed."""

@@ -1,22 +1,21 @@
-"""The stand-in model: an OpenAI chat-completions server with a settable pace, and with faults on request.
+"""The stand-in model: an OpenAI chat completions server with configurable pace and faults on request.
 
-A prompt may ask for what happens to it, in any of its messages:
+A prompt controls its response by directives in any of its messages:
 
-    [[fault:500]]       this call fails; 500x2 fails the first two calls of this prompt and then answers. Faults are
-                        status numbers (400 401 403 404 408 409 413 422 429 500 502 503 504), quota, context, policy,
-                        hang (nothing comes), reset (the connection ends), cut (ends amid the stream), nofinish (ends
-                        well but without a finish_reason, and a stream without [DONE]), html and garbage (no JSON),
-                        empty (no choices)
-    [[retry-after:2]]   the header of the fault's answer
+    [[fault:500]]       the call fails; with 500x2 the first two calls of this prompt fail. Faults are status codes
+                        (400 401 403 404 408 409 413 422 429 500 502 503 504), quota, context, policy, hang (no
+                        response), reset (the connection is reset), cut (reset in the middle of the stream), nofinish
+                        (no finish_reason, and no [DONE] in a stream), html and garbage (not JSON), empty (no choices)
+    [[retry-after:2]]   the Retry-After header of the fault
     [[latency:5]]       seconds before the first byte
-    [[delay:0.5]]       seconds between two pieces of the answer
-    [[tokens:200]]      length of the answer, a word a token
+    [[delay:0.5]]       seconds between two pieces of the response
+    [[tokens:200]]      length of the response; a word is a token
 
-It calls a tool where `tool_choice` is "required" or names one (each of the `tools` with `parallel_tool_calls`), and
-answers with JSON where `response_format` asks for it; both fit their schema.
+It calls a tool if `tool_choice` is "required" or names one (all `tools` with `parallel_tool_calls`), and returns JSON
+if `response_format` requests it; both match their schema.
 
-`GET /calls` tells what was asked: how many calls, how many at once, and how often each prompt, by its digest alone. It
-is what tests know about money spent. `python -m local.model PORT` runs it by itself.
+`GET /calls` returns the number of calls, the peak concurrency, and the number of calls of each prompt by its digest.
+Tests use it to count paid calls. `python -m local.model PORT` runs the server alone.
 """
 
 import asyncio
@@ -51,7 +50,7 @@ _TOKEN_CHARACTERS = 4
 
 @dataclass(slots=True)
 class Calls:
-    """What was asked so far."""
+    """Counters of the calls so far."""
 
     total: int = 0
     in_flight: int = 0
@@ -60,7 +59,7 @@ class Calls:
     by_prompt: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
-        """Show the counters."""
+        """Return the counters as JSON."""
         return {
             "total": self.total,
             "in_flight": self.in_flight,
@@ -72,7 +71,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, understood; times in seconds."""
+    """A parsed request; times in seconds."""
 
     model: str
     pieces: list[str]
@@ -88,10 +87,10 @@ class Call:
 
 
 class StandIn:
-    """The server, on loopback; `latency` and `chunk_delay` in seconds are what a prompt gets that asks for nothing."""
+    """The server, on loopback; `latency` and `chunk_delay` in seconds are the defaults of the directives."""
 
     def __init__(self, models: tuple[str, ...], *, latency: float = 0.0, chunk_delay: float = 0.0) -> None:
-        """Set the models it lists and its pace."""
+        """Set the listed models and the pace."""
         self.models = models
         self.latency = latency
         self.chunk_delay = chunk_delay
@@ -99,7 +98,7 @@ class StandIn:
 
     @asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
-        """Serve on 127.0.0.1 and yield the base URL with its /v1; port 0 lets the system pick."""
+        """Serve on 127.0.0.1 and yield the base URL, including /v1; port 0 picks a free port."""
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         app.add_routes(
             [
@@ -108,7 +107,7 @@ class StandIn:
                 web.get("/calls", self._show_calls),
             ]
         )
-        # Cancelled with its client: a call that nobody waits for any more is not in flight.
+        # A handler is cancelled when its client disconnects, so abandoned calls don't count as in flight.
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
@@ -127,39 +126,39 @@ class StandIn:
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         try:
             body = await request.json()
-            prompts = [_said(message) for message in body["messages"]]
-            asked_by = _said(body["messages"][-1])
+            prompts = [_message_text(message) for message in body["messages"]]
+            prompt = _message_text(body["messages"][-1])
         except (ValueError, LookupError, TypeError, AttributeError):
             return _error(400, "invalid_request", "The body must be JSON with messages.")
-        calls, digest = self.calls, prompt_digest(asked_by)
+        calls, digest = self.calls, prompt_digest(prompt)
         calls.total += 1
         calls.in_flight += 1
         calls.peak_in_flight = max(calls.peak_in_flight, calls.in_flight)
         calls.by_prompt[digest] += 1
         try:
-            call = self._understand(body, prompts, asked_by, calls.by_prompt[digest])
+            call = self._parse(body, prompts, prompt, calls.by_prompt[digest])
             response = await self._answer(request, call)
             calls.answered += not call.fault
             return response
         finally:
             calls.in_flight -= 1
 
-    def _understand(self, body: dict[str, Any], prompts: list[str], asked_by: str, times: int) -> Call:
-        found = (match for prompt in prompts for match in _DIRECTIVE.finditer(prompt))
-        asked = dict[str, str](tuple(filter(None, match.groups()))[:2] for match in found)
-        fault = asked.get("fault", "")
-        first = fault.rpartition("x")[2] if re.fullmatch(r".+x\d+", fault) else ""  # the x of context is no count
+    def _parse(self, body: dict[str, Any], prompts: list[str], prompt: str, times: int) -> Call:
+        found = (match for text in prompts for match in _DIRECTIVE.finditer(text))
+        directives = dict[str, str](tuple(filter(None, match.groups()))[:2] for match in found)
+        fault = directives.get("fault", "")
+        first = fault.rpartition("x")[2] if re.fullmatch(r".+x\d+", fault) else ""  # the x in "context" is not a count
         fault = fault.removesuffix(f"x{first}")
-        length = int(asked["tokens"]) if "tokens" in asked else None
-        pieces = answer_words(_DIRECTIVE.sub("", asked_by), length)
+        length = int(directives["tokens"]) if "tokens" in directives else None
+        pieces = answer_words(_DIRECTIVE.sub("", prompt), length)
         tool_calls = _tool_calls(body, pieces)
         if tool_calls:
             pieces = []
         elif (schema := _schema(body.get("response_format"))) is not None:
-            pieces = _cut(json.dumps(value_of(schema, [word.strip() for word in pieces[:4]])))
+            pieces = _split(json.dumps(value_of(schema, [word.strip() for word in pieces[:4]])))
         most = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
-        prompt_tokens = sum(len(prompt.split()) for prompt in prompts)
-        completion_tokens = min(len(pieces), most) + sum(len(_cut(arguments)) for _, arguments in tool_calls)
+        prompt_tokens = sum(len(text.split()) for text in prompts)
+        completion_tokens = min(len(pieces), most) + sum(len(_split(arguments)) for _, arguments in tool_calls)
         return Call(
             model=str(body.get("model", "")),
             pieces=pieces[:most],
@@ -173,9 +172,9 @@ class StandIn:
             stream=bool(body.get("stream")),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             fault="" if first and times > int(first) else fault,
-            retry_after=asked.get("retry-after", ""),
-            latency=float(asked.get("latency", self.latency)),
-            delay=float(asked.get("delay", self.chunk_delay)),
+            retry_after=directives.get("retry-after", ""),
+            latency=float(directives.get("latency", self.latency)),
+            delay=float(directives.get("delay", self.chunk_delay)),
         )
 
     async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
@@ -192,7 +191,7 @@ class StandIn:
             return web.Response(text='{"choices": [{"mess', content_type="application/json")
         if call.stream:
             return await self._stream(request, call)
-        # The whole answer takes as long as the streamed one.
+        # A response that is not streamed takes as long as a streamed one.
         await asyncio.sleep(call.delay * len(call.pieces))
         message: dict[str, Any] = {"role": "assistant", "content": "".join(call.pieces), "refusal": None}
         if call.tool_calls:
@@ -221,7 +220,7 @@ class StandIn:
                 await send({"content": piece})
             for index, (name, arguments) in enumerate(call.tool_calls):
                 await send({"tool_calls": [{"index": index, **_tool_call(index, name, "")}]})
-                for piece in _cut(arguments):
+                for piece in _split(arguments):
                     await asyncio.sleep(call.delay)
                     await send({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
             if call.fault != "nofinish":
@@ -234,20 +233,20 @@ class StandIn:
         return response
 
 
-def _said(message: dict[str, Any]) -> str:
-    """Give the text of a message; one that only calls tools has none."""
+def _message_text(message: dict[str, Any]) -> str:
+    """Return the text of a message; empty if it only calls tools."""
     return _text((message.get("content") if message.get("tool_calls") else message["content"]) or "")
 
 
 def _text(content: str | list[dict[str, str]]) -> str:
-    """Give the text of a message, whose content may be in parts."""
+    """Return the text of a content, which may have several parts."""
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content)
 
 
 def _tool_calls(body: dict[str, Any], words: list[str]) -> list[tuple[str, str]]:
-    """Choose the functions to call, with their arguments."""
+    """Return the functions to call, with their arguments."""
     choice = body.get("tool_choice")
     named = (choice.get("function") or {}).get("name") if isinstance(choice, dict) else None
     if named is None and choice != "required":
@@ -275,13 +274,13 @@ def _schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _finish_reason(body: dict[str, Any], tool_calls: list[tuple[str, str]], *, is_cut: bool) -> str:
     if tool_calls:
-        # As OpenAI does: "stop" where the caller has named the function.
+        # As OpenAI: "stop" if the caller has named the function.
         return "stop" if isinstance(body.get("tool_choice"), dict) else "tool_calls"
     return "length" if is_cut else "stop"
 
 
-def _cut(text: str) -> list[str]:
-    """Cut JSON into pieces of some characters, as a model's tokens do."""
+def _split(text: str) -> list[str]:
+    """Split JSON into token-sized pieces."""
     return [text[at : at + _TOKEN_CHARACTERS] for at in range(0, len(text), _TOKEN_CHARACTERS)]
 
 
@@ -299,7 +298,7 @@ def _fault(call: Call) -> web.Response:
         response = _error(*_NAMED_ERRORS[call.fault])
     else:
         status = int(call.fault)
-        response = _error(status, _CODES.get(status, ""), f"This {status} was asked for.")
+        response = _error(status, _CODES.get(status, ""), f"The prompt requested this {status}.")
     if call.retry_after:
         response.headers["Retry-After"] = call.retry_after
     return response
@@ -315,13 +314,13 @@ def _error(status: int, code: str, message: str) -> web.Response:
 def _end_connection(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("asked for")
+    raise ConnectionResetError("requested by the prompt")
 
 
 async def _main() -> None:
     stand_in = StandIn(("stand-in",), latency=0.2, chunk_delay=0.03)
     async with stand_in.serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0) as url:
-        print(f"The stand-in model answers at {url}", flush=True)
+        print(f"The stand-in model listens at {url}", flush=True)
         await asyncio.Event().wait()
 
 

@@ -1,6 +1,6 @@
-"""Draw docs/images/demo.svg: `python -m local.picture` runs the demo and keeps its moment.
+"""Draw docs/images/demo.svg: `python -m local.picture` runs the demo and captures it.
 
-That moment is when three prompts are being answered and the fourth waits.
+It captures the moment when three tasks are processing and the fourth is queued.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ THEME = TerminalTheme(
 
 
 def is_the_moment(tasks: list[Task]) -> bool:
-    """Tell whether three are well on their way while one waits."""
+    """Return whether three tasks are well under way while one is queued."""
     running = [task["progress"] for task in tasks if task["status"] == "processing"]
     return len(running) == len(tasks) - 1 and min(running) >= LEAST_PERCENT
 
 
 def _svg(console: Console) -> str:
-    """Export what was printed, in the reader's own font: the picture loads nothing."""
+    """Export the console as SVG in the reader's own font, so that the picture loads nothing."""
     svg = console.export_svg(title="Sluice", theme=THEME, unique_id="demo")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace(
         "Fira Code", "ui-monospace, Menlo, Consolas"
@@ -51,7 +51,7 @@ def _svg(console: Console) -> str:
 
 
 async def draw() -> None:
-    """Run the demo until its moment and write the picture; raises DemoError when there was none."""
+    """Run the demo and write the picture; raises DemoError if the moment never comes."""
     settings = read_settings({})
     console = Console(file=io.StringIO(), record=True, force_terminal=True, width=COLUMNS, highlight=False)
     console.print("\n[bold]$ make demo[/bold]\n")

@@ -1,4 +1,4 @@
-"""Child processes of the stack, each under a guard that ends it with us."""
+"""The child processes of the stack; a guard ends each with this process."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ GUARD = Path(__file__).with_name("guard.py")
 STOP_SECONDS = 6.0
 LOG_LINES = 15
 
-# What a child may know of our environment. AWS and OpenAI settings are left out on purpose, and so is everything that
-# could make up for a setting which a function forgot to ask for.
+# The variables that a child inherits. AWS and OpenAI settings are excluded on purpose, and so is everything that could
+# hide a missing setting of a function.
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
@@ -26,17 +26,17 @@ LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Make a child's environment out of the harmless part of ours and what it needs besides."""
+    """Return a child's environment: the inherited variables and `extra`."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK_NAMES]))
     return {**inherited, "NO_PROXY": no_proxy, "no_proxy": no_proxy, **extra}
 
 
 class Child:
-    """One guarded process; its output goes to a log file."""
+    """A guarded process; its output goes to a log file."""
 
     def __init__(self, name: str, log: Path, guard: asyncio.subprocess.Process) -> None:
-        """Take over a guard that was just started; `Child.start` is the way to make one."""
+        """Take a started guard; use `Child.start` instead."""
         self.name = name
         self.log = log
         self._guard = guard
@@ -45,11 +45,11 @@ class Child:
     async def start(
         cls, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path, cwd: Path
     ) -> "Child":
-        """Start the command in a session of its own, which ends when `stop` is called or when we are gone."""
+        """Start the command in its own session, which ends on `stop` or with this process."""
         with log.open("ab") as output:
             starting = asyncio.ensure_future(
                 asyncio.create_subprocess_exec(
-                    # -I -S: the guard needs nothing but the standard library, and starts in 20 ms this way.
+                    # -I -S: the guard needs only the standard library and starts in 20 ms this way.
                     *(sys.executable, "-I", "-S", GUARD, *command),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=output,
@@ -60,7 +60,7 @@ class Child:
                 )
             )
             try:
-                # asyncio would answer a cancellation here with a SIGKILL to the guard, and so orphan what it guards.
+                # On cancellation asyncio would kill the guard with SIGKILL and orphan its command.
                 guard = await asyncio.shield(starting)
             except asyncio.CancelledError:
                 await cls(name, log, await starting).stop()
@@ -71,23 +71,23 @@ class Child:
         """Wait until the process has ended and return its exit code."""
         return await self._guard.wait()
 
-    def died(self, code: int) -> ChildEndedError:
-        """Describe an end that nobody asked for, with the last lines of the log."""
+    def exit_error(self, code: int) -> ChildEndedError:
+        """Return the error for an unexpected end, with the last lines of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        told = f"{self.name} ended unexpectedly (exit code {code}). Its last words:"
-        return ChildEndedError("\n".join([told, *lines]))
+        message = f"{self.name} ended unexpectedly (exit code {code}). The end of its log:"
+        return ChildEndedError("\n".join([message, *lines]))
 
     async def succeed(self) -> None:
-        """Wait for a tool to end well; raise ChildEndedError otherwise and end it when cancelled."""
+        """Wait until a tool succeeds; raise ChildEndedError if it fails, and end it when cancelled."""
         try:
             code = await self._guard.wait()
         finally:
             await self.stop()
         if code:
-            raise self.died(code)
+            raise self.exit_error(code)
 
     async def stop(self) -> None:
-        """End the process and everything it started; harmless when it has ended."""
+        """End the process and all its descendants; does nothing if it has ended."""
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         try:
@@ -96,10 +96,10 @@ class Child:
         except TimeoutError:
             self._kill_group()
             await self._guard.wait()
-        # A guard that was itself killed leaves its group behind.
+        # A killed guard leaves its group behind.
         self._kill_group()
 
     def _kill_group(self) -> None:
-        # PermissionError: on macOS, where nothing but a zombie is left of the group.
+        # PermissionError: on macOS, if only a zombie is left of the group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._guard.pid, signal.SIGKILL)

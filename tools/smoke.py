@@ -1,8 +1,8 @@
-"""Ask a deployed Sluice one prompt and wait for its answer: `python -m tools.smoke --outputs FILE`.
+"""Smoke test of a deployment: submit one prompt and wait for its result: `python -m tools.smoke --outputs FILE`.
 
-It uses the standard library alone, so that what deploys needs nothing more. FILE is what
-`sam list stack-outputs --output json` has said; `--url` names the API directly. The caller's key comes from SLUICE_KEY
-and is never shown, nor is the answer.
+It uses only the standard library, so that a deployment job needs no packages. FILE is the output of
+`sam list stack-outputs --output json`; `--url` gives the API's URL instead. The API key comes from SLUICE_KEY; neither
+the key nor the result is printed.
 """
 
 import argparse
@@ -18,31 +18,31 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 REQUEST_SECONDS: Final = 35
-"""API Gateway gives up after 29."""
+"""Longer than API Gateway's timeout of 29 seconds."""
 
 PAUSE_SECONDS: Final = 2.0
-"""Between two questions, where the API did not hold the answer back."""
+"""Pause between two polls."""
 
 PROMPT: Final = "Answer with the word ready."
 LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SmokeError(Exception):
-    """It does not work; the text says what."""
+    """The smoke test failed; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Speak to one API with one key."""
+    """Client of one API with one key."""
 
     url: str
     key: str
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Return status and JSON of an answer; raise SmokeError where there is none."""
+        """Send a request and return the status and JSON of the response; raise SmokeError if there is none."""
         parts = urlsplit(f"{self.url.rstrip('/')}/{path}")
         if parts.scheme != "https" and parts.hostname not in LOCAL:
-            raise SmokeError("the address must begin with https, or the key could be overheard")
+            raise SmokeError("the URL must begin with https, because the key must not be sent unencrypted")
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(parts.netloc, timeout=REQUEST_SECONDS)
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json", "Prefer": "wait=20"}
@@ -58,7 +58,7 @@ class Api:
 
 
 def smoke(api: Api, *, seconds: float, sleep: Callable[[float], object] = time.sleep) -> str:
-    """Send one prompt, wait at most so long for its answer, and say what came of it in a line; raise SmokeError."""
+    """Submit one prompt, wait up to `seconds` for its result and return a summary line; raise SmokeError."""
     started = time.monotonic()
     _expect(api.ask("GET", "openapi.json"), 200, "GET /openapi.json")
     status, accepted = api.ask("POST", "tasks", {"prompts": [PROMPT]})
@@ -88,7 +88,7 @@ def _code(body: Mapping[str, Any]) -> str:
 
 
 def url_in(outputs: Path) -> str:
-    """Find ApiUrl in a stack's outputs; raise SmokeError where it is not."""
+    """Return ApiUrl of a stack's outputs; raise SmokeError if it is missing."""
     for output in json.loads(outputs.read_text()):
         if output["OutputKey"] == "ApiUrl":
             return str(output["OutputValue"])
@@ -96,21 +96,21 @@ def url_in(outputs: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from the command line; return 0 where a prompt was answered."""
+    """Run the command line; return 0 if the task completed."""
     parser = argparse.ArgumentParser(prog="python -m tools.smoke", description=(__doc__ or "").partition("\n")[0])
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--outputs", type=Path, help="file that holds the stack's outputs as JSON")
-    where.add_argument("--url", help="address of the API")
-    parser.add_argument("--seconds", type=float, default=180, help="how long to wait for the answer (180)")
+    where.add_argument("--outputs", type=Path, help="file with the stack's outputs as JSON")
+    where.add_argument("--url", help="URL of the API")
+    parser.add_argument("--seconds", type=float, default=180, help="how long to wait for the result (default 180)")
     given = parser.parse_args(arguments)
     key = os.environ.get("SLUICE_KEY", "")
     if not key:
-        print("SLUICE_KEY, the caller's key, is not set", file=sys.stderr)
+        print("SLUICE_KEY is not set; set it to an API key", file=sys.stderr)
         return 1
     try:
         print(smoke(Api(given.url or url_in(given.outputs), key), seconds=given.seconds))
     except SmokeError as error:
-        print(f"It does not work: {error}", file=sys.stderr)
+        print(f"The smoke test failed: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,8 +1,8 @@
-"""Print a tenant's key for webhooks, or change what the keys are made from: `python -m tools.webhook_keys show acme`.
+"""Print a tenant's webhook signing key, or rotate the signing secret: `python -m tools.webhook_keys show acme`.
 
-The secret named by WEBHOOK_SECRET is reached as boto3 finds AWS: its profile, its region, or AWS_ENDPOINT_URL. `renew`
-puts a new text before the old one, and every event is signed with both; when all tenants have their new keys, `finish`
-takes the old one away.
+The secret is named by WEBHOOK_SECRET, in the AWS account that boto3 finds: by profile, region or AWS_ENDPOINT_URL.
+`renew` adds a new value before the old one, and every event is signed with both. When all tenants have their new keys,
+`finish` removes the old value.
 """
 
 import argparse
@@ -25,15 +25,15 @@ DEFAULT_SECRET: Final = "sluice/webhook-signing"  # noqa: S105  # a name
 """The default of WebhookSecret in template.yaml."""
 
 TEXT_BYTES: Final = 48
-"""Random bytes of a new text: more than the 256 bits of a key that is made from it."""
+"""Random bytes of a new value: more than the 256 bits of a key that is derived from it."""
 
 
 class KeyProblem(Exception):
-    """What was asked for cannot be done; the text says why."""
+    """The command can't be executed; the message says why."""
 
 
 class SigningSecret:
-    """Hold the secret that all tenants' keys are made from."""
+    """The secret from which all tenants' keys are derived."""
 
     def __init__(self, client: "SecretsManagerClient", name: str) -> None:
         """Take a boto3 client and the secret's name."""
@@ -41,20 +41,20 @@ class SigningSecret:
         self._name = name
 
     def keys(self, tenant: str) -> Iterator[str]:
-        """Return a tenant's key, and while the secret is being changed the one before it too."""
+        """Return a tenant's keys: one, or during a rotation the new one and the old one."""
         if not is_tenant(tenant):
-            raise KeyProblem("a tenant is 1 to 64 characters from a-z, 0-9 and -, as in TENANT=acme")
+            raise KeyProblem("a tenant must be 1 to 64 characters from a-z, 0-9 and -, for example TENANT=acme")
         return (key_of(text, tenant) for text in self._read())
 
     def renew(self) -> None:
-        """Sign with a new text too."""
+        """Start a rotation: sign with a new value too."""
         texts = self._read()
         if len(texts) > 1:
-            raise KeyProblem("it is being changed already: finish that first")
+            raise KeyProblem("a rotation is in progress; finish it first (FINISH=1)")
         self._write([secrets.token_urlsafe(TEXT_BYTES), *texts])
 
     def finish(self) -> None:
-        """Sign with the new text alone."""
+        """End a rotation: sign only with the new value."""
         self._write(self._read()[:1])
 
     def _read(self) -> list[str]:
@@ -68,24 +68,27 @@ class SigningSecret:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Do what the command line says, and return its exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.webhook_keys")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("show").add_argument("tenant")
     commands.add_parser("renew")
     commands.add_parser("finish")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     secret = SigningSecret(boto3.client("secretsmanager"), environ.get("WEBHOOK_SECRET") or DEFAULT_SECRET)
     try:
-        if asked.command == "show":
-            for key in secret.keys(asked.tenant):
+        if options.command == "show":
+            for key in secret.keys(options.tenant):
                 print(key)
-        elif asked.command == "renew":
+        elif options.command == "renew":
             secret.renew()
-            print("Within five minutes events are signed with both. Hand each tenant its first key.", file=sys.stderr)
+            print(
+                "Within five minutes, events are signed with both keys. Give each tenant its first key.",
+                file=sys.stderr,
+            )
         else:
             secret.finish()
-            print("Within five minutes events are signed with the new keys alone.", file=sys.stderr)
+            print("Within five minutes, events are signed only with the new keys.", file=sys.stderr)
     except (KeyProblem, BotoCoreError, ClientError) as error:
         print(f"make webhook-secret: {error}", file=sys.stderr)
         return 1

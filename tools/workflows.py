@@ -1,4 +1,4 @@
-"""Write functions/submit/workflows.json: what the API tells of the workflows, and checks their inputs by."""
+"""Write functions/submit/workflows.json: the names, descriptions and input schemas of the workflows."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ TARGET: Final = Path(__file__).parents[1] / "functions" / "submit" / "workflows.
 
 
 def listed() -> str:
-    """Return the file's text for the chains as they are now."""
+    """Return the content of the file for the current chains."""
     entries = [
         {
             "name": workflow.name,

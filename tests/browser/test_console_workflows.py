@@ -15,7 +15,7 @@ from local.aws import API_KEY, API_KEYS_SECRET
 from tests.browser.console import Console
 from tests.browser.contrast import low_contrasts
 from tests.local.conftest import Up
-from tools.keys import Ring
+from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -79,8 +79,11 @@ def choose(console: Console) -> Callable[[str], Page]:
 @pytest.fixture(scope="module")
 def keys(stack: Up) -> dict[str, str]:
     """Issue a key that may start no workflow and one that may start a single one."""
-    ring = Ring(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return {"none": ring.issue("none", ["gpt-5-mini"]), "story": ring.issue("story", ["gpt-5-mini", "workflow/story"])}
+    store = KeyStore(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    return {
+        "none": store.issue("none", ["gpt-5-mini"]),
+        "story": store.issue("story", ["gpt-5-mini", "workflow/story"]),
+    }
 
 
 # ---- One input -------------------------------------------------------------------------------------------------------
@@ -104,7 +107,7 @@ def test_a_workflow_is_chosen_filled_in_started_and_answered(
 
     # THEN there is a task, with its name and its input, and its answer
     expect(console.heading).to_have_text("1 task")
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
     [batch_id] = console.batch_ids()
     told = api.get(f"/tasks/{batch_id}-0").json()
     assert (told["model"], told["custom_id"]) == ("workflow/translate_and_review", "greeting")
@@ -157,13 +160,13 @@ def test_a_list_of_long_texts_has_a_box_for_each(
     page.keyboard.type("About the sea.")
     page.get_by_role("button", name="Add another").click()
     page.keyboard.type("About nothing.")
-    page.get_by_role("button", name="Leave Articles 3 out").click()
+    page.get_by_role("button", name="Remove Articles 3").click()
     expect(page.get_by_label("Articles 2", exact=True)).to_be_focused()
 
     with page.expect_request("**/workflows/summarize_articles") as sent:
         start.click()
 
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
     articles = ["About trees.\n\nThey are tall.", "About the sea."]
     assert sent.value.post_data_json == {"inputs": [{"articles": articles}]}
 
@@ -187,7 +190,7 @@ def test_each_field_is_made_for_what_the_schema_takes(window: Callable[..., Page
     page = console.page
     page.get_by_label("What to run").select_option("to_order")
     expect(page.get_by_label("Rhymes")).to_have_value("1")
-    expect(page.get_by_text("At least 10, at most 2000, 300 if left empty")).to_be_visible()
+    expect(page.get_by_text("At least 10, at most 2000, default: 300")).to_be_visible()
 
     # WHEN they are filled in, some of them wrongly, THEN those say so
     page.get_by_label("Title").fill("Ode")
@@ -204,7 +207,7 @@ def test_each_field_is_made_for_what_the_schema_takes(window: Callable[..., Page
     page.get_by_label("Length").fill("50")
     page.get_by_label("Address").fill('{"street": "Quay"}')
     page.get_by_role("button", name="Start").click()
-    expect(problem_of(page, "Keywords")).to_have_text("Number 2: must be short")
+    expect(problem_of(page, "Keywords")).to_have_text("Item 2: must be short")
     expect(problem_of(page, "Address")).to_have_text("Street: is missing")
     given = {"title": "Ode", "tone": "casual", "length": 50, "rhymes": False, "keywords": ["sea", "[draft] sky"]}
     assert sent == [{"inputs": [{**given, "address": {"street": "Quay"}}]}]
@@ -238,8 +241,8 @@ def test_a_file_of_inputs_is_started_and_what_is_wrong_in_it_is_named_by_its_lin
     lines = [{"topic": "trees", "custom_id": "one"}, {"topik": "dogs"}, {"topic": "the sea"}, {"topic": 7}]
     text = "\n".join(map(json.dumps, lines)) + '\n{"topic":'
     page.get_by_label("Choose a file").set_input_files(prompt_file("topics.jsonl", text))
-    expect(page.get_by_text("2 lines cannot be sent")).to_be_visible()
-    expect(page.get_by_text("Line 2: there is no topic")).to_be_visible()
+    expect(page.get_by_text("2 invalid lines")).to_be_visible()
+    expect(page.get_by_text("Line 2: lacks topic")).to_be_visible()
     expect(page.get_by_text("Line 5:")).to_be_visible()
 
     # WHEN the others are started, THEN nothing is accepted, and the line and its field are named
@@ -247,14 +250,14 @@ def test_a_file_of_inputs_is_started_and_what_is_wrong_in_it_is_named_by_its_lin
     expect(page.get_by_text("Line 4, topic: must be string")).to_be_visible()
 
     # AND a file without it is
-    page.get_by_role("button", name="Leave topics.jsonl out").click()
+    page.get_by_role("button", name="Remove topics.jsonl").click()
     page.get_by_label("Choose a file").set_input_files(
         prompt_file("topics.csv", 'custom_id,topic\none,trees\ntwo,"dogs, and cats"\n')
     )
     expect(start).to_have_text("Start 2 inputs")
     start.click()
     expect(console.heading).to_have_text("2 tasks")
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
     expect(console.row(2)).to_contain_text("dogs, and cats")
 
 
@@ -298,7 +301,7 @@ def test_a_double_click_and_a_lost_answer_start_nothing_twice(
     start.dblclick()
 
     # THEN there were two calls, which are one
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
     assert len(set(keys)) == 1
     assert len(keys) == 2
     assert {told["batch_id"] for told in accepted} == set(console.batch_ids())
@@ -401,7 +404,7 @@ def test_the_form_can_be_read_on_a_phone_too(window: Callable[..., Page], colour
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
     page.get_by_label("Many inputs").check()
     page.get_by_label("Inputs", exact=True).fill('{"text": "Good morning"}')
-    expect(page.get_by_text("1 line cannot be sent")).to_be_visible()
+    expect(page.get_by_text("1 invalid line")).to_be_visible()
     assert low_contrasts(page) == []
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
 

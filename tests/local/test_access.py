@@ -9,7 +9,7 @@ import pytest
 from local.aws import API_KEYS_SECRET
 from tests.local.calls import ended, look_up, problem, submit
 from tests.local.conftest import Up
-from tools.keys import Ring
+from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 def neighbour(stack: Up) -> Iterator[httpx.Client]:
     """Issue a key for another tenant, as `make key` does, and use it at once."""
     secrets = stack.aws("secretsmanager")
-    key = Ring(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)).issue("neighbour")
+    key = KeyStore(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)).issue("neighbour")
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client

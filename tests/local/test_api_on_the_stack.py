@@ -13,7 +13,7 @@ from local.settings import ROOT
 from tests.local import pages
 from tests.local.calls import ANSWER_SECONDS, ENDED, ended, look_up, submit
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
-from tools.keys import Ring
+from tools.keys import KeyStore
 
 # One stack serves the module: pytest-xdist keeps a file in one process.
 pytestmark = pytest.mark.timeout(300)
@@ -215,10 +215,10 @@ def test_the_stack_of_the_secrets_makes_what_make_key_writes_into(stack: Up) -> 
     # WHEN a key is issued THEN it is the first
     secrets = stack.aws("secretsmanager")
     assert set(names.values()) <= {secret["Name"] for secret in secrets.list_secrets()["SecretList"]}
-    ring = Ring(secrets, names["ApiKeysSecret"], now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    assert not list(ring.lines())
-    ring.issue("acme")
-    assert len(list(ring.lines())) == 1
+    store = KeyStore(secrets, names["ApiKeysSecret"], now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    assert not list(store.lines())
+    store.issue("acme")
+    assert len(list(store.lines())) == 1
 
 
 def test_every_command_of_the_readme_is_run_by_a_test() -> None:

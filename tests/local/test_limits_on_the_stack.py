@@ -11,7 +11,7 @@ from common.budgets import Budgets
 from local.aws import API_KEYS_SECRET
 from tests.local.calls import accept, ended, look_up, problem
 from tests.local.conftest import KEY, Up, eventually, started
-from tools.keys import Ring
+from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def keys(stack: Up) -> dict[str, str]:
     """Issue keys with limits, as `make key` does."""
-    ring = Ring(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    store = KeyStore(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
     return {
-        "nano": ring.issue("nano", ["gpt-5-nano"]),
-        "counted": ring.issue("counted", budgets=Budgets(requests=3)),
-        "thrifty": ring.issue("thrifty", budgets=Budgets(tokens=1)),
+        "nano": store.issue("nano", ["gpt-5-nano"]),
+        "counted": store.issue("counted", budgets=Budgets(requests=3)),
+        "thrifty": store.issue("thrifty", budgets=Budgets(tokens=1)),
     }
 
 
@@ -120,8 +120,8 @@ def test_a_queue_takes_a_tenants_share_and_no_more_than_it_holds(tmp_path_factor
         started(tmp_path_factory.mktemp("capped"), **capped) as up,
         httpx.Client(base_url=up.url, headers=KEY, timeout=60, trust_env=False) as api,
     ):
-        ring = Ring(up.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-        other_key = ring.issue("other")
+        store = KeyStore(up.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+        other_key = store.issue("other")
         accept(api, {"prompts": ["a", "b", "c"]}, **{"Idempotency-Key": "k"})
 
         refused = api.post("/tasks", json={"prompts": ["d", "e"]})

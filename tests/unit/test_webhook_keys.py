@@ -67,7 +67,7 @@ def test_while_the_secret_is_changed_both_keys_are_printed_the_new_one_first(
 def test_what_is_no_tenant_is_refused(capsys: pytest.CaptureFixture[str], tenant: str) -> None:
     [line] = said(capsys, "show", tenant, code=1)
 
-    assert line.startswith("make webhook-secret: a tenant is")
+    assert line.startswith("make webhook-secret: a tenant must be")
 
 
 def test_a_secret_that_is_none_is_refused_without_being_quoted(capsys: pytest.CaptureFixture[str]) -> None:
