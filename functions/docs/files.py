@@ -1,7 +1,6 @@
-"""Hand out the files of the console. Each is read when it is first asked for: the description waits for none of them.
+"""Serve the files of the console. Each file is read on its first request, so that cold starts stay short.
 
-They are modules at addresses of their own and are not put together by any step. Their names are a closed list, so that
-no address leads anywhere else.
+There is no build step: each file has its own URL. Only listed names are served, so no path can leave the directory.
 """
 
 import hashlib
@@ -15,20 +14,20 @@ PAGE: Final = "index.html"
 TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 NAMES: Final = frozenset(path.name for path in FOLDER.iterdir() if path.suffix in TYPES)
 
-# Trusted types: the browser itself refuses whatever would turn text into markup or code.
+# Trusted types: the browser rejects code that turns text into markup or script.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""A key is typed into the page: it runs nothing but its own files, and speaks to this API alone."""
+"""The page holds an API key, so it may run only its own files and connect only to this API."""
 
 
 def answer(name: str, known_tag: str | None) -> dict[str, Any]:
-    """Answer with a file; 304 where `If-None-Match` says that the caller has it, and 404 for any other name."""
+    """Return a file; 304 if `If-None-Match` is current, 404 for an unknown name."""
     if name not in NAMES:
         return _plain(404, {"Content-Type": "application/problem+json"}, _NOT_FOUND)
     text, tag = _read(name)
-    # Always asked for anew: the files of two versions must not meet on one page.
+    # Always revalidated: a page must not mix files of two versions.
     headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}
     if known_tag == tag:
         return _plain(304, headers, "")
@@ -44,7 +43,7 @@ _NOT_FOUND: Final = json.dumps(
         "title": "Not Found",
         "status": 404,
         "code": "not_found",
-        "detail": "The console has no such file",
+        "detail": "The console has no file of this name",
     }
 )
 

@@ -1,4 +1,4 @@
-"""GET /openapi.json, /docs and /console: a description, a page to try it, a console. All are the same for everybody."""
+"""Serve GET /openapi.json, /docs and /console: the API description, the API reference page and the console."""
 
 import base64
 import hashlib
@@ -14,12 +14,12 @@ PAGE = (FOLDER / "page.html").read_text(encoding="utf-8")
 
 
 def _hash_of(tag: str) -> str:
-    """Return what a Content-Security-Policy calls the page's own script or style."""
+    """Return the Content-Security-Policy hash of the page's inline script or style."""
     [inline] = re.findall(rf"<{tag}>(.*?)</{tag}>", PAGE, re.DOTALL)
     return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
 
 
-# A key is typed into the page: nothing but its own script may run there, and it may speak to this API alone.
+# The page holds an API key, so only its own script may run, and it may connect only to this API.
 POLICY = (
     f"default-src 'none'; script-src {_hash_of('script')}; style-src {_hash_of('style')}; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -31,7 +31,7 @@ ANSWERS = {
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Answer API Gateway, which sends nothing here but these routes."""
+    """Handle an API Gateway event of one of these routes."""
     if event["resource"] not in ANSWERS:
         name = (event.get("pathParameters") or {}).get("file", files.PAGE)
         given = {each.lower(): value for each, value in (event.get("headers") or {}).items()}

@@ -25,7 +25,7 @@ def test_a_prompt_becomes_an_answer_that_can_be_read(console: Console, api: http
     console.send("A joke about the economy", "A joke about plants")
 
     # THEN both are answered, in their order
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
     [batch_id] = console.batch_ids()
     told = api.get(f"/tasks/{batch_id}-1").json()
     expect(console.row(2)).to_contain_text("A joke about plants")
@@ -35,20 +35,20 @@ def test_a_prompt_becomes_an_answer_that_can_be_read(console: Console, api: http
     console.row(2).click()
     expect(console.page.locator("#answer")).to_have_text(told["result"])
     expect(console.panel.locator("tbody tr")).to_have_count(1)
-    expect(console.panel.locator("tbody")).to_contain_text("answered")
+    expect(console.panel.locator("tbody")).to_contain_text("completed")
     expect(console.panel).to_contain_text(f"{told['usage']['completion_tokens']} out")
 
     # AND the charts tell of both
     expect(console.page.locator("#chart-outcomes")).to_contain_text("100 %")
     for name in ("throughput", "latency", "tokens"):
         drawing = console.page.locator(f"#chart-{name} svg")
-        expect(drawing).not_to_have_attribute("aria-label", "Nothing yet.")
+        expect(drawing).not_to_have_attribute("aria-label", "No data yet.")
         assert drawing.locator("rect, path.line").count() > 0
 
 
 def test_nothing_is_kept_but_the_key_and_the_ids_and_those_in_the_tab(console: Console) -> None:
     console.send("A joke about secret plants")
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
     console.row(1).click()
     expect(console.page.locator("#answer")).not_to_be_empty()
 
@@ -107,7 +107,7 @@ def test_the_failed_ones_are_sent_again_and_join_the_run(console: Console) -> No
     expect(console.number("failed")).to_have_text("1")
 
     # WHEN the failed ones are sent again
-    console.page.get_by_role("button", name="Retry the 1 failed one").click()
+    console.page.get_by_role("button", name="Retry 1 failed task").click()
 
     # THEN there is a third task, which is answered, and nothing is left to send again
     expect(console.heading).to_have_text("3 tasks")
@@ -126,7 +126,7 @@ def test_a_run_is_cancelled_once_that_is_confirmed(console: Console) -> None:
     console.page.get_by_role("button", name="Cancel the rest").click()
     console.page.get_by_role("button", name="Cancel them").click()
 
-    expect(console.number("done")).to_have_text("30 / 30")
+    expect(console.number("ended")).to_have_text("30 / 30")
     expect(console.page.locator("#chart-outcomes")).to_contain_text("cancelled")
     expect(console.page.get_by_role("button", name="Cancel the rest")).to_be_hidden()
 
@@ -146,23 +146,23 @@ def test_a_reload_in_the_middle_comes_back_to_where_it_was(console: Console) -> 
     expect(console.heading).to_have_text("2 tasks")
     expect(answer).to_contain_text(before)
     expect(console.panel).to_have_attribute("data-status", "completed")
-    expect(console.number("done")).to_have_text("2 / 2")
-    expect(console.panel).to_contain_text("a prompt is kept by the page that sent it")
+    expect(console.number("ended")).to_have_text("2 / 2")
+    expect(console.panel).to_contain_text("prompts are kept only in the memory of the page that sent them")
 
     # AND a run can be found again in its tab
     console.page.get_by_role("link", name="New run").click()
     console.page.get_by_role("link", name="2 tasks").click()
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
 
 
 def test_a_run_that_was_sent_elsewhere_can_be_watched(console: Console, api: httpx.Client) -> None:
     prompts = [{"prompt": "A joke about plants", "custom_id": "greens"}, "A joke about animals"]
     batch_id = api.post("/tasks", json={"prompts": prompts}).json()["batch_id"]
 
-    console.page.get_by_placeholder("batch id").fill(batch_id)
+    console.page.get_by_placeholder("batch ID").fill(batch_id)
     console.page.get_by_role("button", name="Open").click()
 
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
     expect(console.row(1)).to_contain_text("greens")
 
 
@@ -178,7 +178,7 @@ def test_a_large_file_goes_in_calls_of_a_thousand_and_only_rows_on_the_screen_ex
     # WHEN it is chosen, THEN the bad line is named
     page.get_by_label("Choose a file").set_input_files(prompt_file("stories.jsonl", "\n".join(lines)))
     expect(page.get_by_text("Line 7:")).to_be_visible()
-    expect(page.locator("#found")).to_contain_text("1,200 prompts · 2 calls")
+    expect(page.locator("#found")).to_contain_text("1,200 prompts · 2 requests")
 
     # AND the others can be sent
     page.get_by_role("button", name="Send the other 1,200").click()
@@ -199,19 +199,19 @@ def test_a_large_file_goes_in_calls_of_a_thousand_and_only_rows_on_the_screen_ex
 
     page.get_by_role("button", name="Cancel the rest").click()
     page.get_by_role("button", name="Cancel them").click()
-    expect(console.number("done")).to_have_text("1,200 / 1,200")
+    expect(console.number("ended")).to_have_text("1,200 / 1,200")
 
 
 def test_a_table_fills_in_a_template(console: Console, prompt_file: Callable[[str, str], Path]) -> None:
     page: Page = console.page
     table = 'topic,custom_id,price\nplants,p1,3\n"dogs, and cats",p2,4\n'
     page.get_by_label("Choose a file").set_input_files(prompt_file("topics.csv", table))
-    expect(page.get_by_text("there is no column prompt")).to_be_visible()
+    expect(page.get_by_text("there is no column 'prompt'")).to_be_visible()
 
     page.get_by_label("Template, for CSV").fill("A joke about {topic}")
     page.get_by_role("button", name="Send 2 prompts").click()
 
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
     expect(console.row(2)).to_contain_text("A joke about dogs, and cats")
 
 
@@ -224,12 +224,12 @@ def test_a_template_that_names_no_column_is_said_to_be_none_while_it_is_typed(co
     send = page.get_by_role("button", name=re.compile("^Send"))
 
     template.press_sequentially("A joke about {topic")
-    expect(page.get_by_text("Line 1: the template names no column")).to_be_visible()
+    expect(page.get_by_text("Line 1: the template contains no {column}")).to_be_visible()
     expect(send).to_be_disabled()
     template.press_sequentially("}")
     expect(send).to_have_text("Send 2 prompts")
     template.fill("A joke")
-    expect(page.get_by_text("Line 1: the template names no column")).to_be_visible()
+    expect(page.get_by_text("Line 1: the template contains no {column}")).to_be_visible()
     expect(send).to_be_disabled()
 
 
@@ -261,7 +261,7 @@ def test_what_comes_onto_the_screen_after_the_end_has_its_answer(window: Callabl
 
 def test_the_answers_can_be_saved(console: Console) -> None:
     console.send("A joke about the economy", "A joke about plants")
-    expect(console.number("done")).to_have_text("2 / 2")
+    expect(console.number("ended")).to_have_text("2 / 2")
 
     with console.page.expect_download() as waiting:
         console.page.get_by_role("button", name="Download").click()

@@ -94,7 +94,7 @@ def test_another_run_that_is_shown_meanwhile_is_not_said_to_be_sent(
     batches.accept()
     expect(console.heading).to_have_text("1,000 tasks")
     page.get_by_role("link", name="New run").click()
-    page.get_by_placeholder("batch id").fill(other)
+    page.get_by_placeholder("batch ID").fill(other)
     page.get_by_role("button", name="Open").click()
     expect(ids_of(console)).to_have_text(f"Batch {other}")
 
@@ -121,7 +121,7 @@ def test_what_is_retried_joins_a_run_that_was_left_and_what_is_said_of_it_stands
     page = console.page
     page.goto(f"/console#run={first},{second}")
     retries = Held(page, "**/retry")
-    page.get_by_role("button", name="Retry the 2 failed ones").click()
+    page.get_by_role("button", name="Retry 2 failed tasks").click()
 
     # WHEN another is opened, one retry is accepted, and one is refused
     retry = retries.next()
@@ -190,7 +190,7 @@ def test_a_budget_that_is_used_up_is_said_and_not_waited_for(console: Console, c
     refuse(calls.next(), 429, "budget_exhausted", BUDGET, retry_after=HOURS)
 
     # THEN the form says so, keeps what was typed, and lets it be sent again
-    expect(page.get_by_role("alert").filter(has_text="The call was refused")).to_contain_text(BUDGET[1:])
+    expect(page.get_by_role("alert").filter(has_text="The request was rejected")).to_contain_text(BUDGET[1:])
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.get_by_label("Prompts")).to_have_value("A joke about plants")
     page.get_by_role("button", name="Send 1 prompt").click()
@@ -206,9 +206,9 @@ def test_a_budget_that_ends_in_the_middle_of_a_file_says_how_much_was_accepted(
     expect(console.heading).to_have_text("1,000 tasks")
     refuse(batches.calls.next(), 429, "budget_exhausted", BUDGET, retry_after=HOURS)
 
-    said = console.page.get_by_role("alert").filter(has_text="The call was refused")
+    said = console.page.get_by_role("alert").filter(has_text="The request was rejected")
     expect(said).to_contain_text(BUDGET[1:])
-    expect(said).to_contain_text("The first 1,000 were accepted; nothing of the rest was.")
+    expect(said).to_contain_text("The first 1,000 were accepted; the rest were not.")
     expect(console.page.get_by_role("link", name="1,000 tasks")).to_be_visible()
 
 
@@ -232,7 +232,7 @@ def test_whoever_waits_to_send_can_stop_and_send_the_rest_later(
     page.get_by_role("button", name="Stop").click()
     said = page.get_by_role("alert").filter(has_text="Stopped")
     expect(said).to_contain_text("The queue holds too many")
-    expect(said).to_contain_text("The first 1,000 were accepted. All can be sent again")
+    expect(said).to_contain_text("The first 1,000 were accepted. To continue, send everything again")
     expect(page.locator("#notice")).to_be_hidden()
 
     # AND once all is sent again, what was accepted is the same as before, whatever has been sent in between
@@ -255,7 +255,7 @@ def test_a_try_that_is_under_way_is_stopped_too(
     # WHEN it is stopped before that has an answer, THEN the form says why it was tried again
     page.get_by_role("button", name="Stop").click()
     said = page.get_by_role("alert").filter(has_text="Stopped")
-    expect(said).to_contain_text("There is no connection to the service")
+    expect(said).to_contain_text("No connection to the service")
 
     # AND what is sent again has the keys of before
     page.get_by_role("button", name="Send 2,500 prompts").click()
@@ -275,5 +275,5 @@ def test_a_notice_that_nothing_is_sent_under_has_nothing_to_stop(console: Consol
     console.page.route("**/batches/**", full)
     console.send("A joke about plants")
 
-    expect(console.page.locator("#notice")).to_contain_text("Next try in")
+    expect(console.page.locator("#notice")).to_contain_text("Retrying in")
     expect(console.page.get_by_role("button", name=re.compile("^Stop"))).to_be_hidden()

@@ -66,7 +66,7 @@ def test_a_wrong_key_is_refused_before_it_is_kept(window: Callable[..., Page]) -
     console.page.get_by_label("Key", exact=True).fill("wrong")
     console.page.get_by_role("button", name="Use this key").click()
 
-    expect(console.page.get_by_text("The service does not know this key.")).to_be_visible()
+    expect(console.page.get_by_text("The service does not accept this key.")).to_be_visible()
     assert console.page.evaluate("sessionStorage.length") == 0
 
 
@@ -80,7 +80,7 @@ def test_whoever_sends_without_a_key_is_asked_for_it_and_goes_on(window: Callabl
     console.page.get_by_role("button", name="Use this key").click()
 
     expect(console.heading).to_have_text("4 tasks")
-    expect(console.number("done")).to_have_text("4 / 4")
+    expect(console.number("ended")).to_have_text("4 / 4")
 
 
 def test_a_key_that_was_taken_back_is_said_and_a_new_one_goes_on(console: Console) -> None:
@@ -96,12 +96,12 @@ def test_a_key_that_was_taken_back_is_said_and_a_new_one_goes_on(console: Consol
     expect(console.row(1)).to_have_attribute("data-status", "processing")
     console.page.get_by_role("button", name="Cancel the rest").click()
     console.page.get_by_role("button", name="Cancel them").click()
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
 
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(429, "The service asks to slow down."), (503, "The service is not available at the moment.")],
+    [(429, "The service is limiting requests."), (503, "The service is temporarily unavailable.")],
 )
 def test_a_call_that_may_succeed_later_is_made_again_with_the_same_key(
     console: Console, status: int, said: str
@@ -121,7 +121,7 @@ def test_a_call_that_may_succeed_later_is_made_again_with_the_same_key(
 
     # WHEN prompts are sent, THEN the wait is said
     console.page.get_by_role("button", name="Send 4 prompts").click()
-    expect(console.page.get_by_role("alert").filter(has_text=said)).to_contain_text("Next try in")
+    expect(console.page.get_by_role("alert").filter(has_text=said)).to_contain_text("Retrying in")
 
     # AND they are accepted in the end, by the same call
     expect(console.heading).to_have_text("4 tasks")
@@ -135,11 +135,11 @@ def test_a_connection_that_comes_back_is_used_at_once(console: Console) -> None:
     expect(console.row(1)).to_have_attribute("data-status", "processing")
 
     console.page.context.set_offline(True)
-    expect(console.page.get_by_text("There is no connection to the service.")).to_be_visible()
+    expect(console.page.get_by_text("No connection to the service.")).to_be_visible()
     console.page.context.set_offline(False)
 
     expect(console.page.locator("#notice")).to_be_hidden()
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
 
 
 def test_a_refused_call_names_the_line(console: Console) -> None:
@@ -148,14 +148,15 @@ def test_a_refused_call_names_the_line(console: Console) -> None:
     console.page.get_by_label("Prompts").fill('{"prompt": "fine"}\n\n{"prompt": "not", "model": "no-such-model"}')
     console.page.get_by_role("button", name="Send 2 prompts").click()
 
-    expect(console.page.get_by_role("alert").filter(has_text="The call was refused")).to_contain_text("Line 3, model:")
+    rejected = console.page.get_by_role("alert").filter(has_text="The request was rejected")
+    expect(rejected).to_contain_text("Line 3, model:")
     expect(console.page.get_by_label("Prompts")).to_have_value(re.compile("no-such-model"))
 
 
 def test_a_batch_that_nobody_has_is_said_to_be_none(console: Console) -> None:
     console.open(f"#run={'0' * 36}")
 
-    expect(console.page.get_by_text(re.compile("There is no such batch|This batch has expired"))).to_be_visible()
+    expect(console.page.get_by_text(re.compile("No such batch exists|This batch has expired"))).to_be_visible()
 
 
 # ---- How it looks ----------------------------------------------------------------------------------------------------
@@ -173,11 +174,11 @@ def test_it_is_light_or_dark_as_the_system_or_as_somebody_wants(console: Console
     dark = ground()
     assert light != dark
 
-    page.get_by_role("button", name=re.compile("Colours: system")).click()
+    page.get_by_role("button", name=re.compile("Theme: system")).click()
     assert ground() == light
     page.reload()
     assert ground() == light
-    page.get_by_role("button", name=re.compile("Colours: light")).click()
+    page.get_by_role("button", name=re.compile("Theme: light")).click()
     page.emulate_media(color_scheme="light")
     assert ground() == dark
 
@@ -200,7 +201,7 @@ def test_every_text_can_be_read(window: Callable[..., Page], colours: str) -> No
 
     console.page.get_by_role("button", name="Cancel the rest").click()
     console.page.get_by_role("button", name="Cancel them").click()
-    expect(console.number("done")).to_have_text("3 / 3")
+    expect(console.number("ended")).to_have_text("3 / 3")
     assert low_contrasts(console.page) == []
 
 
@@ -215,7 +216,7 @@ def test_a_phone_shows_all_of_it_without_scrolling_sideways(window: Callable[...
     assert overhang() == 0
     console.use_key(API_KEY)
     console.send("A joke about plants", f"A very long line {'word ' * 60}", "Forbidden [[fault:context]]")
-    expect(console.number("done")).to_have_text("3 / 3")
+    expect(console.number("ended")).to_have_text("3 / 3")
     assert overhang() == 0
 
     console.row(2).tap()
@@ -237,7 +238,7 @@ def test_the_keyboard_alone_sends_opens_closes_and_begins_anew(console: Console)
     page.keyboard.type("A joke about plants")
     page.keyboard.press("Control+Enter")
     expect(console.heading).to_have_text("1 task")
-    expect(console.number("done")).to_have_text("1 / 1")
+    expect(console.number("ended")).to_have_text("1 / 1")
 
     page.keyboard.press("j")
     expect(console.row(1)).to_have_attribute("aria-selected", "true")
@@ -256,9 +257,9 @@ def test_the_keyboard_alone_sends_opens_closes_and_begins_anew(console: Console)
     page.keyboard.press("Escape")
 
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
     page.keyboard.press("n")
     expect(page.get_by_label("Prompts")).to_be_focused()
 
@@ -301,7 +302,7 @@ def test_a_key_that_is_pressed_again_does_nothing_twice(console: Console) -> Non
     expect(console.heading).to_have_text("3 tasks")
     cancels.next().continue_()
     expect(console.panel).to_have_attribute("data-status", "cancelled")
-    expect(console.number("done")).to_have_text("3 / 3")
+    expect(console.number("ended")).to_have_text("3 / 3")
     assert (len(retries.keys), len(cancels.keys)) == (1, 1)
 
 
@@ -331,7 +332,7 @@ def test_a_failed_task_that_is_counted_and_not_read_yet_is_retried_by_its_key(co
 def test_a_key_that_is_held_down_moves_through_the_tasks_and_does_nothing_else_again(console: Console) -> None:
     page = console.page
     console.send(*(f"Story {number}" for number in range(1, 6)))
-    expect(console.number("done")).to_have_text("5 / 5")
+    expect(console.number("ended")).to_have_text("5 / 5")
 
     page.keyboard.press("j")
     for _ in range(3):
@@ -359,11 +360,11 @@ def test_a_key_that_is_held_down_moves_through_the_tasks_and_does_nothing_else_a
 def test_single_keys_can_be_turned_off(console: Console) -> None:
     page = console.page
     page.get_by_role("button", name="Keyboard shortcuts").click()
-    page.get_by_label("Single keys do this").uncheck()
-    page.get_by_role("dialog", name="Keyboard").get_by_role("button", name="Close").click()
+    page.get_by_label("Enable single-key shortcuts").uncheck()
+    page.get_by_role("dialog", name="Keyboard shortcuts").get_by_role("button", name="Close").click()
 
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keyboard")).to_be_hidden()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
 
 
 def test_the_focus_is_seen_on_its_way_through_the_page(console: Console) -> None:

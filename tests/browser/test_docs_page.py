@@ -16,7 +16,7 @@ def test_a_call_is_sent_from_the_page_and_its_answer_is_shown(window: Callable[.
     # GIVEN the page, whose window fails the test for any request to another origin
     page = window()
     page.goto("/docs")
-    page.get_by_label("Your key").fill(API_KEY)
+    page.get_by_label("API key").fill(API_KEY)
 
     # WHEN prompts are sent from it
     post = page.locator("details").filter(has=page.get_by_text("POST", exact=True)).filter(has_text="/tasks").first
@@ -31,7 +31,7 @@ def test_a_call_is_sent_from_the_page_and_its_answer_is_shown(window: Callable[.
     # AND so is the task, by another call
     get = page.locator("details").filter(has=page.get_by_text("/tasks/{task_id}", exact=True)).first
     get.evaluate("each => each.open = true")
-    get.get_by_role("textbox", name="task_id needed").fill(accepted["task_ids"][0])
+    get.get_by_role("textbox", name="task_id required").fill(accepted["task_ids"][0])
     get.get_by_role("button", name="Send").click()
     expect(get.get_by_role("heading", name="200")).to_be_visible()
     assert json.loads(get.locator("output pre").last.inner_text())["task_id"] == accepted["task_ids"][0]

@@ -1,25 +1,25 @@
-// What can be done with a whole run. Each returns what there is to say about it, if anything.
+// The actions on a whole run. Each returns a message for the user, or nothing.
 
-import { api, freshKey } from "./api.js";
+import { api, newIdempotencyKey } from "./api.js";
 import { make, say, sure } from "./dom.js";
 import { many, whole } from "./format.js";
 import { IDS } from "./run.js";
 
-const post = path => api.call(path, { method: "POST", headers: { "Idempotency-Key": freshKey() } });
+const post = path => api.call(path, { method: "POST", headers: { "Idempotency-Key": newIdempotencyKey() } });
 
 /**
- * Count the failed tasks of a batch of which no new ones were made. The counts of a batch are read before its tasks: a task that has
- * ended since it was last read is counted as failed as soon as they say so.
+ * Count the failed tasks of a batch that have not been retried. The counts of a batch are loaded before its tasks, so this includes
+ * tasks that the counts show as failed and whose state has not been loaded yet.
  */
 export function retriable({ tasks, size, known, view }) {
   const failed = tasks.filter(task => task.status === "failed" || task.retried_as);
   const open = failed.filter(task => !task.retried_as).length;
-  if (!view || tasks.some(task => !task.seen)) return open;
+  if (!view || tasks.some(task => !task.isLoaded)) return open;
   const { counts } = view;
   return open + Math.max(0, Math.min(counts.failed - failed.length, size - counts.queued - counts.processing - known));
 }
 
-/** Make new tasks of the failed ones of each batch; they join the run. */
+/** Retry the failed tasks of each batch; the new tasks are added to the run. */
 export async function retryFailed(run) {
   const left = new Map();
   for (const { id } of run.batches.filter(retriable)) {
@@ -32,21 +32,21 @@ export async function retryFailed(run) {
     }
     if (run.batches.some(batch => batch.id === body.batch_id)) continue;
     run.add(body.batch_id, body.task_ids.length, body.tasks, olds.map(old => old?.prompt));
-    say(`${many(body.task_ids.length, "failed task")} sent again.`);
+    say(`${many(body.task_ids.length, "failed task")} submitted again.`);
   }
-  return left.size ? `Not sent again: ${[...left].map(([code, count]) => `${whole(count)} (${code})`).join(", ")}.` : "";
+  return left.size ? `Not retried: ${[...left].map(([code, count]) => `${whole(count)} (${code})`).join(", ")}.` : "";
 }
 
-/** Take back what has not ended, once that is confirmed. */
+/** Cancel the tasks that have not ended, after confirmation. */
 export async function cancelRest(run) {
   const totals = run.totals();
-  const open = totals.size - totals.over;
-  const about = "What waits is never asked. What runs is aborted; it may have cost something by then. What has ended stays.";
+  const open = totals.size - totals.ended;
+  const about = "Queued tasks will not start. Processing tasks are aborted; their tokens so far may be charged. Ended tasks are not affected.";
   if (!open || !(await sure(`Cancel ${many(open, "task")}?`, about, "Cancel them"))) return;
-  for (const { id } of run.batches.filter(batch => !batch.over)) await post(`batches/${encodeURIComponent(id)}/cancel`);
+  for (const { id } of run.batches.filter(batch => !batch.isOver)) await post(`batches/${encodeURIComponent(id)}/cancel`);
 }
 
-/** Read every task in full, in order, a portion at a time. */
+/** Load every task in full, in order, in pages. */
 async function* everyTask(run) {
   for (let place = 0; place < run.tasks.length; place += IDS) {
     let path = `tasks?task_ids=${run.tasks.slice(place, place + IDS).map(task => task.id).join(",")}`;
@@ -58,7 +58,7 @@ async function* everyTask(run) {
   }
 }
 
-/** Save every task as the service tells it, a line each. */
+/** Download every task as JSON Lines, in the API's format. */
 export async function saveAll(run, show) {
   const lines = [];
   try {

@@ -1,35 +1,35 @@
-// The calls. The key is in this tab's session storage and in no URL; addresses are relative, so any stage or domain will do.
+// The HTTP client of the API. The key is in this tab's session storage, never in a URL. Paths are relative, so any stage or domain works.
 
 const KEY = "sluice.key";
 const LONGEST_WAIT = 30_000;
 const TRANSIENT = new Set([429, 500, 502, 503, 504]);
-const TOMORROW = "budget_exhausted"; // a 429 until midnight: nobody waits for that
+const BUDGET_EXHAUSTED = "budget_exhausted"; // a 429 until midnight, which is not retried
 const TROUBLE = {
-  throttled: "The service asks to slow down.",
-  unavailable: "The service is not available at the moment.",
-  offline: "There is no connection to the service.",
+  throttled: "The service is limiting requests.",
+  unavailable: "The service is temporarily unavailable.",
+  offline: "No connection to the service.",
 };
 
-/** An answer that is no success: problem+json with its code, and how long to wait. */
-export class Refusal extends Error {
+/** An error response: the problem document with its code, and how long to wait before a retry. */
+export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
-    super(problem.detail || problem.title || `The service answered ${status}`);
+    super(problem.detail || problem.title || `The service responded with status ${status}`);
     this.status = status;
     this.code = problem.code || String(status);
     this.errors = problem.errors || [];
     this.retryAfter = retryAfter;
-    this.isStopped = false; // whether it was waited out no longer, because somebody said so
+    this.isStopped = false; // whether the user has stopped the retries
   }
 
-  get isPassing() {
-    return TRANSIENT.has(this.status) && this.code !== TOMORROW;
+  get isTransient() {
+    return TRANSIENT.has(this.status) && this.code !== BUDGET_EXHAUSTED;
   }
 }
 
-/** Speak to the API. Events: `trouble` (detail: {kind, text, until, canStop}), `clear`, and `refused` where the key is no good. */
+/** Send requests. Events: `trouble` (detail: {kind, text, until, canStop}), `clear`, and `refused` for a rejected key. */
 class Api extends EventTarget {
-  #waits = new Set(); // calls that were answered by trouble so far
-  skew = 0; // of the server's clock against ours, milliseconds
+  #pending = new Set(); // requests that are waiting for a retry
+  skew = 0; // of the server's clock against the local one, in milliseconds
 
   get key() {
     return sessionStorage.getItem(KEY) || "";
@@ -44,65 +44,65 @@ class Api extends EventTarget {
     return Date.now() + this.skew;
   }
 
-  /** Call once. Returns {status, body, headers}; raises Refusal, or TypeError without a connection. */
+  /** Send a request once. Returns {status, text, headers}; throws ApiError, or TypeError without a connection. */
   async once(path, { method = "GET", body, headers = {}, signal, key = this.key } = {}) {
     const sent = Date.now();
-    const answer = await fetch(path, {
+    const response = await fetch(path, {
       method, body, signal, cache: "no-store", credentials: "omit", redirect: "error",
       headers: { ...headers, Authorization: `Bearer ${key}`, ...(body ? { "Content-Type": "application/json" } : {}) },
     });
-    const text = await answer.text();
-    const date = Date.parse(answer.headers.get("Date") || "");
-    // The header counts whole seconds, so a smaller difference is none.
+    const text = await response.text();
+    const date = Date.parse(response.headers.get("Date") || "");
+    // The header has whole seconds, so smaller differences mean nothing.
     if (date && Math.abs(date - sent) > 2000) this.skew = date - sent;
-    if (answer.ok || answer.status === 304) return { status: answer.status, headers: answer.headers, text };
-    throw new Refusal(answer.status, parsed(text), Number(answer.headers.get("Retry-After")) || null);
+    if (response.ok || response.status === 304) return { status: response.status, headers: response.headers, text };
+    throw new ApiError(response.status, parsed(text), Number(response.headers.get("Retry-After")) || null);
   }
 
   /**
-   * Call until there is an answer that waiting would not change, or until somebody stops it; only for what may be repeated. With `quiet`
-   * no event tells of it.
+   * Send a request and retry it on transient errors until the user stops it; only for requests that are safe to repeat. With `quiet`
+   * no events are dispatched.
    */
   call(path, options = {}) {
-    const wait = { ends: new AbortController(), canStop: options.method === "POST" };
-    const answer = this.#insist(path, options, wait).finally(() => this.#waits.delete(wait) && this.#say());
-    answer.catch(error => !options.quiet && [401, 403].includes(error.status) && this.dispatchEvent(new Event("refused")));
-    return answer;
+    const wait = { aborter: new AbortController(), canStop: options.method === "POST" };
+    const response = this.#retry(path, options, wait).finally(() => this.#pending.delete(wait) && this.#dispatch());
+    response.catch(error => !options.quiet && [401, 403].includes(error.status) && this.dispatchEvent(new Event("refused")));
+    return response;
   }
 
-  async #insist(path, options, wait) {
-    const signal = AbortSignal.any([wait.ends.signal, options.signal].filter(Boolean));
-    for (let tries = 0; ; tries += 1) {
+  async #retry(path, options, wait) {
+    const signal = AbortSignal.any([wait.aborter.signal, options.signal].filter(Boolean));
+    for (let attempt = 0; ; attempt += 1) {
       try {
-        const answer = await this.once(path, { ...options, signal });
-        return { ...answer, body: answer.text ? JSON.parse(answer.text) : null };
+        const response = await this.once(path, { ...options, signal });
+        return { ...response, body: response.text ? JSON.parse(response.text) : null };
       } catch (error) {
-        if (signal.aborted || (error instanceof Refusal && !error.isPassing)) throw error;
-        const delay = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** tries) * (0.75 + Math.random() / 2);
-        if (!options.quiet) this.#tell(error, Date.now() + delay, wait);
-        await pause(delay, signal, !(error instanceof Refusal));
+        if (signal.aborted || (error instanceof ApiError && !error.isTransient)) throw error;
+        const delay = error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 1000 * 2 ** attempt) * (0.75 + Math.random() / 2);
+        if (!options.quiet) this.#report(error, Date.now() + delay, wait);
+        await pause(delay, signal, !(error instanceof ApiError));
       }
     }
   }
 
-  /** Try no longer what was to be sent or done: it ends as refused for what it waited for. */
+  /** Stop the retries of all POST requests: they fail with their last error. */
   stop() {
-    for (const { ends, canStop, why } of this.#waits) if (canStop) ends.abort(Object.assign(why, { isStopped: true }));
+    for (const { aborter, canStop, why } of this.#pending) if (canStop) aborter.abort(Object.assign(why, { isStopped: true }));
   }
 
-  #tell(error, until, wait) {
-    const kind = error instanceof Refusal ? (error.status === 429 ? "throttled" : "unavailable") : "offline";
-    wait.why = error instanceof Refusal ? error : new Refusal(0, { detail: TROUBLE.offline });
-    wait.told = { kind, text: TROUBLE[kind], until };
-    this.#waits.delete(wait);
-    this.#waits.add(wait);
-    this.#say();
+  #report(error, until, wait) {
+    const kind = error instanceof ApiError ? (error.status === 429 ? "throttled" : "unavailable") : "offline";
+    wait.why = error instanceof ApiError ? error : new ApiError(0, { detail: TROUBLE.offline });
+    wait.notice = { kind, text: TROUBLE[kind], until };
+    this.#pending.delete(wait);
+    this.#pending.add(wait);
+    this.#dispatch();
   }
 
-  /** Tell of the latest trouble that is left. */
-  #say() {
-    const waits = [...this.#waits];
-    const detail = { ...waits.at(-1)?.told, canStop: waits.some(each => each.canStop) };
+  /** Dispatch the latest error that is still being retried. */
+  #dispatch() {
+    const waits = [...this.#pending];
+    const detail = { ...waits.at(-1)?.notice, canStop: waits.some(each => each.canStop) };
     this.dispatchEvent(waits.length ? new CustomEvent("trouble", { detail }) : new Event("clear"));
   }
 }
@@ -115,27 +115,27 @@ function parsed(text) {
   }
 }
 
-/** Wait; a connection that comes back ends it early where that was the trouble. */
+/** Wait; with `untilOnline` a restored connection ends the wait early. */
 export function pause(milliseconds, signal, untilOnline = false) {
   return new Promise((resolve, reject) => {
-    const ends = new AbortController();
+    const aborter = new AbortController();
     const timer = setTimeout(done, milliseconds);
     function done() {
       clearTimeout(timer);
-      ends.abort();
+      aborter.abort();
       resolve();
     }
-    if (untilOnline) addEventListener("online", done, { signal: ends.signal });
+    if (untilOnline) addEventListener("online", done, { signal: aborter.signal });
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
-      ends.abort();
+      aborter.abort();
       reject(signal.reason);
-    }, { signal: ends.signal });
+    }, { signal: aborter.signal });
     if (signal?.aborted) reject(signal.reason);
   });
 }
 
-/** Make an Idempotency-Key. crypto.randomUUID is there on https alone, and a laptop has none. */
-export const freshKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")).join("");
+/** Return a new idempotency key. crypto.randomUUID needs HTTPS, which a local service has not. */
+export const newIdempotencyKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, "0")).join("");
 
 export const api = new Api();

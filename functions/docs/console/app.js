@@ -1,6 +1,6 @@
-// The page: which of its two views is shown, the key, the colours, the keyboard, and what goes wrong on the way.
+// The entry point: routing between the two views, the API key, the theme, the keyboard shortcuts and error notices.
 
-import { api, Refusal } from "./api.js";
+import { api, ApiError } from "./api.js";
 import { Board } from "./board.js";
 import { Compose } from "./compose.js";
 import { at, make, say, write } from "./dom.js";
@@ -9,65 +9,65 @@ import { Panel } from "./panel.js";
 import { startTheme, switchTheme } from "./theme.js";
 import { Workflows } from "./workflow.js";
 
-const RECENT = "sluice.recent"; // ids, sizes and times; never a prompt or an answer
+const RECENT = "sluice.recent"; // IDs, sizes and times; never a prompt or a result
 const SINGLE = "sluice.single-keys";
-const NOBODY = `${"0".repeat(36)}-0`; // a task that nobody has: asking for it tells whether the key is good
-const FIELDS = "input:not([type=checkbox], [type=radio]), textarea, select"; // what letters are typed into
+const UNKNOWN_TASK = `${"0".repeat(36)}-0`; // a task that does not exist: requesting it validates the key
+const TEXT_FIELDS = "input:not([type=checkbox], [type=radio]), textarea, select"; // fields that accept typed text
 const KEYS = [
-  ["n", "new run"], ["/", "find a prompt"], ["j  k  ↑  ↓", "next and previous task"], ["Enter", "open the task"], ["Esc", "close it"],
-  ["c", "cancel the open task"], ["Shift C", "cancel the rest of the run"], ["r", "retry the failed ones"], ["d", "download the answers"],
-  ["t", "light, dark, as the system"], ["?", "this list"],
+  ["n", "new run"], ["/", "find a prompt"], ["j  k  ↑  ↓", "next and previous task"], ["Enter", "open the task"], ["Esc", "close the task"],
+  ["c", "cancel the open task"], ["Shift C", "cancel the rest of the run"], ["r", "retry the failed tasks"], ["d", "download the results"],
+  ["t", "theme: light, dark, system"], ["?", "show this list"],
 ];
 
-const board = new Board({ root: at("run"), open: task => go(board.run, task), changed: keep });
-const panel = new Panel({ close: () => go(board.run, null), take: told => board.run?.take(told) });
-const forms = { root: at("compose"), needKey: askKey, sent: (run, ...rest) => {
+const board = new Board({ root: at("run"), open: task => navigate(board.run, task), changed: saveRecent });
+const panel = new Panel({ close: () => navigate(board.run, null), apply: state => board.run?.apply(state) });
+const forms = { root: at("compose"), needKey: openKeyDialog, sent: (run, ...rest) => {
   const to = board.sent(run, ...rest);
-  if (!run) go(to, null);
+  if (!run) navigate(to, null);
   return to;
 } };
 const compose = new Compose(forms);
-const workflows = new Workflows({ ...forms, prompts: compose.form }); // asks for no key: without one it has nothing to choose
+const workflows = new Workflows({ ...forms, prompts: compose.form }); // needs no key prompt: without a key there is no workflow to choose
 
-// ---- Where we are: the ids are in the fragment, which is sent nowhere, so that a reload or a link comes back to it ----
+// ---- Routing: the IDs are in the URL fragment, which is never sent, so that reloads and links restore the view ----------
 
-function place() {
+function route() {
   const fields = new URLSearchParams(location.hash.slice(1));
   return { ids: (fields.get("run") || "").split(",").filter(Boolean), task: fields.get("task") };
 }
 
 const hashOf = (run, task) => (run ? `#run=${run.batches.map(({ id }) => id).join(",")}${task ? `&task=${task.id}` : ""}` : "#");
 
-function go(run, task) {
+function navigate(run, task) {
   if (location.hash !== hashOf(run, task)) location.hash = hashOf(run, task);
 }
 
 const recent = () => JSON.parse(sessionStorage.getItem(RECENT) || "[]");
 
-/** Remember the batches of a run, shown or not: each is paid for. */
-function keep(run) {
+/** Store the batches of a run in the list of recent runs, even if another run is shown. */
+function saveRecent(run) {
   const ids = run.batches.map(({ id }) => id);
   const all = recent();
   const before = all.filter(each => each.ids.every(id => ids.includes(id)));
   const time = before.at(-1)?.at || new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
   const others = all.filter(each => !before.includes(each));
   sessionStorage.setItem(RECENT, JSON.stringify([{ ids, size: run.tasks.length, at: time }, ...others].slice(0, 12)));
-  readdress(run);
+  updateUrl(run);
   if (!at("compose").hidden) compose.showRecent(recent());
 }
 
-/** Have the address tell of all batches of the run that is shown; one that joins it adds no step to go back over. */
-function readdress(run) {
-  const { ids, task } = place();
+/** Put all batches of the shown run into the URL, without adding a history entry. */
+function updateUrl(run) {
+  const { ids, task } = route();
   if (run === board.run && ids[0] === run.batches[0].id) history.replaceState(null, "", hashOf(run, task && { id: task }));
 }
 
-/** Return all batches of the run that begins with these: an address from before the others joined it has not got them. */
-const grownFrom = ids => recent().find(each => ids.every((id, place) => id === each.ids[place]))?.ids || ids;
+/** Return all batches of the run that begins with these IDs: an older URL lacks the batches that were added later. */
+const allBatchesOf = ids => recent().find(each => ids.every((id, index) => id === each.ids[index]))?.ids || ids;
 
 let shown = "";
 function show() {
-  const { ids, task } = place();
+  const { ids, task } = route();
   const isRun = ids.length > 0;
   at("compose").hidden = isRun;
   at("run").hidden = !isRun;
@@ -78,27 +78,27 @@ function show() {
     document.title = "Sluice console";
     if (shown) workflows.focus();
   } else {
-    board.open(grownFrom(ids));
-    readdress(board.run);
-    const wanted = task && (board.run.find(task) || grown(task));
+    board.open(allBatchesOf(ids));
+    updateUrl(board.run);
+    const wanted = task && (board.run.find(task) || openWhenLoaded(task));
     if (wanted && panel.task !== wanted) {
       panel.show(wanted);
-      board.list.select(wanted); // after the panel has taken its room
+      board.list.select(wanted); // after the panel has changed the layout
       at("panel-title").focus();
     } else if (!task && panel.task) {
       panel.hide();
       at("tasks").focus({ preventScroll: true });
     } else if (!shown.startsWith("#run")) at("run-title").focus();
-    if (!api.key) askKey(() => board.run?.hurry());
+    if (!api.key) openKeyDialog(() => board.run?.pollNow());
   }
   shown = location.hash;
 }
 
-/** Open a task of a link as soon as its batch has been read. */
-function grown(id) {
+/** Open a linked task as soon as its batch has been loaded. */
+function openWhenLoaded(id) {
   const { run } = board;
   const wait = () => {
-    if (run !== board.run || place().task !== id) return run.removeEventListener("change", wait);
+    if (run !== board.run || route().task !== id) return run.removeEventListener("change", wait);
     if (run.find(id)) {
       run.removeEventListener("change", wait);
       show();
@@ -111,7 +111,7 @@ function grown(id) {
 // ---- The key ----------------------------------------------------------------------------------------------------------
 
 let then = null;
-function askKey(next = null) {
+function openKeyDialog(next = null) {
   then = next;
   if (!at("key-dialog").open) at("key-dialog").showModal();
 }
@@ -122,7 +122,7 @@ function showKey() {
   at("forget-key").hidden = !api.key;
 }
 
-at("show-key").addEventListener("click", () => askKey());
+at("show-key").addEventListener("click", () => openKeyDialog());
 at("forget-key").addEventListener("click", () => {
   api.key = "";
   at("key").value = "";
@@ -135,13 +135,13 @@ at("key-form").addEventListener("submit", async event => {
   if (!key) return at("key").focus();
   write(at("key-problem"), "");
   try {
-    await api.once(`tasks?task_ids=${NOBODY}&fields=status`, { key });
+    await api.once(`tasks?task_ids=${UNKNOWN_TASK}&fields=status`, { key });
   } catch (error) {
-    if (error instanceof Refusal && [401, 403].includes(error.status)) {
-      write(at("key-problem"), "The service does not know this key.");
+    if (error instanceof ApiError && [401, 403].includes(error.status)) {
+      write(at("key-problem"), "The service does not accept this key.");
       return at("key").select();
     }
-    // Anything else says nothing about the key; whoever needs it will meet the same.
+    // Other errors don't concern the key; the next request reports them.
   }
   api.key = key;
   at("key").value = "";
@@ -150,42 +150,42 @@ at("key-form").addEventListener("submit", async event => {
   showKey();
   say("Key set");
   workflows.load();
-  board.run?.hurry();
+  board.run?.pollNow();
   const next = then;
   then = null;
   next?.();
 });
 at("key-dialog").addEventListener("close", () => (at("key").value = ""));
 
-// ---- What goes wrong --------------------------------------------------------------------------------------------------
+// ---- Error notices ----------------------------------------------------------------------------------------------------
 
-let ticking = 0;
-const told = {
+let countdown = 0;
+const noticeParts = {
   text: make("span"), left: make("span", { class: "soft number", "aria-hidden": "true" }),
   stop: make("button", { class: "plain", type: "button", click: () => api.stop() }, "Stop"),
-  change: make("button", { class: "plain", type: "button", click: () => askKey() }, "Change the key"),
+  change: make("button", { class: "plain", type: "button", click: () => openKeyDialog() }, "Change the key"),
 };
-at("notice").append(...Object.values(told));
+at("notice").append(...Object.values(noticeParts));
 function notice(kind, text, ...shown) {
-  clearInterval(ticking);
+  clearInterval(countdown);
   at("notice").dataset.kind = kind;
-  write(told.text, text);
-  for (const each of [told.left, told.stop, told.change]) each.hidden = !shown.includes(each);
+  write(noticeParts.text, text);
+  for (const each of [noticeParts.left, noticeParts.stop, noticeParts.change]) each.hidden = !shown.includes(each);
   at("notice").hidden = false;
 }
 api.addEventListener("trouble", ({ detail: { kind, text, until, canStop } }) => {
-  notice(kind, text, told.left, canStop && told.stop);
-  const tick = () => write(told.left, until > Date.now() ? `Next try in ${about(until - Date.now())}.` : "Trying again …");
+  notice(kind, text, noticeParts.left, canStop && noticeParts.stop);
+  const tick = () => write(noticeParts.left, until > Date.now() ? `Retrying in ${about(until - Date.now())}.` : "Retrying …");
   tick();
-  ticking = setInterval(tick, 500);
+  countdown = setInterval(tick, 500);
 });
 api.addEventListener("clear", () => {
-  clearInterval(ticking);
+  clearInterval(countdown);
   at("notice").hidden = true;
 });
-api.addEventListener("refused", () => notice("refused", "The service does not accept this key.", told.change));
+api.addEventListener("refused", () => notice("refused", "The service rejected the key of this tab.", noticeParts.change));
 
-// ---- Dialogs, colours and the keyboard --------------------------------------------------------------------------------
+// ---- Dialogs, theme and keyboard shortcuts ----------------------------------------------------------------------------
 
 at("keys").append(...KEYS.map(([key, text]) => make("div", {}, make("dt", {}, ...key.split("  ").map(each => make("kbd", {}, each))), make("dd", {}, text))));
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
@@ -207,7 +207,7 @@ const actions = {
   "?": () => at("help-dialog").showModal(),
 };
 addEventListener("keydown", event => {
-  // Held down, a key goes on through the tasks, and does nothing else again.
+  // A held key repeats only for moving through the tasks.
   if (event.repeat && !["j", "k"].includes(event.key)) return;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") {
@@ -216,9 +216,9 @@ addEventListener("keydown", event => {
     else event.target.blur?.();
     return;
   }
-  // A field that is not drawn takes no text: the focus stays in a dialog that was closed until the next frame.
-  if (event.target.closest(FIELDS)?.checkVisibility()) return;
-  if (event.key === "Enter" && !event.target.closest("a, button, summary") && board.list.selected && board.run) return go(board.run, board.list.selected);
+  // An invisible field takes no text: focus stays in a closed dialog until the next frame.
+  if (event.target.closest(TEXT_FIELDS)?.checkVisibility()) return;
+  if (event.key === "Enter" && !event.target.closest("a, button, summary") && board.list.selected && board.run) return navigate(board.run, board.list.selected);
   if (!at("single-keys").checked || !actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();
@@ -226,7 +226,7 @@ addEventListener("keydown", event => {
 
 startTheme();
 showKey();
-if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) at("key").placeholder = "local, on make local";
+if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) at("key").placeholder = "local (with make local)";
 addEventListener("hashchange", show);
 show();
 workflows.load();

@@ -1,4 +1,4 @@
-// The charts of a run, drawn as SVG from what is known of its tasks.
+// The charts of a run, drawn as SVG from its tasks.
 
 import { draw, make, write } from "./dom.js";
 import { about, money, percent, short, span, whole } from "./format.js";
@@ -53,7 +53,7 @@ export class Charts {
     const buckets = Array.from({ length: count }, () => ({ completed: 0, failed: 0, cancelled: 0 }));
     for (const task of over) buckets[Math.min(count - 1, Math.max(0, Math.floor((task.ended - first) / step)))][task.status] += 1;
     const most = Math.max(...buckets.map(each => each.completed + each.failed + each.cancelled));
-    // At least ten places, so that a run of a moment is no wall of one colour.
+    // At least ten columns, so that a short run does not fill the chart with one bar.
     const width = WIDE / Math.max(count, 10);
     const bars = buckets.flatMap((each, index) => {
       let top = HIGH;
@@ -66,7 +66,7 @@ export class Charts {
     });
     const recent = isOver ? over.length / Math.max(1, (last - first) / 1000) : over.filter(task => task.ended > last - RATE_WINDOW).length / (Math.min(RATE_WINDOW, Math.max(1000, last - first)) / 1000);
     write(value, `${recent < 10 ? recent.toFixed(1) : whole(Math.round(recent))} /s`);
-    write(note, isOver ? "on the whole" : "at present");
+    write(note, isOver ? "average" : "current");
     place.replaceChildren(drawing(`Tasks ended over time: at most ${most} in ${about(step)}, ${value.textContent} ${note.textContent}.`, ...bars));
     write(low, "start");
     write(high, `${span(Math.max(last - first, step * (count < 10 ? 10 : 0)))} · up to ${whole(most)} in ${about(step)}`);
@@ -87,33 +87,33 @@ export class Charts {
     const mark = (share, name) => draw("path", { class: `mark ${name}`, d: `M${Math.min(WIDE - 1, (at(share) / top) * WIDE)} 0V${HIGH}`, "vector-effect": "non-scaling-stroke" });
     write(value, span(at(0.5)));
     write(note, `median · p95 ${span(at(0.95))}`);
-    place.replaceChildren(drawing(`Time from start to answer: half within ${span(at(0.5))}, 95 percent within ${span(at(0.95))}.`, ...bars.filter(Boolean), mark(0.5, "half"), mark(0.95, "most")));
+    place.replaceChildren(drawing(`Time from start to result: half within ${span(at(0.5))}, 95 percent within ${span(at(0.95))}.`, ...bars.filter(Boolean), mark(0.5, "half"), mark(0.95, "most")));
     write(low, "0 s");
     write(high, span(top));
   }
 
   #outcomes(run, totals) {
     const { value, note, drawing: place, low, high } = this.outcome;
-    if (!totals.over) return empty(this.outcome);
+    if (!totals.ended) return empty(this.outcome);
     const codes = new Map();
     for (const { error } of run.tasks) if (error) {
       const code = error.last_code || error.code;
       codes.set(code, (codes.get(code) || 0) + 1);
     }
     const reasons = [...codes].sort(([, one], [, other]) => other - one).slice(0, 3);
-    const parts = [["completed", totals.completed], ["failed", totals.failed], ["cancelled", totals.cancelled], ["lost", totals.lost]].filter(([, count]) => count);
+    const parts = [["completed", totals.completed], ["failed", totals.failed], ["cancelled", totals.cancelled], ["expired", totals.expired]].filter(([, count]) => count);
     let left = 0;
     const bars = parts.map(([name, count]) => {
-      const width = (count / totals.over) * WIDE;
+      const width = (count / totals.ended) * WIDE;
       const bar = draw("rect", { class: `fill-${name}`, x: left, y: 0, width: Math.max(1.5, width - 1), height: 12 }, draw("title", {}, `${whole(count)} ${name}`));
       left += width;
       return bar;
     });
-    write(value, percent(totals.completed, totals.over));
+    write(value, percent(totals.completed, totals.ended));
     write(note, "completed");
     const label = parts.map(([name, count]) => `${whole(count)} ${name}`).join(", ");
     place.replaceChildren(
-      draw("svg", { class: "share", viewBox: `0 0 ${WIDE} 12`, preserveAspectRatio: "none", role: "img", "aria-label": `Of those that have ended: ${label}.` }, ...bars),
+      draw("svg", { class: "share", viewBox: `0 0 ${WIDE} 12`, preserveAspectRatio: "none", role: "img", "aria-label": `Ended tasks: ${label}.` }, ...bars),
       make("ul", { class: "legend" },
         ...parts.map(([name, count]) => make("li", {}, make("i", { class: `back-${name}` }), make("span", {}, name), make("b", { class: "number" }, whole(count)))),
         ...reasons.map(([code, count]) => make("li", { class: "reason" }, make("code", {}, code), make("b", { class: "number" }, whole(count))))));
@@ -127,7 +127,7 @@ export class Charts {
     let sum = 0;
     const points = over.filter(task => task.usage).map(task => [task.ended, (sum += task.usage.total_tokens)]);
     const wide = Math.max(1, last - first);
-    // Some 200 points are as good as thousands on this width.
+    // At this width 200 points look the same as thousands.
     const kept = points.filter((_, index) => index % Math.ceil(points.length / 200) === 0 || index === points.length - 1);
     const line = kept.map(([time, tokens]) => `H${(((time - first) / wide) * WIDE).toFixed(1)}V${(HIGH - 2 - (tokens / Math.max(1, sum)) * (HIGH - 8)).toFixed(1)}`).join("");
     write(value, totals.hasCost ? money(totals.usd) : short(totals.tokens));
@@ -136,22 +136,22 @@ export class Charts {
       draw("path", { class: "area", d: `M0 ${HIGH}${line}V${HIGH}Z` }),
       draw("path", { class: "line", d: `M0 ${HIGH - 2}${line}`, "vector-effect": "non-scaling-stroke" })));
     write(low, "start");
-    write(high, totals.completed ? `${short(Math.round(totals.tokens / totals.completed))} tokens an answer` : "");
+    write(high, totals.completed ? `${short(Math.round(totals.tokens / totals.completed))} tokens per result` : "");
   }
 }
 
 function empty({ value, note, drawing: place, low, high }) {
   write(value, "–");
-  write(note, "nothing yet");
+  write(note, "no data yet");
   write(low, "");
   write(high, "");
-  place.replaceChildren(drawing("Nothing yet."));
+  place.replaceChildren(drawing("No data yet."));
 }
 
-/** Say how long the rest takes at the rate of the last moments; null where that tells nothing. */
+/** Estimate the remaining time from the recent throughput; null if it is unknown. */
 export function timeLeft(run, totals, now) {
   const recent = run.tasks.filter(task => task.ended > now - RATE_WINDOW).length;
   const first = run.batches[0]?.view ? Date.parse(run.batches[0].view.created_at) : now;
   const window = Math.min(RATE_WINDOW, now - first);
-  return recent > 1 && window > 2000 ? ((totals.size - totals.over) / recent) * window : null;
+  return recent > 1 && window > 2000 ? ((totals.size - totals.ended) / recent) * window : null;
 }

@@ -1,4 +1,4 @@
-// Elements, made without a word of HTML: text goes in as text, so nothing of an answer is ever read as markup.
+// Create elements without parsing HTML: text is inserted as text, so no result is interpreted as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -14,23 +14,23 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/** Make an element; an attribute that is a function listens to the event of its name, null and false leave it out. */
+/** Create an element. An attribute that is a function becomes the listener of that event; null and false omit an attribute. */
 export const make = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
 
-/** Make an element of a drawing. */
+/** Create an SVG element. */
 export const draw = (tag, attributes = {}, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
 
-/** Write text where it differs: an unchanged node costs no layout. */
+/** Set the text if it differs, because an unchanged node costs no layout. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Tell a screen reader, without moving the focus. */
+/** Announce a text to screen readers without moving the focus. */
 export function say(text) {
-  at("said").textContent = text;
+  at("announcement").textContent = text;
 }
 
-/** Ask before what cannot be taken back. */
+/** Ask for confirmation; resolves to true if the user confirms. */
 export function sure(title, about, yes) {
   const dialog = at("sure-dialog");
   write(at("sure-title"), title);

@@ -1,22 +1,22 @@
-// The fields of one input on the screen: what each is called, takes and has wrong with it.
+// The form fields of one input, with labels, hints and errors.
 
 import { make, write } from "./dom.js";
-import { said, valueOf } from "./schema.js";
+import { displayed, valueOf } from "./schema.js";
 
-/** Say what a field takes, besides what its author says of it. */
+/** Return the hint of a field: its description and its rules. */
 function noteOf(spec) {
   const { kind, about, least, most, initial, each } = spec;
   const rules = [
     kind === "json" && "JSON",
-    kind === "list" && !spec.long && (each.names ? `one a line, of ${each.names.join(", ")}` : "one a line"),
+    kind === "list" && !spec.long && (each.names ? `one per line, of ${each.names.join(", ")}` : "one per line"),
     least > (kind === "list" ? 1 : -Infinity) && `at least ${least}`,
     most !== undefined && `at most ${most}`,
-    kind !== "choice" && initial !== null && `${said(initial) || "nothing"} if left empty`,
+    kind !== "choice" && initial !== null && `default: ${displayed(initial) || "empty"}`,
   ].filter(Boolean).join(", ");
   return [about.replace(/\.$/, ""), rules && rules[0].toUpperCase() + rules.slice(1)].filter(Boolean).join(". ");
 }
 
-let made = 0; // of fields: a name may be no id
+let made = 0; // numbers the fields, because a name need not be a valid ID
 
 export class Field {
   constructor(spec) {
@@ -31,7 +31,7 @@ export class Field {
     this.element = make("div", { class: "field" }, head, this.parts.element, note && make("small", { class: "soft", id: `${id}-note` }, note), this.problem);
   }
 
-  /** Read the value; undefined where there is none. Raises an Error that names the rule it breaks. */
+  /** Return the value; undefined if there is none. Throws an Error that names the broken rule. */
   value() {
     const value = this.parts.value();
     if (value !== undefined || !this.spec.required) return value;
@@ -39,10 +39,10 @@ export class Field {
     throw new Error("is missing");
   }
 
-  /** Say what is wrong with it, by the steps into its value; an empty text takes that back. */
+  /** Show an error, with the path into the value; an empty text clears it. */
   complain(text, [step, ...rest] = []) {
     const { boxes } = this.parts;
-    const told = step === undefined ? text : `${[this.spec.kind === "list" ? `Number ${Number(step) + 1}` : step, ...rest].join(", ")}: ${text}`;
+    const told = step === undefined ? text : `${[this.spec.kind === "list" ? `Item ${Number(step) + 1}` : step, ...rest].join(", ")}: ${text}`;
     write(this.problem, told && told[0].toUpperCase() + told.slice(1));
     for (const box of boxes) box.removeAttribute("aria-invalid");
     if (text) (this.parts.filled?.[step] || boxes[0]).setAttribute("aria-invalid", "true");
@@ -53,7 +53,7 @@ export class Field {
   }
 }
 
-/** One control for one value. */
+/** A single control for a value. */
 class Box {
   constructor(spec, id, attributes) {
     const { kind, initial, required, nullable } = spec;
@@ -79,7 +79,7 @@ class Box {
   }
 }
 
-/** A list of texts that may be long: a box each. */
+/** A list of long texts: one text area each. */
 class Texts {
   boxes = [];
 
@@ -114,7 +114,7 @@ class Texts {
     boxes.forEach((box, place) => {
       box.setAttribute("aria-label", `${spec.label} ${place + 1}`);
       const leave = box.nextSibling;
-      leave.setAttribute("aria-label", `Leave ${spec.label} ${place + 1} out`);
+      leave.setAttribute("aria-label", `Remove ${spec.label} ${place + 1}`);
       leave.hidden = boxes.length === 1;
     });
     more.hidden = boxes.length >= (spec.most ?? Infinity);

@@ -1,31 +1,31 @@
-// A task's own stream: server-sent events by fetch, since an EventSource sends no key. Each answer is one step.
+// Follow a task's stream: server-sent events by fetch, because an EventSource can't send the key. Each response holds some events.
 
-import { api, pause, Refusal } from "./api.js";
+import { api, pause, ApiError } from "./api.js";
 
-const AGAIN = 300; // milliseconds between two steps, at least; a step that was not held asks for more
+const MIN_PAUSE = 300; // milliseconds between two requests; a response that was not held asks for more
 const LONGEST_WAIT = 15_000;
 
-/** Yield {event, data} until the task has ended or the signal aborts; an interruption goes on where it was. */
+/** Yield {event, data} until the task has ended or the signal aborts; resume after interruptions. */
 export async function* follow(taskId, signal) {
   let last = "";
-  for (let misses = 0; ; ) {
-    let answer;
+  for (let failures = 0; ; ) {
+    let response;
     try {
-      answer = await api.once(`tasks/${encodeURIComponent(taskId)}/stream`, { signal, headers: { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) } });
+      response = await api.once(`tasks/${encodeURIComponent(taskId)}/stream`, { signal, headers: { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": last } : {}) } });
     } catch (error) {
-      if (signal.aborted || (error instanceof Refusal && error.status < 500 && error.status !== 429)) throw error;
-      misses += 1;
-      await pause(error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 500 * 2 ** misses), signal, true);
+      if (signal.aborted || (error instanceof ApiError && error.status < 500 && error.status !== 429)) throw error;
+      failures += 1;
+      await pause(error.retryAfter ? error.retryAfter * 1000 : Math.min(LONGEST_WAIT, 500 * 2 ** failures), signal, true);
       continue;
     }
-    misses = 0;
-    if (answer.status === 204) return;
-    for (const event of events(answer.text)) {
+    failures = 0;
+    if (response.status === 204) return;
+    for (const event of events(response.text)) {
       last = event.id || last;
       yield event;
       if (event.event === "ended") return;
     }
-    await pause(Math.max(AGAIN, Number(/^retry: ?([0-9]{1,5})$/m.exec(answer.text)?.[1]) || 0), signal);
+    await pause(Math.max(MIN_PAUSE, Number(/^retry: ?([0-9]{1,5})$/m.exec(response.text)?.[1]) || 0), signal);
   }
 }
 

@@ -1,4 +1,4 @@
-// Numbers for people. English throughout, as the page is.
+// Format numbers and times, in English like the page.
 
 const WHOLE = new Intl.NumberFormat("en-GB");
 const SHORT = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 1 });
@@ -11,7 +11,7 @@ export const many = (number, one, more = `${one}s`) => `${whole(number)} ${numbe
 export const clock = milliseconds => CLOCK.format(milliseconds);
 export const day = milliseconds => DAY.format(milliseconds);
 
-/** Write a time span: 0.42 s, 12.3 s, 4 min 05 s, 2 h 10 min. */
+/** Format a duration: 0.42 s, 12.3 s, 4 min 05 s, 2 h 10 min. */
 export function span(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
@@ -21,14 +21,14 @@ export function span(milliseconds) {
   return minutes < 60 ? `${minutes} min ${rest} s` : `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
 }
 
-/** Write a span that is only about right: 40 s, 3 min. */
+/** Format an approximate duration: 40 s, 3 min. */
 export function about(milliseconds) {
   const seconds = Math.ceil(milliseconds / 1000);
   if (seconds < 60) return `${seconds} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
 }
 
-/** Write an amount of dollars with as many digits as it needs to be seen. */
+/** Format dollars with enough digits to show small amounts. */
 export function money(dollars) {
   if (dollars === 0) return "$0";
   if (dollars >= 1) return `$${dollars.toFixed(2)}`;

@@ -1,11 +1,11 @@
-// What somebody pastes or drops, read into prompts, each with the line it came from.
+// Parse pasted text and files into prompts, each with its line number.
 
 export const CALL_PROMPTS = 1000;
-const CALL_BYTES = 4_000_000; // a request may take 6 MB; an é is 2 bytes here and 6 in the queue
+const CALL_BYTES = 4_000_000; // the API accepts 6 MB; an é has 2 bytes here and 6 in the queue
 const SET_BY_SLUICE = new Set(["model", "messages", "stream", "stream_options"]);
 const size = value => new TextEncoder().encode(JSON.stringify(value)).length;
 
-/** Guess what a text is: by its file's name, else by how it begins. */
+/** Detect the format of a text by the file's extension, or else by its first line. */
 export function formatOf(text, name = "") {
   const ending = /\.(jsonl|ndjson|json|csv|tsv)$/i.exec(name)?.[1].toLowerCase();
   if (ending) return { jsonl: "jsonl", ndjson: "jsonl", json: "jsonl", csv: "csv", tsv: "csv" }[ending];
@@ -22,8 +22,8 @@ function isJson(text) {
   }
 }
 
-/** Read prompts. Returns {items: [{line, item}], problems: [{line, text}], columns}; a template is for CSV. */
-export function read(text, format, template = "") {
+/** Parse prompts. Returns {items: [{line, item}], problems: [{line, text}], columns}; the template applies to CSV. */
+export function parsePrompts(text, format, template = "") {
   text = text.replace(/^\uFEFF/, "");
   if (format === "csv") return readTable(text, template);
   if (format === "jsonl") return readJson(text);
@@ -33,14 +33,14 @@ export function read(text, format, template = "") {
 
 function readJson(text) {
   const { values, problems } = jsonValues(text);
-  const items = values.map(({ line, value }) => ({ line, item: understood(value) }));
-  const wrong = items.filter(({ item }) => !item).map(({ line }) => ({ line, text: "there is neither prompt nor messages" }));
+  const items = values.map(({ line, value }) => ({ line, item: toPrompt(value) }));
+  const wrong = items.filter(({ item }) => !item).map(({ line }) => ({ line, text: "has neither prompt nor messages" }));
   return { items: items.filter(({ item }) => item), problems: inOrder([...problems, ...wrong]), columns: [] };
 }
 
 export const inOrder = problems => problems.sort((one, other) => one.line - other.line);
 
-/** Read JSON Lines, or an array, of which each value counts as a line: {values: [{line, value}], problems}. */
+/** Parse JSON Lines or an array, whose elements count as lines: {values: [{line, value}], problems}. */
 export function jsonValues(text) {
   const values = [];
   const problems = [];
@@ -56,8 +56,8 @@ export function jsonValues(text) {
   return { values, problems };
 }
 
-/** Take a text, an item of POST /tasks, or a line of an OpenAI batch file. */
-function understood(value) {
+/** Convert a string, an item of POST /tasks or a line of an OpenAI batch file to a prompt; null for anything else. */
+function toPrompt(value) {
   if (typeof value === "string" && value.trim()) return { prompt: value };
   if (!value || typeof value !== "object") return null;
   if (Array.isArray(value.body?.messages)) {
@@ -75,12 +75,12 @@ function understood(value) {
 
 function readTable(text, template) {
   const { columns, rows, problems } = tableRows(text);
-  const none = why => ({ items: [], problems: [{ line: 1, text: why }], columns });
-  if (!columns.includes("prompt") && !template.trim()) return none("there is no column prompt; a template can use these columns");
+  const failure = why => ({ items: [], problems: [{ line: 1, text: why }], columns });
+  if (!columns.includes("prompt") && !template.trim()) return failure("there is no column 'prompt'; use a template for these columns");
   const used = template.trim() ? variables(template) : [];
   const missing = used.filter(name => !columns.includes(name));
-  if (missing.length) return none(`there is no column ${missing.join(", ")}`);
-  if (template.trim() && !used.length) return none("the template names no column");
+  if (missing.length) return failure(`there is no column ${missing.join(", ")}, which the template uses`);
+  if (template.trim() && !used.length) return failure("the template contains no {column}");
   const items = [];
   for (const { line, row } of rows) {
     const custom = row.custom_id ? { custom_id: row.custom_id } : {};
@@ -93,13 +93,13 @@ function readTable(text, template) {
 
 /** Read a table: {columns, rows: [{line, row}], problems}; a row is an object by the columns. */
 export function tableRows(text) {
-  const [head, ...rest] = cells(text);
+  const [head, ...rest] = parseCsv(text);
   const columns = head ? head.cells.map(name => name.trim()) : [];
   const rows = [];
   const problems = [];
   for (const { line, cells: values } of rest) {
     if (values.length === 1 && !values[0].trim()) continue;
-    if (values.length !== columns.length) problems.push({ line, text: `${values.length} cells, and ${columns.length} columns` });
+    if (values.length !== columns.length) problems.push({ line, text: `has ${values.length} cells; the header has ${columns.length}` });
     else rows.push({ line, row: Object.fromEntries(columns.map((name, index) => [name, values[index]])) });
   }
   return { columns, rows, problems };
@@ -107,8 +107,8 @@ export function tableRows(text) {
 
 const variables = template => [...new Set(Array.from(template.replaceAll("{{", "").replaceAll("}}", "").matchAll(/\{([^{}]+)\}/g), found => found[1]))];
 
-/** Cut a table into rows of cells, as RFC 4180 has it; the first line says whether commas, semicolons or tabs do it. */
-function cells(text) {
+/** Parse CSV by RFC 4180; the first line decides whether commas, semicolons or tabs separate the cells. */
+function parseCsv(text) {
   const first = text.slice(0, text.search(/\r?\n|$/));
   const cut = ["\t", ";", ","].reduce((best, mark) => (first.split(mark).length > first.split(best).length ? mark : best), ",");
   const rows = [];
@@ -133,8 +133,8 @@ function cells(text) {
   return rows;
 }
 
-/** Cut items into calls that the service takes: at most 1,000 prompts and 4 MB each. */
-export function calls(items) {
+/** Split items into requests within the service's limits: at most 1,000 prompts and 4 MB each. */
+export function splitIntoRequests(items) {
   const cut = [];
   let bytes = Infinity;
   for (const each of items) {
@@ -149,7 +149,7 @@ export function calls(items) {
   return cut;
 }
 
-/** Say a prompt in a line of a list. */
+/** Return the text that represents a prompt in the task list. */
 export function shown(item, template) {
   if (item.prompt) return item.prompt;
   if (item.messages) {

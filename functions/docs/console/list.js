@@ -1,11 +1,11 @@
-// The list of tasks: only the rows on the screen exist, so that thousands are as light as twenty. The page itself scrolls.
+// The virtual task list: only visible rows are in the document, so thousands of tasks cost no more than twenty. The page scrolls.
 
 import { make, write } from "./dom.js";
 import { span } from "./format.js";
 import { api } from "./api.js";
 import { isOver } from "./run.js";
 
-const SPARE = 6; // rows above and below the screen
+const SPARE = 6; // extra rows above and below the viewport
 
 export class List {
   tasks = [];
@@ -31,16 +31,16 @@ export class List {
     return this.#selected;
   }
 
-  /** Show these tasks, in this order; returns whether they are others than before. */
+  /** Show these tasks in this order; returns whether they differ from the tasks before. */
   show(tasks) {
-    const isOther = tasks.length !== this.tasks.length || tasks.some((task, place) => task !== this.tasks[place]);
+    const isOther = tasks.length !== this.tasks.length || tasks.some((task, index) => task !== this.tasks[index]);
     this.tasks = tasks;
     if (this.#selected && !tasks.includes(this.#selected)) this.#selected = null;
     this.draw();
     return isOther;
   }
 
-  /** Return the tasks on the screen. */
+  /** Return the visible tasks. */
   visible() {
     const [first, last] = this.#range(0);
     return this.tasks.slice(first, last);
@@ -54,7 +54,7 @@ export class List {
     return [Math.min(Math.max(0, first), this.tasks.length), Math.max(0, Math.min(this.tasks.length, last))];
   }
 
-  /** Write the rows on the screen; each takes one node of a pool, by its place. */
+  /** Draw the visible rows; each uses a node of a pool, by its index. */
   draw() {
     if (!this.element.offsetParent) return;
     this.#height = parseFloat(getComputedStyle(this.room).getPropertyValue("--row")) || 44;
@@ -62,10 +62,10 @@ export class List {
     const [first, last] = this.#range(SPARE);
     while (this.#rows.length < last - first) this.#grow();
     const used = new Set();
-    for (let place = first; place < last; place += 1) {
-      const row = this.#rows[place % this.#rows.length];
+    for (let index = first; index < last; index += 1) {
+      const row = this.#rows[index % this.#rows.length];
       used.add(row);
-      this.#write(row, this.tasks[place], place);
+      this.#write(row, this.tasks[index], index);
     }
     for (const row of this.#rows) if (!used.has(row)) (row.element.hidden = true), (row.task = null);
     const shown = this.#rows.find(row => row.task && row.task === this.#selected);
@@ -84,15 +84,15 @@ export class List {
     this.room.append(element);
   }
 
-  #write(row, task, place) {
+  #write(row, task, index) {
     const { element, parts, fill } = row;
     row.task = task;
     element.hidden = false;
-    element.style.transform = `translateY(${place * this.#height}px)`;
+    element.style.transform = `translateY(${index * this.#height}px)`;
     element.dataset.status = task.status;
     element.setAttribute("aria-selected", String(task === this.#selected));
     element.setAttribute("aria-setsize", String(this.tasks.length));
-    element.setAttribute("aria-posinset", String(place + 1));
+    element.setAttribute("aria-posinset", String(index + 1));
     write(parts.number, String(task.index + 1));
     write(parts.status, task.status.replace("_", " "));
     write(parts.name, nameOf(task));
@@ -100,7 +100,7 @@ export class List {
     parts.name.classList.toggle("id", !task.prompt && !task.custom_id);
     fill.style.transform = `scaleX(${(isOver(task.status) ? 100 : task.progress) / 100})`;
     const text = textOf(task);
-    // Of a text that grows its end is seen: written from the right, between marks that leave its own direction as it is.
+    // A growing text shows its end: it is laid out from the right, between marks that preserve its own direction.
     const grows = task.status === "processing";
     write(parts.text, grows && text ? `\u200e${text}\u200e` : text);
     parts.text.classList.toggle("tail", grows);
@@ -109,12 +109,12 @@ export class List {
     element.setAttribute("aria-label", `Task ${task.index + 1}, ${task.status}${progress}, ${nameOf(task).slice(0, 80)}${isOver(task.status) && text ? `: ${text.slice(0, 120)}` : ""}`);
   }
 
-  /** Select a task and bring its row onto the screen. */
+  /** Select a task and scroll its row into view. */
   select(task, { open = false } = {}) {
     this.#selected = task;
-    const place = this.tasks.indexOf(task);
-    if (place >= 0) {
-      const top = this.element.getBoundingClientRect().top + place * this.#height;
+    const index = this.tasks.indexOf(task);
+    if (index >= 0) {
+      const top = this.element.getBoundingClientRect().top + index * this.#height;
       const low = innerHeight - this.#height - 12;
       const high = 64 + (document.querySelector(".tools")?.offsetHeight || 0);
       if (top < high) scrollBy({ top: top - high });
@@ -124,11 +124,11 @@ export class List {
     if (open && task) this.open(task);
   }
 
-  /** Move the selection by so many rows. */
+  /** Move the selection by a number of rows. */
   move(by) {
     if (!this.tasks.length) return;
-    const place = this.tasks.indexOf(this.#selected);
-    const next = place < 0 && Number.isFinite(by) ? (by > 0 ? this.#range(0)[0] : this.tasks.length - 1) : place + by;
+    const index = this.tasks.indexOf(this.#selected);
+    const next = index < 0 && Number.isFinite(by) ? (by > 0 ? this.#range(0)[0] : this.tasks.length - 1) : index + by;
     this.select(this.tasks[Math.min(this.tasks.length - 1, Math.max(0, next))]);
   }
 
@@ -151,4 +151,4 @@ function textOf(task) {
   return task.text.replace(/\s+/g, " ").trim();
 }
 
-export const WAITS = { capacity: "waits for a free worker", budget: "waits for the next day's budget", rate_limit: "waits for the rate limit", provider: "waits for its next attempt" };
+export const WAITS = { capacity: "waiting for a free worker", budget: "waiting for the next day's budget", rate_limit: "waiting for the rate limit", provider: "waiting for its next attempt" };

@@ -1,6 +1,6 @@
-// One task in full: its text as it grows, its attempts and its errors.
+// The details of a task: its streamed text, its attempts and its errors.
 
-import { api, Refusal } from "./api.js";
+import { api, ApiError } from "./api.js";
 import { at, make, say, write } from "./dom.js";
 import { clock, day, money, span, whole } from "./format.js";
 import { follow } from "./follow.js";
@@ -8,33 +8,33 @@ import { isOver } from "./run.js";
 import { WAITS } from "./list.js";
 
 export class Panel {
-  #ends = null;
+  #aborter = null;
   task = null;
 
-  constructor({ close, take }) {
+  constructor({ close, apply }) {
     this.close = close;
-    this.take = take;
+    this.apply = apply;
   }
 
-  /** Show a task; its stream is followed until another is shown. */
+  /** Show a task and follow its stream until another task is shown. */
   async show(task) {
-    this.#ends?.abort();
-    const ends = (this.#ends = new AbortController());
+    this.#aborter?.abort();
+    const aborter = (this.#aborter = new AbortController());
     this.task = task;
     this.#build(task);
     try {
-      const { body } = await api.call(`tasks/${encodeURIComponent(task.id)}`, { signal: ends.signal });
-      this.#told(body);
-      if (!isOver(body.status)) await this.#follow(task, ends.signal);
+      const { body } = await api.call(`tasks/${encodeURIComponent(task.id)}`, { signal: aborter.signal });
+      this.#apply(body);
+      if (!isOver(body.status)) await this.#follow(task, aborter.signal);
     } catch (error) {
-      if (ends.signal.aborted) return;
-      if (!(error instanceof Refusal)) throw error;
+      if (aborter.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
       this.parts.state.textContent = error.message;
     }
   }
 
   hide() {
-    this.#ends?.abort();
+    this.#aborter?.abort();
     this.task = null;
     at("panel").hidden = true;
     document.body.classList.remove("with-panel");
@@ -47,27 +47,27 @@ export class Panel {
       else if (event === "delta") this.#append(data.text);
       else if (event === "status") {
         this.#status(data);
-        if (data.status !== "queued") this.#tries(task, signal);
+        if (data.status !== "queued") this.#loadAttempts(task, signal);
       }
       else if (event === "ended") {
-        this.#told(data);
+        this.#apply(data);
         say(`Task ${task.index + 1} is ${data.status}`);
       }
     }
   }
 
-  /** Read the attempts anew: a status that has changed means that one began. */
-  async #tries(task, signal) {
+  /** Reload the attempts: a changed status means that a new attempt has started. */
+  async #loadAttempts(task, signal) {
     try {
       const { body } = await api.call(`tasks/${encodeURIComponent(task.id)}?fields=attempts,started_at`, { signal });
       if (task === this.task && !isOver(task.status)) this.#attempts(body);
     } catch (error) {
-      if (!signal.aborted && !(error instanceof Refusal)) throw error;
+      if (!signal.aborted && !(error instanceof ApiError)) throw error;
     }
   }
 
-  #attempts(told) {
-    this.parts.tries.replaceChildren(told.attempts?.length ? attempts(told) : make("p", { class: "soft" }, "None so far."));
+  #attempts(state) {
+    this.parts.attempts.replaceChildren(state.attempts?.length ? attempts(state) : make("p", { class: "soft" }, "No attempt yet."));
   }
 
   #append(text) {
@@ -83,9 +83,9 @@ export class Panel {
       chip: make("span", { class: "chip" }), fill: make("i"), state: make("span", { class: "soft" }),
       answer: make("div", { class: "answer", id: "answer" }), empty: make("p", { class: "soft" }),
       error: make("div", { class: "error", hidden: true }), facts: make("dl", { class: "facts" }),
-      asked: make("h3", {}, askedOf(task)), tries: make("div"), calls: make("pre", { hidden: true, tabindex: "0" }), body: make("div", { class: "panel-body", tabindex: "0" }),
+      promptTitle: make("h3", {}, promptTitleOf(task)), attempts: make("div"), calls: make("pre", { hidden: true, tabindex: "0" }), body: make("div", { class: "panel-body", tabindex: "0" }),
       cancel: make("button", { class: "plain", type: "button", id: "cancel-task" }, "Cancel"),
-      copy: make("button", { class: "plain", type: "button", hidden: true }, "Copy the answer"),
+      copy: make("button", { class: "plain", type: "button", hidden: true }, "Copy the result"),
     });
     parts.percent = make("span", { class: "soft number" });
     parts.cancel.addEventListener("click", () => this.cancel());
@@ -95,10 +95,10 @@ export class Panel {
     });
     parts.body.append(
       parts.error,
-      parts.asked,
-      task.prompt ? make("div", { class: "prompt" }, task.prompt) : make("p", { class: "soft" }, "Not shown: a prompt is kept by the page that sent it, until it is left."),
-      make("h3", {}, "Answer"), parts.empty, parts.answer, parts.calls,
-      make("h3", {}, "Attempts"), parts.tries,
+      parts.promptTitle,
+      task.prompt ? make("div", { class: "prompt" }, task.prompt) : make("p", { class: "soft" }, "Not available: prompts are kept only in the memory of the page that sent them."),
+      make("h3", {}, "Result"), parts.empty, parts.answer, parts.calls,
+      make("h3", {}, "Attempts"), parts.attempts,
       make("h3", {}, "Details"), parts.facts);
     at("panel").replaceChildren(
       make("header", {},
@@ -120,42 +120,42 @@ export class Panel {
     write(percent, isOver(status) ? "" : `${progress} %`);
     write(state, status === "queued" ? WAITS[waits] || "" : "");
     cancel.hidden = isOver(status);
-    write(empty, { queued: "It has not been asked yet.", processing: "The model has not said anything yet.", failed: "There is none.", cancelled: "There is none." }[status] || "");
+    write(empty, { queued: "The task is queued.", processing: "The model has not returned any text yet.", failed: "No result.", cancelled: "No result." }[status] || "");
     empty.hidden = Boolean(this.parts.answer.textContent) || status === "completed";
   }
 
-  /** Take the whole task. */
-  #told(told) {
+  /** Show the complete task. */
+  #apply(state) {
     const { answer, error, calls, copy, facts } = this.parts;
     const task = this.task;
-    this.take(told);
-    write(this.parts.asked, askedOf(task));
-    const text = told.result ?? told.partial_result ?? "";
+    this.apply(state);
+    write(this.parts.promptTitle, promptTitleOf(task));
+    const text = state.result ?? state.partial_result ?? "";
     if (answer.textContent !== text) answer.replaceChildren(text);
-    this.#status(told);
-    copy.hidden = !told.result;
-    calls.hidden = !told.tool_calls;
-    if (told.tool_calls) write(calls, JSON.stringify(told.tool_calls, null, 2));
-    error.hidden = !told.error;
-    if (told.error)
-      error.replaceChildren(make("strong", {}, told.error.code), make("p", {}, told.error.detail),
-        told.error.last_code ? make("p", { class: "soft" }, `The last attempt: ${told.error.last_code}`) : "");
-    this.#attempts(told);
-    facts.replaceChildren(...this.#facts(told, task));
+    this.#status(state);
+    copy.hidden = !state.result;
+    calls.hidden = !state.tool_calls;
+    if (state.tool_calls) write(calls, JSON.stringify(state.tool_calls, null, 2));
+    error.hidden = !state.error;
+    if (state.error)
+      error.replaceChildren(make("strong", {}, state.error.code), make("p", {}, state.error.detail),
+        state.error.last_code ? make("p", { class: "soft" }, `Last attempt: ${state.error.last_code}`) : "");
+    this.#attempts(state);
+    facts.replaceChildren(...this.#facts(state, task));
   }
 
-  #facts(told, task) {
-    const { usage } = told;
+  #facts(state, task) {
+    const { usage } = state;
     const rows = [
-      ["Id", told.task_id], ["Name", told.custom_id], ["Model", told.model],
-      ["Accepted", told.created_at && day(Date.parse(told.created_at))],
-      ["Waited", task.started && span(task.started - task.created)],
-      ["Took", told.ended_at && task.started && span(task.ended - task.started)],
+      ["ID", state.task_id], ["Name", state.custom_id], ["Model", state.model],
+      ["Accepted", state.created_at && day(Date.parse(state.created_at))],
+      ["Queued for", task.started && span(task.started - task.created)],
+      ["Duration", state.ended_at && task.started && span(task.ended - task.started)],
       ["Tokens", usage && `${whole(usage.prompt_tokens)} in, ${whole(usage.completion_tokens)} out`],
-      ["Cost", told.cost && money(Number(told.cost.usd))],
-      ["Retried as", told.retried_as],
-      ["Ends because", told.finish_reason && (told.truncated ? `${told.finish_reason}: cut at its token limit` : told.finish_reason)],
-      ["Readable until", told.expires_at && day(Date.parse(told.expires_at))],
+      ["Cost", state.cost && money(Number(state.cost.usd))],
+      ["Retried as", state.retried_as],
+      ["Finish reason", state.finish_reason && (state.truncated ? `${state.finish_reason}: cut at its token limit` : state.finish_reason)],
+      ["Retained until", state.expires_at && day(Date.parse(state.expires_at))],
     ];
     return rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
   }
@@ -165,27 +165,27 @@ export class Panel {
     const { cancel, state } = this.parts;
     cancel.disabled = true;
     try {
-      const { body } = await api.call(`tasks/${encodeURIComponent(this.task.id)}/cancel`, { method: "POST", signal: this.#ends.signal });
-      this.#told(body);
+      const { body } = await api.call(`tasks/${encodeURIComponent(this.task.id)}/cancel`, { method: "POST", signal: this.#aborter.signal });
+      this.#apply(body);
     } catch (error) {
-      if (error instanceof Refusal) write(state, error.message);
+      if (error instanceof ApiError) write(state, error.message);
     } finally {
       cancel.disabled = false;
     }
   }
 }
 
-const askedOf = ({ model }) => (model?.startsWith("workflow/") ? "Input" : "Prompt");
+const promptTitleOf = ({ model }) => (model?.startsWith("workflow/") ? "Input" : "Prompt");
 
-function attempts(told) {
+function attempts(state) {
   const row = (attempt, number) => {
     const started = Date.parse(attempt.started_at);
     const ended = attempt.ended_at && Date.parse(attempt.ended_at);
-    const how = attempt.code || (ended ? "answered" : "under way");
+    const outcome = attempt.code || (ended ? "completed" : "processing");
     return make("tr", {}, make("td", {}, String(number + 1)), make("td", {}, clock(started)),
-      make("td", {}, ended ? span(ended - started) : "…"), make("td", { class: attempt.code ? "bad" : "" }, how));
+      make("td", {}, ended ? span(ended - started) : "…"), make("td", { class: attempt.code ? "bad" : "" }, outcome));
   };
-  return make("table", {}, make("thead", {}, make("tr", {}, ...["#", "Started", "Took", "Outcome"].map(name => make("th", { scope: "col" }, name)))),
-    make("tbody", {}, ...told.attempts.map(row)));
+  return make("table", {}, make("thead", {}, make("tr", {}, ...["#", "Started", "Duration", "Outcome"].map(name => make("th", { scope: "col" }, name)))),
+    make("tbody", {}, ...state.attempts.map(row)));
 }
 

@@ -1,15 +1,15 @@
-// A run: one or more batches watched together. It asks for little: the running tasks of each batch that is not over, those that
-// have ended since, and the text of the rows on the screen.
+// A run: one or more batches that are watched together. It polls only what it needs: the processing tasks of each batch that has
+// not ended, the tasks that have ended since the last poll, and the texts of the visible rows.
 
-import { api, Refusal } from "./api.js";
+import { api, ApiError } from "./api.js";
 
-export const IDS = 200; // a URL of API Gateway holds about 240 ids
+export const IDS = 200; // per request: an API Gateway URL has room for about 240 IDs
 const OVER = new Set(["completed", "failed", "cancelled", "expired", "not_found"]);
 const BATCH = "status,progress,size,counts,usage,cost,metadata,created_at,deadline_at,expires_at,tasks";
 const TASK = "custom_id,progress,model,waiting_on,error,retried_as,usage,cost,created_at,started_at,ended_at";
 const TEXT = `${TASK},partial_result,result,tool_calls`;
-const PREVIEW = 240; // characters of a row's text; the rest is asked for when the task is opened
-const SWEEPS = 3; // questions for tasks, a batch and a look
+const PREVIEW = 240; // characters of a row's text; the full text is loaded when the task is opened
+const SWEEPS = 3; // requests for task states, per batch and poll
 const HIDDEN_SECONDS = 10;
 const REFUSED_SECONDS = 10;
 
@@ -18,67 +18,67 @@ export const isOver = status => OVER.has(status);
 class Task {
   status = "queued";
   progress = 0;
-  seen = false; // whether the service has told of it
+  isLoaded = false; // whether its state has been loaded
   text = "";
   hasText = false;
 
-  constructor(batch, place, index) {
+  constructor(batch, position, index) {
     this.batch = batch;
-    this.place = place;
+    this.position = position;
     this.index = index;
-    this.id = `${batch.id}-${place}`;
+    this.id = `${batch.id}-${position}`;
   }
 }
 
-/** Watch batches. Events: `change` when there is something to draw, `added` when there is more of it. */
+/** Watch batches. Events: `change` when something must be redrawn, `added` when tasks were added. */
 export class Run extends EventTarget {
   batches = [];
   tasks = [];
-  gone = []; // batches that cannot be read: {id, error}
-  told = ""; // what was said last of what was asked of it
-  sending = null; // {done, all} while more of it is sent
-  doing = new Set(); // the names of what is being done with it
-  reading = 0; // tasks read so far, to be saved
+  missing = []; // batches that cannot be read: {id, error}
+  message = ""; // the message of the last action or poll
+  sending = null; // {done, all} while more tasks are sent
+  actions = new Set(); // the names of the running actions
+  reading = 0; // tasks downloaded so far
   visible = () => [];
-  #ends = null;
+  #aborter = null;
   #wake = null;
-  #isHurried = false;
+  #isPollDue = false;
 
-  /** Add a batch; what this tab has just sent comes with its tasks as answered, and their prompts. */
-  add(id, size = 0, told = [], prompts = []) {
-    const batch = { id, size: 0, first: this.tasks.length, over: false, known: 0, view: null, etag: "", turn: IDS, tasks: [] };
+  /** Add a batch; for a batch sent by this tab with its tasks from the response and their prompts. */
+  add(id, size = 0, state = [], prompts = []) {
+    const batch = { id, size: 0, first: this.tasks.length, isOver: false, known: 0, view: null, etag: "", turn: IDS, tasks: [] };
     this.batches.push(batch);
     this.#grow(batch, size);
-    batch.tasks.forEach((task, place) => {
-      if (!told[place]) return;
-      Object.assign(task, { seen: true, custom_id: told[place].custom_id, prompt: prompts[place], created: api.now() });
+    batch.tasks.forEach((task, position) => {
+      if (!state[position]) return;
+      Object.assign(task, { isLoaded: true, custom_id: state[position].custom_id, prompt: prompts[position], created: api.now() });
     });
     this.#emit("added");
-    this.hurry();
+    this.pollNow();
     return batch;
   }
 
   #grow(batch, size) {
-    for (let place = batch.size; place < size; place += 1) {
-      const task = new Task(batch, place, this.tasks.length);
+    for (let position = batch.size; position < size; position += 1) {
+      const task = new Task(batch, position, this.tasks.length);
       batch.tasks.push(task);
       this.tasks.push(task);
     }
     batch.size = Math.max(batch.size, size);
   }
 
-  /** Whether more of it is being sent, or something is being done with it. */
+  /** Whether tasks are being sent or an action is running. */
   get isBusy() {
-    return Boolean(this.sending || this.doing.size);
+    return Boolean(this.sending || this.actions.size);
   }
 
   get isOver() {
-    return this.batches.every(batch => batch.over);
+    return this.batches.every(batch => batch.isOver);
   }
 
-  /** Sum over the batches: a count of each status, tokens and dollars. */
+  /** Return totals over the batches: the number of tasks in each status, tokens and cost. */
   totals() {
-    const sum = { size: 0, queued: 0, processing: 0, completed: 0, failed: 0, cancelled: 0, lost: 0, tokens: 0, usd: 0, hasCost: false };
+    const sum = { size: 0, queued: 0, processing: 0, completed: 0, failed: 0, cancelled: 0, expired: 0, tokens: 0, usd: 0, hasCost: false };
     for (const { view, size } of this.batches) {
       sum.size += size;
       if (!view) {
@@ -86,74 +86,74 @@ export class Run extends EventTarget {
         continue;
       }
       for (const name of ["queued", "processing", "completed", "failed", "cancelled"]) sum[name] += view.counts[name];
-      sum.lost += view.counts.not_found + view.counts.expired;
+      sum.expired += view.counts.not_found + view.counts.expired;
       sum.tokens += view.usage?.total_tokens || 0;
       sum.usd += Number(view.cost?.usd || 0);
       sum.hasCost ||= Boolean(view.cost);
     }
-    sum.over = sum.completed + sum.failed + sum.cancelled + sum.lost;
+    sum.ended = sum.completed + sum.failed + sum.cancelled + sum.expired;
     return sum;
   }
 
   stop() {
-    this.#ends?.abort();
+    this.#aborter?.abort();
   }
 
-  /** Look again now: something was done, or other rows are on the screen. */
-  hurry() {
-    this.#isHurried = true;
+  /** Poll now: an action has ended, or other rows are visible. */
+  pollNow() {
+    this.#isPollDue = true;
     this.#wake?.();
   }
 
-  /** Look until it is stopped; what waits for nothing is not asked about. */
+  /** Poll until stopped; batches that have ended are not polled. */
   async watch() {
-    const { signal } = (this.#ends = new AbortController());
+    const { signal } = (this.#aborter = new AbortController());
     while (!signal.aborted) {
       let seconds = null;
-      this.#isHurried = false;
+      this.#isPollDue = false;
       try {
-        for (const batch of this.batches.filter(each => !each.over)) seconds = Math.min(seconds ?? 60, await this.#look(batch, signal));
-        await this.#read(signal);
+        for (const batch of this.batches.filter(each => !each.isOver)) seconds = Math.min(seconds ?? 60, await this.#pollBatch(batch, signal));
+        await this.#loadTexts(signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof Refusal)) throw error;
-        // A key that is no good waits for another, which hurries; anything else is said.
+        if (!(error instanceof ApiError)) throw error;
+        // After a rejected key polling resumes when a new key is set; other errors are shown.
         seconds = [401, 403].includes(error.status) ? null : REFUSED_SECONDS;
         if (seconds) {
-          this.told = error.message;
+          this.message = error.message;
           this.#emit("change");
         }
       }
       if (document.hidden) seconds = Math.max(seconds ?? 0, HIDDEN_SECONDS);
-      await this.#rest(seconds, signal);
+      await this.#wait(seconds, signal);
     }
   }
 
-  #rest(seconds, signal) {
+  #wait(seconds, signal) {
     return new Promise(resolve => {
-      if (this.#isHurried) return resolve();
+      if (this.#isPollDue) return resolve();
       this.#wake = resolve;
       signal.addEventListener("abort", resolve, { once: true });
       if (seconds !== null) setTimeout(resolve, seconds * 1000);
     });
   }
 
-  async #look(batch, signal) {
+  async #pollBatch(batch, signal) {
     const headers = batch.etag && !batch.isBehind ? { "If-None-Match": batch.etag } : {};
-    let answer;
+    let response;
     try {
-      answer = await api.call(`batches/${encodeURIComponent(batch.id)}?status=processing&limit=1000&fields=${BATCH}`, { headers, signal });
+      response = await api.call(`batches/${encodeURIComponent(batch.id)}?status=processing&limit=1000&fields=${BATCH}`, { headers, signal });
     } catch (error) {
-      if (!(error instanceof Refusal) || ![404, 410].includes(error.status)) throw error;
-      batch.over = true;
-      this.gone.push({ id: batch.id, error });
+      if (!(error instanceof ApiError) || ![404, 410].includes(error.status)) throw error;
+      batch.isOver = true;
+      this.missing.push({ id: batch.id, error });
       this.#emit("change");
       return 0;
     }
-    const seconds = Number(answer.headers.get("Retry-After")) || 1;
-    if (answer.status === 304) return seconds;
-    batch.etag = answer.headers.get("ETag") || "";
-    const { tasks, ...view } = answer.body;
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    if (response.status === 304) return seconds;
+    batch.etag = response.headers.get("ETag") || "";
+    const { tasks, ...view } = response.body;
     batch.view = view;
     if (view.size > batch.size) {
       this.#grow(batch, view.size);
@@ -161,79 +161,79 @@ export class Run extends EventTarget {
     }
     const running = new Set(tasks.map(task => task.task_id));
     const left = batch.tasks.filter(task => task.status === "processing" && !running.has(task.id));
-    for (const task of tasks) this.#take(task);
+    for (const task of tasks) this.#apply(task);
     this.#emit("change");
-    await this.#sweep(batch, left, signal);
-    batch.isBehind = batch.known < batch.size - view.counts.queued - view.counts.processing || batch.tasks.some(task => !task.seen);
-    batch.over = view.status === "ended" && !batch.isBehind;
+    await this.#loadChanged(batch, left, signal);
+    batch.isBehind = batch.known < batch.size - view.counts.queued - view.counts.processing || batch.tasks.some(task => !task.isLoaded);
+    batch.isOver = view.status === "ended" && !batch.isBehind;
     this.#emit("change");
     return batch.isBehind ? 0 : seconds;
   }
 
-  /** Ask for tasks that have moved on: those that ran a moment ago, those never seen, and while the counts say that more are over
-   * than are known, those that wait: the oldest first, since the queue is nearly in order, then the others in turn. */
-  async #sweep(batch, left, signal) {
-    for (let place = 0; place < left.length; place += IDS) await this.#ask(left.slice(place, place + IDS), TASK, signal);
+  /** Load tasks whose status may have changed: those that were processing at the last poll and those never loaded. While the counts
+   * show more ended tasks than are known, also queued ones: the oldest first, because the queue is nearly ordered, then the others in turn. */
+  async #loadChanged(batch, left, signal) {
+    for (let position = 0; position < left.length; position += IDS) await this.#loadTasks(left.slice(position, position + IDS), TASK, signal);
     const { queued, processing } = batch.view.counts;
     for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
-      const unseen = batch.tasks.filter(task => !task.seen);
+      const unseen = batch.tasks.filter(task => !task.isLoaded);
       if (!unseen.length && batch.known >= batch.size - queued - processing) return;
       const waiting = unseen.length ? unseen : batch.tasks.filter(task => task.status === "queued");
       const from = sweep && !unseen.length ? batch.turn % Math.max(1, waiting.length) : 0;
       if (sweep) batch.turn += IDS;
-      await this.#ask([...waiting.slice(from), ...waiting.slice(0, from)].slice(0, IDS), TASK, signal);
+      await this.#loadTasks([...waiting.slice(from), ...waiting.slice(0, from)].slice(0, IDS), TASK, signal);
       this.#emit("change");
     }
   }
 
-  /** Read the text of the rows on the screen, so far as it is not there yet. */
-  async #read(signal) {
+  /** Load the missing texts of the visible rows. */
+  async #loadTexts(signal) {
     const wanted = this.visible().filter(task => task.status === "processing" || (task.status === "completed" && !task.hasText));
     if (!wanted.length) return;
-    await this.#ask(wanted.slice(0, IDS), TEXT, signal);
+    await this.#loadTasks(wanted.slice(0, IDS), TEXT, signal);
     this.#emit("change");
   }
 
-  async #ask(tasks, fields, signal) {
+  async #loadTasks(tasks, fields, signal) {
     if (!tasks.length) return;
     let path = `tasks?task_ids=${tasks.map(task => task.id).join(",")}&fields=${fields}`;
     while (path) {
       const { body } = await api.call(path, { signal });
-      for (const told of body.tasks) this.#take(told);
+      for (const state of body.tasks) this.#apply(state);
       path = body.next ? `tasks${body.next}` : "";
     }
   }
 
-  /** Find a task by its id. */
+  /** Find a task by its ID. */
   find(id) {
-    const [batchId, place] = id.split("-");
-    return this.batches.find(each => each.id === batchId)?.tasks[Number(place)];
+    const [batchId, position] = id.split("-");
+    return this.batches.find(each => each.id === batchId)?.tasks[Number(position)];
   }
 
-  /** Take what the service tells of a task; what is over stays so. */
-  take(told) {
-    this.#take(told);
+  /** Apply a task state from the service; a task that has ended stays ended. */
+  apply(state) {
+    this.#apply(state);
     this.#emit("change");
   }
 
-  #take(told) {
-    const task = this.find(told.task_id);
+  #apply(state) {
+    const task = this.find(state.task_id);
     if (!task) return;
     const { batch } = task;
     const wasOver = isOver(task.status);
-    task.seen = true;
-    if (wasOver && !isOver(told.status)) return;
-    task.status = told.status;
-    task.progress = told.progress ?? task.progress;
-    for (const name of ["custom_id", "model", "waiting_on", "error", "retried_as", "usage"]) task[name] = told[name] ?? (name === "waiting_on" ? null : task[name]);
+    task.isLoaded = true;
+    if (wasOver && !isOver(state.status)) return;
+    task.status = state.status;
+    task.progress = state.progress ?? task.progress;
+    for (const name of ["custom_id", "model", "waiting_on", "error", "retried_as", "usage"]) task[name] = state[name] ?? (name === "waiting_on" ? null : task[name]);
     for (const [name, field] of [["created", "created_at"], ["started", "started_at"], ["ended", "ended_at"]])
-      if (told[field]) task[name] = Date.parse(told[field]);
-    if (told.cost) task.usd = Number(told.cost.usd);
-    if (told.result !== undefined || told.tool_calls) {
-      task.text = told.result?.slice(0, PREVIEW) || (told.tool_calls ? `→ ${told.tool_calls.map(call => call.function?.name || call.type).join(", ")}` : "");
+      if (state[field]) task[name] = Date.parse(state[field]);
+    if (state.cost) task.usd = Number(state.cost.usd);
+    if (state.result !== undefined || state.tool_calls) {
+      task.text = state.result?.slice(0, PREVIEW) || (state.tool_calls ? `→ ${state.tool_calls.map(call => call.function?.name || call.type).join(", ")}` : "");
       task.hasText = true;
-    } else if (told.partial_result !== undefined) task.text = told.partial_result.slice(-PREVIEW);
-    if (isOver(told.status) && !wasOver) batch.known += 1;
+    } else if (state.partial_result !== undefined) task.text = state.partial_result.slice(-PREVIEW);
+    if (isOver(state.status) && !wasOver) batch.known += 1;
   }
 
   #emit(name) {

@@ -1,7 +1,7 @@
-// The calls that send many items. Each has a key of its own, so that a repeat after an interruption starts nothing twice.
+// Send items in several requests. Each has its own idempotency key, so that a retry creates no task twice.
 
-import { api, freshKey, Refusal } from "./api.js";
-import { calls } from "./inputs.js";
+import { api, newIdempotencyKey, ApiError } from "./api.js";
+import { splitIntoRequests } from "./inputs.js";
 
 const PLACE = /^\/(?:prompts|inputs)\/(\d+)(?:\/(.*))?$/;
 
@@ -15,34 +15,34 @@ export class Sender {
   }
 
   /**
-   * Send items, a call after another: `body` makes a call's body of its items, `shown` the text that stands for one, and `told` is called
-   * before each. Where a call is refused this returns {error, items, done}: what it held, and how many items went before it.
-   * The same calls again, as after such a refusal, have the same keys until all of them are accepted, whatever is sent in between.
+   * Send items, one request after another: `body` builds a request body, `shown` the text of an item, and `onProgress` is called
+   * before each request. If a request is rejected, this returns {error, items, done}: its items, and the number of items before it.
+   * Repeated requests have the same keys until all requests of the run are accepted.
    */
-  async send(path, items, { body, shown, told }) {
+  async send(path, items, { body, shown, onProgress }) {
     this.sending = { done: 0, all: items.length };
-    const made = [];
+    const requests = [];
     let run = null;
-    let open = null;
+    let chunk = null;
     try {
-      for (open of calls(items)) {
-        told(this.sending);
-        const text = JSON.stringify(body(open.map(({ item }) => item)));
-        // With its place: two calls of one file may be alike, and are two.
+      for (chunk of splitIntoRequests(items)) {
+        onProgress(this.sending);
+        const text = JSON.stringify(body(chunk.map(({ item }) => item)));
+        // The position distinguishes two identical requests of one file.
         const call = `${this.sending.done} ${path} ${text}`;
-        made.push(call);
-        if (!this.#keys.has(call)) this.#keys.set(call, freshKey());
-        const { body: answer } = await api.call(path, { method: "POST", body: text, headers: { "Idempotency-Key": this.#keys.get(call) } });
-        this.sending.done += open.length;
-        run = this.sent(run, answer, open.map(({ item }) => shown(item)), this.sending);
+        requests.push(call);
+        if (!this.#keys.has(call)) this.#keys.set(call, newIdempotencyKey());
+        const { body: response } = await api.call(path, { method: "POST", body: text, headers: { "Idempotency-Key": this.#keys.get(call) } });
+        this.sending.done += chunk.length;
+        run = this.sent(run, response, chunk.map(({ item }) => shown(item)), this.sending);
       }
-      for (const call of made) this.#keys.delete(call);
+      for (const call of requests) this.#keys.delete(call);
       return null;
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      // What was accepted is kept; what was not is told in the form.
+      if (!(error instanceof ApiError)) throw error;
+      // The accepted tasks stay; the form shows the error of the rest.
       location.hash = "#";
-      return { error, items: open, done: this.sending.done };
+      return { error, items: chunk, done: this.sending.done };
     } finally {
       this.sending = null;
       if (run) this.sent(run, null, [], null);
@@ -50,8 +50,8 @@ export class Sender {
   }
 }
 
-/** Find what an error of the API is about: {item, field, detail}, of the items of the call and the steps within one. */
-export function placed({ pointer, detail }, items) {
+/** Locate an error of the API in the items of a request: {item, field, detail}; `field` is the path within the item. */
+export function locate({ pointer, detail }, items) {
   const [, place, field = ""] = PLACE.exec(pointer || "") || [];
   return { item: place === undefined ? null : items[Number(place)], field: field.split("/").map(step => step.replaceAll("~1", "/").replaceAll("~0", "~")), detail };
 }

@@ -1,15 +1,15 @@
-// Where many items come from: a text that is typed or pasted, or a file that is chosen or dropped, and what is wrong with its lines.
+// The input of many items: typed or pasted text, or a chosen or dropped file; and the errors of its lines.
 
 import { make, write } from "./dom.js";
 import { bytes, many, whole } from "./format.js";
-import { placed } from "./sender.js";
+import { locate } from "./sender.js";
 
-const MOST_TOLD = 5;
+const MAX_SHOWN = 5;
 
 export class Source {
   #file = null;
 
-  /** One form is in the page at a time, so that ids are its own. `root` takes what is dropped on it while `form` is shown; `changed` is told of each change, and whether it was a file. */
+  /** Only one form is in the page at a time, so the IDs are unique. `root` accepts dropped files while `form` is shown; `changed` is called after each change with whether it was a file. */
   constructor({ id, label, placeholder, root, form, changed, beside = null }) {
     this.changed = changed;
     this.box = make("textarea", { id, class: "pasted", rows: "9", spellcheck: "false", placeholder, "aria-describedby": "found", input: () => changed(false) });
@@ -46,7 +46,7 @@ export class Source {
   async #take(file) {
     this.#file = { name: file.name, text: await file.text() };
     this.chip.replaceChildren(make("span", {}, file.name), make("span", { class: "soft" }, bytes(file.size)),
-      make("button", { class: "icon", type: "button", "aria-label": `Leave ${file.name} out`, click: () => (this.#drop(), this.changed(false), this.box.focus()) }, "✕"));
+      make("button", { class: "icon", type: "button", "aria-label": `Remove ${file.name}`, click: () => (this.#drop(), this.changed(false), this.box.focus()) }, "✕"));
     this.chip.hidden = false;
     this.box.hidden = true;
     this.changed(true);
@@ -59,43 +59,43 @@ export class Source {
     this.box.hidden = false;
   }
 
-  /** Hold this text and no file. */
+  /** Replace the input with this text. */
   fill(text) {
     this.#drop();
     this.box.value = text;
     this.changed(false);
   }
 
-  /** Say what was found, and which lines are none. */
+  /** Show a summary of the input and its invalid lines. */
   show(parts, problems) {
     write(this.found, this.text.trim() ? parts.join(" · ") : "");
-    this.#say(problems.length && `${many(problems.length, "line")} cannot be sent`, "", problems.map(({ line, text }) => `Line ${whole(line)}: ${text}`));
+    this.#showProblems(problems.length && `${many(problems.length, "invalid line")}`, "", problems.map(({ line, text }) => `Line ${whole(line)}: ${text}`));
   }
 
-  /** Say what was refused, by the lines that it came from. */
-  refuse({ error, items, done }) {
+  /** Show the errors of a rejected request by line. */
+  showErrors({ error, items, done }) {
     const lines = error.errors.map(each => {
-      const { item, field, detail } = placed(each, items);
+      const { item, field, detail } = locate(each, items);
       return item ? `Line ${[whole(item.line), ...field].filter(Boolean).join(", ")}: ${detail}` : detail;
     });
-    const again = "all can be sent again: what was accepted is not done twice.";
-    this.#say(titleOf(error), [
+    const again = "send everything again: accepted items are not created twice.";
+    this.#showProblems(titleOf(error), [
       lines.length ? "" : sentence(error.message),
-      done && `The first ${whole(done)} were accepted${error.isStopped ? "." : "; nothing of the rest was."}`,
-      // A call that got no answer may have been accepted.
-      error.isStopped ? sentence(again) : done && `Once that is mended, ${again}`,
+      done && `The first ${whole(done)} were accepted${error.isStopped ? "." : "; the rest were not."}`,
+      // A request without a response may have been accepted.
+      error.isStopped ? `To continue, ${again}` : done && `Correct the input and ${again}`,
     ].filter(Boolean).join(" "), lines);
   }
 
-  #say(title, about, lines) {
+  #showProblems(title, about, lines) {
     this.problems.hidden = !title;
     if (!title) return;
-    this.problems.replaceChildren(make("strong", {}, title), about && make("p", {}, about), make("ul", {}, ...lines.slice(0, MOST_TOLD).map(line => make("li", {}, line)),
-      lines.length > MOST_TOLD ? make("li", {}, `and ${whole(lines.length - MOST_TOLD)} more`) : ""));
+    this.problems.replaceChildren(make("strong", {}, title), about && make("p", {}, about), make("ul", {}, ...lines.slice(0, MAX_SHOWN).map(line => make("li", {}, line)),
+      lines.length > MAX_SHOWN ? make("li", {}, `and ${whole(lines.length - MAX_SHOWN)} more`) : ""));
   }
 }
 
 const sentence = text => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 
-/** Say whose fault a refusal is. */
-export const titleOf = error => (error.isStopped ? "Stopped" : error.status === 401 || error.status === 403 ? "The key was not accepted" : "The call was refused");
+/** Return the title of an error notice. */
+export const titleOf = error => (error.isStopped ? "Stopped" : error.status === 401 || error.status === 403 ? "The key was rejected" : "The request was rejected");

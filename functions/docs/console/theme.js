@@ -1,4 +1,4 @@
-// Light, dark, or as the system has it; the choice is kept, and is all that is kept beyond the tab besides the keyboard's.
+// The theme: light, dark or system. Local storage holds it and the keyboard setting; nothing else outlives the tab.
 
 import { at, say } from "./dom.js";
 
@@ -9,7 +9,7 @@ const SIGNS = { system: "◐", light: "☀", dark: "☾" };
 function use(theme) {
   document.documentElement.dataset.theme = theme;
   at("switch-theme").textContent = SIGNS[theme];
-  at("switch-theme").setAttribute("aria-label", `Colours: ${theme}. Switch to ${NEXT[theme]}`);
+  at("switch-theme").setAttribute("aria-label", `Theme: ${theme}. Switch to ${NEXT[theme]}`);
 }
 
 export function startTheme() {
@@ -21,5 +21,5 @@ export function switchTheme() {
   const theme = NEXT[document.documentElement.dataset.theme];
   localStorage.setItem(KEPT, theme);
   use(theme);
-  say(`Colours: ${theme}`);
+  say(`Theme: ${theme}`);
 }
