@@ -56,7 +56,7 @@ class Up:
 
     def calls(self) -> dict[str, int | dict[str, int]]:
         """Return the counters of the stand-in model."""
-        found = re.search(r"for the model at (http://\S+)/v1", self.told())
+        found = re.search(r"The stand-in model listens at (http://\S+)/v1", self.told())
         assert found is not None
         calls: dict[str, int | dict[str, int]] = httpx.get(f"{found[1]}/calls", timeout=60, trust_env=False).json()
         return calls
