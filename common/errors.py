@@ -29,7 +29,7 @@ Standard library only.
 
 from collections.abc import Mapping, Sequence
 
-from common.tasks import FailureCode, Usage, WaitingOn
+from common.tasks import FailureCode, ProviderError, Usage, WaitingOn
 
 
 class SluiceError(Exception):
@@ -137,6 +137,8 @@ class ModelError(SluiceError):
 
     usage: Usage | None = None
     """What the provider said that it billed; None where it said nothing."""
+    provider_error: ProviderError | None = None
+    """What the provider said of the error; None where it said nothing."""
 
     def __init__(self, code: FailureCode, *, retry_after: float | None = None, kind: str | None = None) -> None:
         """Take the code, the wait in seconds that the provider named, and the type of the exception that it was."""

@@ -252,15 +252,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderError:
+    """Hold what identifies an error at the provider: its code, the parameter at fault, the ID of the request.
+
+    Never its message, which may quote the prompt.
+    """
+
+    code: str | None = None
+    param: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """Show one try that may have cost money; times are milliseconds since 1970.
 
-    `ended_ms` is None while it runs, and `code` where it brought the answer.
+    `ended_ms` is None while it runs, and `code` where it brought the answer. `provider_error` is what the provider said
+    of a failure, None where it said nothing.
     """
 
     started_ms: int
     ended_ms: int | None = None
     code: FailureCode | None = None
+    provider_error: ProviderError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from common.spending import Charge
-from common.tasks import FailureCode, Task, TaskRef, Usage
+from common.tasks import FailureCode, ProviderError, Task, TaskRef, Usage
 
 
 class CreateOutcome(StrEnum):
@@ -114,10 +114,14 @@ class KeptStep:
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """Hold what the provider told of a call that brought no answer: what it has billed. It is shown, and in no sum."""
+    """Hold what the provider told of a call that brought no answer: what it has billed, and what the error was.
+
+    It is shown, and in no sum.
+    """
 
     usage: Usage | None = None
     cost_nanos: int | None = None
+    error: ProviderError | None = None
 
 
 NO_REPORT: Final = CallReport()

@@ -9,7 +9,17 @@ from typing import Any, Final, overload
 
 from common.absence import EXPIRED, NOT_FOUND
 from common.spending import Spend, usd_of
-from common.tasks import TRUNCATED, Answer, Attempt, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall
+from common.tasks import (
+    TRUNCATED,
+    Answer,
+    Attempt,
+    BatchRecord,
+    FailureCode,
+    ProviderError,
+    TaskRecord,
+    TaskStatus,
+    ToolCall,
+)
 from common.webhooks import Delivery, Webhook
 
 type Body = dict[str, Any]
@@ -233,8 +243,17 @@ def _show_tool_call(call: ToolCall) -> Body:
 
 def _show_attempt(attempt: Attempt) -> Body:
     return _known(
-        {"started_at": time_of(attempt.started_ms), "ended_at": time_of(attempt.ended_ms), "code": attempt.code}
+        {
+            "started_at": time_of(attempt.started_ms),
+            "ended_at": time_of(attempt.ended_ms),
+            "code": attempt.code,
+            "provider_error": _show_provider_error(attempt.provider_error),
+        }
     )
+
+
+def _show_provider_error(error: ProviderError | None) -> Body | None:
+    return None if error is None else _known(asdict(error))
 
 
 def _known(body: Body) -> Body:
@@ -249,4 +268,6 @@ def _error(record: TaskRecord) -> Body | None:
         error["last_code"] = record.last_code
     if record.error_type is not None:
         error["type"] = record.error_type
+    if record.attempts and (told := _show_provider_error(record.attempts[-1].provider_error)):
+        error["provider_error"] = told
     return error

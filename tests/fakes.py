@@ -24,6 +24,7 @@ from common.tasks import (
     BatchRecord,
     FailureCode,
     NewBatch,
+    ProviderError,
     Task,
     TaskRecord,
     TaskRef,
@@ -222,14 +223,20 @@ class FakeStore:
         return Claim(ClaimOutcome.CLAIMED, attempt + 1, now)
 
     async def release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+        self,
+        lease: Lease,
+        *,
+        refund: bool,
+        code: FailureCode | None,
+        waiting_on: WaitingOn,
+        report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
-        outcome = self._release(lease, refund=refund, code=code, waiting_on=waiting_on)
+        outcome = self._release(lease, refund=refund, code=code, waiting_on=waiting_on, report=report)
         await self._announce(lease.task.ref)
         return outcome
 
     def _release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn, report: CallReport
     ) -> ReleaseOutcome:
         now = self._now_ms()
         ended_by = f"release:{lease.owner}"
@@ -245,7 +252,7 @@ class FakeStore:
 
         record.last_code = code or record.last_code
         if not refund and len(record.attempts) >= lease.max_attempts:
-            self._end_attempt(record, now, code)
+            self._end_attempt(record, now, code, report.error)
             self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
             return ReleaseOutcome.EXHAUSTED
 
@@ -254,7 +261,7 @@ class FakeStore:
         if refund:
             record.attempts.pop()
         else:
-            self._end_attempt(record, now, code)
+            self._end_attempt(record, now, code, report.error)
         record.progress, record.partial, record.waiting_on = 0, None, waiting_on
         record.updated_ms = now
         return ReleaseOutcome.RELEASED
@@ -380,7 +387,7 @@ class FakeStore:
         now = self._now_ms()
         record.last_code = last_code or record.last_code
         record.error_type, record.report = error_type, report
-        self._end_attempt(record, now, last_code or code)
+        self._end_attempt(record, now, last_code or code, report.error)
         self._finish(record, TaskStatus.FAILED, now, ended_by, code=code)
         return EndOutcome.ENDED
 
@@ -610,9 +617,11 @@ class FakeStore:
             at = min(record.lease_end_ms, record.task.deadline_ms)
             self._end_attempt(record, at, FailureCode.WORKER_LOST)
 
-    def _end_attempt(self, record: _Record, at_ms: int, code: FailureCode | None) -> None:
+    def _end_attempt(
+        self, record: _Record, at_ms: int, code: FailureCode | None, error: ProviderError | None = None
+    ) -> None:
         if record.attempts and record.attempts[-1].ended_ms is None:
-            record.attempts[-1] = replace(record.attempts[-1], ended_ms=at_ms, code=code)
+            record.attempts[-1] = replace(record.attempts[-1], ended_ms=at_ms, code=code, provider_error=error)
 
     def _finish(
         self, record: _Record, status: TaskStatus, at_ms: int, ended_by: str, code: FailureCode | None = None

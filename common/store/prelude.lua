@@ -38,12 +38,18 @@ local function load(key)
 end
 
 -- A record's `attempts` are `start:end:code;` each. The end is empty while one runs, the code where it brought the answer.
+-- Behind the code may stand what the provider said of a failure, `code:param:request ID`, `~` where it said nothing.
 local function with_attempt(attempts)
   return attempts .. now .. '::;'
 end
 
 local function with_end(attempts, at, code)
   return (string.gsub(attempts, '::;$', ':' .. at .. ':' .. code .. ';'))
+end
+
+-- Join how an attempt ended with what the provider said of it, if anything.
+local function with_report(code, told)
+  return told and code .. ':' .. told or code
 end
 
 local function without_running(attempts)
@@ -94,7 +100,8 @@ end
 -- End a task, and tell those who wait for its batch. `ended_by` names the call that did it, so that its repeat gets the
 -- same answer.
 local function finish(key, record, status, at, by, fields)
-  local how = status == 'completed' and '' or fields.last_code or fields.code or 'cancelled'
+  local how = with_report(status == 'completed' and '' or fields.last_code or fields.code or 'cancelled', fields.told)
+  fields.told = nil
   fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
   fields.attempts = with_end(record.attempts, at, how)
   redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')

@@ -16,6 +16,7 @@ from common.tasks import (
     Attempt,
     BatchRecord,
     FailureCode,
+    ProviderError,
     Task,
     TaskRecord,
     TaskRef,
@@ -49,6 +50,9 @@ _SHORT_FIELDS: Final = (
 )
 _TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls", "cost")
 _EXPIRY: Final = "expires"
+
+_UNTOLD: Final = "~"
+"""Stands in an attempt for what the provider did not say of its failure; it is in no name that is kept."""
 
 MARKS: Final = {TaskStatus.COMPLETED: "c", TaskStatus.FAILED: "f", TaskStatus.CANCELLED: "x"}
 """How prelude.lua marks the end of a task in its batch."""
@@ -101,6 +105,12 @@ def write_charge(charge: Charge) -> str:
     if charge.estimated_tokens:
         amounts |= {"estimated_tokens": charge.estimated_tokens, "estimated_cost": charge.estimated_nanos}
     return " ".join(f"{name}:{amount}" for name, amount in amounts.items())
+
+
+def write_provider_error(error: ProviderError | None) -> bytes:
+    """Encode what a provider said of an error as an optional argument, as prelude.lua puts it into the attempts."""
+    parts = () if error is None else (error.code, error.param, error.request_id)
+    return write_optional(":".join(part or _UNTOLD for part in parts) if any(parts) else None)
 
 
 def write_tool_calls(calls: Sequence[ToolCall]) -> bytes:
@@ -210,10 +220,15 @@ def _read_delivery(text: str) -> Delivery:
 
 def _read_attempts(text: str) -> tuple[Attempt, ...]:
     """Read `start:end:code;` for each attempt, as prelude.lua writes it."""
-    tries = [each.split(":") for each in text.split(";") if each]
-    return tuple(
-        Attempt(int(started), int(ended) if ended else None, FailureCode(code) if code else None)
-        for started, ended, code in tries
+    return tuple(_read_attempt(*each.split(":")) for each in text.split(";") if each)
+
+
+def _read_attempt(started: str, ended: str, code: str, *told: str) -> Attempt:
+    return Attempt(
+        int(started),
+        int(ended) if ended else None,
+        FailureCode(code) if code else None,
+        ProviderError(*(None if part == _UNTOLD else part for part in told)) if told else None,
     )
 
 

@@ -101,14 +101,24 @@ class TaskStore:
         )
 
     async def release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+        self,
+        lease: Lease,
+        *,
+        refund: bool,
+        code: FailureCode | None,
+        waiting_on: WaitingOn,
+        report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
         """Give a task back to the queue; with a refund the attempt is not counted."""
-        call = Call(
-            "release",
-            _keys_of(lease.task.ref),
-            [lease.owner, int(refund), records.write_optional(code), waiting_on, lease.max_attempts],
-        )
+        args: list[Argument] = [
+            lease.owner,
+            int(refund),
+            records.write_optional(code),
+            waiting_on,
+            lease.max_attempts,
+            records.write_provider_error(report.error),
+        ]
+        call = Call("release", _keys_of(lease.task.ref), args)
         return ReleaseOutcome(records.read_text(await self._transition(lease.task.ref, call)))
 
     async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
@@ -170,6 +180,7 @@ class TaskStore:
             records.write_optional(error_type),
             records.write_usage(report.usage),
             records.write_optional(_digits(report.cost_nanos)),
+            records.write_provider_error(report.error),
         ]
         return await self._end("fail", lease.task, args)
 

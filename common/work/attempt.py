@@ -49,7 +49,13 @@ class TaskClaims(Protocol):
         """Take the lease."""
 
     async def release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+        self,
+        lease: Lease,
+        *,
+        refund: bool,
+        code: FailureCode | None,
+        waiting_on: WaitingOn,
+        report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
         """Give the task back; with a refund the attempt is not counted."""
 
@@ -230,7 +236,7 @@ class Attempts:
             case ModelFailed():
                 if error.code in NO_ROOM:
                     self.calls.concurrency.refused(Origin.of(held.message), started, _now())
-                ending = await self._retry(held, error.code, error.retry_after)
+                ending = await self._retry(held, error.code, error.retry_after, held.bill.report(error))
             case ModelRefused():
                 ending = await self._fail(held, error.code, error_type=error.kind, report=held.bill.report(error))
             case _:  # the last resort: whatever the call raises, the task goes on
@@ -265,19 +271,23 @@ class Attempts:
         unavailable = held.ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(receives))
         return await self._release(held, unavailable, WaitingOn.PROVIDER, refund=True)
 
-    async def _retry(self, held: Held, code: FailureCode, asked: float | None) -> Ending:
-        wait = self.backoff.after_attempt(held.claim.attempt, asked)
-        return await self._release(held, held.ending(EndingKind.RETRIED, wait, code), WaitingOn.PROVIDER, refund=False)
+    async def _retry(
+        self, held: Held, code: FailureCode, asked: float | None, report: CallReport = NO_REPORT
+    ) -> Ending:
+        retried = held.ending(EndingKind.RETRIED, self.backoff.after_attempt(held.claim.attempt, asked), code)
+        return await self._release(held, retried, WaitingOn.PROVIDER, refund=False, report=report)
 
     async def _retry_crashed(self, held: Held, crashed: ModelCrashed) -> Ending:
         """Give the task back as after any failed call: nothing says that its lease has to be waited out."""
         return replace(await self._retry(held, crashed.code, None), error=crashed.error)
 
-    async def _release(self, held: Held, back: Ending, waiting_on: WaitingOn, *, refund: bool) -> Ending:
-        outcome = await self._written(
-            held,
-            lambda: self.claims.release(held.lease, refund=refund, code=back.code, waiting_on=waiting_on),
-        )
+    async def _release(
+        self, held: Held, back: Ending, waiting_on: WaitingOn, *, refund: bool, report: CallReport = NO_REPORT
+    ) -> Ending:
+        def release() -> Awaitable[ReleaseOutcome]:
+            return self.claims.release(held.lease, refund=refund, code=back.code, waiting_on=waiting_on, report=report)
+
+        outcome = await self._written(held, release)
         match outcome:
             case ReleaseOutcome.RELEASED:
                 return back

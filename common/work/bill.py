@@ -2,7 +2,7 @@
 
 from common.errors import ModelError
 from common.spending import NO_CHARGE, Charge
-from common.transitions import NO_REPORT, CallReport
+from common.transitions import CallReport
 
 
 class Bill:
@@ -20,8 +20,8 @@ class Bill:
     def report(self, error: ModelError) -> CallReport:
         """Return what the provider has told of the call that ended with this error."""
         if error.usage is None or error.usage != self._last.usage:
-            return NO_REPORT
-        return CallReport(error.usage, self._last.cost_nanos)
+            return CallReport(error=error.provider_error)
+        return CallReport(error.usage, self._last.cost_nanos, error.provider_error)
 
     def settle(self) -> None:
         """Forget what is in the sums by now."""

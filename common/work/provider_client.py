@@ -9,12 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, AsyncStream, AuthenticationError, OpenAIError
 
-from common.errors import ModelFailed
+from common.errors import ModelError, ModelFailed
 from common.tasks import FailureCode
 from common.work.content_encoding import ACCEPT_ENCODING
 from common.work.provider import KeySource
 from common.work.provider_transport import AiohttpTransport
-from common.work.verdicts import codes_of, judge
+from common.work.verdicts import add_request_id, codes_of, judge, provider_error_of
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """The base URL where the operator sets none."""
@@ -75,6 +75,9 @@ class ProviderClient:
             self._on_headers(model, response.headers)
             async with aclosing(response.aiter_raw()) as pieces:
                 yield pieces
+        except ModelError as error:
+            add_request_id(error, response.headers)
+            raise
         finally:
             await response.aclose()
 
@@ -95,6 +98,8 @@ class ProviderClient:
             self._on_headers(model, error.response.headers)
             codes = codes_of(error.body)
             failure = judge(error.status_code, error.response.headers, codes, datetime.now(UTC))
+            failure.provider_error = provider_error_of(error.body)
+            add_request_id(failure, error.response.headers)
         except APIConnectionError as error:
             cause = error.__cause__
             if not isinstance(cause, ModelFailed):

@@ -12,13 +12,14 @@ any                             insufficient_quota and its kin; 402            M
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
-from common.tasks import FailureCode
+from common.tasks import FailureCode, ProviderError
 
 MAX_RETRY_AFTER: Final = 3600.0
 """Seconds that we wait at a provider's word, at most: a task has six hours by default."""
@@ -78,6 +79,17 @@ _STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
 
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 
+_REQUEST_IDS: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
+"""The headers of OpenAI and most others, Anthropic, AWS and Azure."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.\[\]-]+")
+
+MOST_CODE: Final = 64
+"""Characters of a provider's error code."""
+
+MOST_NAME: Final = 128
+"""Characters of a parameter's path, as `messages[0].content[1].image_url`, and of a request ID."""
+
 
 def judge(status: int, headers: Mapping[str, str], codes: tuple[str, ...], now: datetime) -> ModelError:
     """Classify an error answer.
@@ -109,7 +121,12 @@ def judge_in_stream(error: object, *, begun: bool) -> ModelError:
 
     What has begun is billed, so it never counts as merely busy: that would refund the attempt without end.
     """
-    codes = codes_of(error)
+    verdict = _judge_in_stream(codes_of(error), begun=begun)
+    verdict.provider_error = provider_error_of(error)
+    return verdict
+
+
+def _judge_in_stream(codes: tuple[str, ...], *, begun: bool) -> ModelError:
     status = next((_STATUS_OF_STREAM_CODE[code] for code in codes if code in _STATUS_OF_STREAM_CODE), None)
     if status is None:  # some gateways put the status they got where the code belongs
         status = next((int(code) for code in codes if _STATUS.fullmatch(code)), None)
@@ -125,6 +142,32 @@ def codes_of(error: object) -> tuple[str, ...]:
         return ()
     values: tuple[Any, ...] = (error.get("code"), error.get("type"))
     return tuple(str(value) for value in values if isinstance(value, str | int))
+
+
+def provider_error_of(error: object) -> ProviderError | None:
+    """Read `code` and `param` of an error object, which identify the error.
+
+    Each is kept only where it is short and of the characters that codes, paths and IDs are made of: anything else may
+    be text, and text may quote the prompt.
+    """
+    if not isinstance(error, Mapping):
+        return None
+    told = ProviderError(_name(error.get("code"), most=MOST_CODE), _name(error.get("param")))
+    return None if told == ProviderError() else told
+
+
+def add_request_id(error: ModelError, headers: Mapping[str, str]) -> None:
+    """Add to an error the ID under which the provider has the request, from the headers of its answer."""
+    found = (_name(headers.get(name)) for name in _REQUEST_IDS)
+    if request_id := next(filter(None, found), None):
+        error.provider_error = replace(error.provider_error or ProviderError(), request_id=request_id)
+
+
+def _name(value: object, *, most: int = MOST_NAME) -> str | None:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    text = str(value)
+    return text if len(text) <= most and _NAME.fullmatch(text) else None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

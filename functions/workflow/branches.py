@@ -57,7 +57,9 @@ class Branches:
             self._failed = self._failed or failed
             raise
         except ModelRefused as refused:
-            self._failed = self._failed or ModelFailed(refused.code)
+            if self._failed is None:
+                self._failed = ModelFailed(refused.code)
+                self._failed.provider_error = refused.provider_error
             raise
         finally:
             _CHAIN.reset(token)

@@ -58,6 +58,12 @@ ESTIMATED: Final = closed(
     "How much of `usage` and `cost` is an estimate, of calls whose bill the provider did not tell.",
 )
 
+PROVIDER_ERROR: Final = closed(
+    {"code": TEXT, "param": TEXT, "request_id": TEXT},
+    [],
+    "What identifies the error at the provider: its code, the parameter at fault, the ID of the request.",
+)
+
 WEBHOOK: Final = closed(
     {
         "url": TEXT,
@@ -82,7 +88,9 @@ _OF_TASKS: Final[dict[str, Schema]] = {
     "model": TEXT,
     "attempts": {
         "type": "array",
-        "items": closed({"started_at": TIME, "ended_at": TIME, "code": CODE}, ["started_at"]),
+        "items": closed(
+            {"started_at": TIME, "ended_at": TIME, "code": CODE, "provider_error": PROVIDER_ERROR}, ["started_at"]
+        ),
         "description": "Tries that may have cost money, the oldest first.",
     },
     "waiting_on": {"enum": list(WaitingOn)},
@@ -96,7 +104,10 @@ _OF_TASKS: Final[dict[str, Schema]] = {
     "usage": USAGE,
     "cost": COST,
     "partial_result": {"type": "string", "description": "The text so far."},
-    "error": closed({"code": CODE, "detail": TEXT, "last_code": CODE, "type": TEXT}, ["code", "detail"]),
+    "error": closed(
+        {"code": CODE, "detail": TEXT, "last_code": CODE, "type": TEXT, "provider_error": PROVIDER_ERROR},
+        ["code", "detail"],
+    ),
     "retried_as": {"type": "string", "description": "The task that a retry has made of it."},
     "created_at": TIME,
     "started_at": TIME,

@@ -35,7 +35,7 @@ from sluice._exceptions import (
     UnreadableAnswerError,
     WaitTimeoutError,
 )
-from sluice._models import Attempt, Batch, Failure, Submission, Task, TaskStatus, Usage, Workflow
+from sluice._models import Attempt, Batch, Failure, ProviderDetails, Submission, Task, TaskStatus, Usage, Workflow
 from sluice._polling import PendingProgress
 from sluice._retries import Retry
 
@@ -63,6 +63,7 @@ __all__ = [
     "Outcome",
     "PendingProgress",
     "ProblemError",
+    "ProviderDetails",
     "QueueFullError",
     "Reset",
     "Retry",

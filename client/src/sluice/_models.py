@@ -60,17 +60,37 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderDetails:
+    """What identifies an error at the model's provider; each is None if the provider did not say it."""
+
+    code: str | None = None
+    param: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, body: Json | None) -> Self | None:
+        """Parse the API's JSON."""
+        return None if body is None else cls(**{name: body.get(name) for name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a task failed; `last_code` is the last attempt's code if all attempts failed."""
 
     code: str
     detail: str
     last_code: str | None = None
+    provider_error: ProviderDetails | None = None
 
     @classmethod
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
-        return cls(str(body.get("code") or "unknown"), str(body.get("detail") or ""), body.get("last_code"))
+        return cls(
+            str(body.get("code") or "unknown"),
+            str(body.get("detail") or ""),
+            body.get("last_code"),
+            ProviderDetails.of(body.get("provider_error")),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +100,13 @@ class Attempt:
     started_at: datetime | None
     ended_at: datetime | None
     code: str | None
+    provider_error: ProviderDetails | None = None
 
     @classmethod
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
-        return cls(_time(body.get("started_at")), _time(body.get("ended_at")), body.get("code"))
+        provider_error = ProviderDetails.of(body.get("provider_error"))
+        return cls(_time(body.get("started_at")), _time(body.get("ended_at")), body.get("code"), provider_error)
 
 
 @dataclass(frozen=True, slots=True)

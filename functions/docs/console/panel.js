@@ -139,7 +139,8 @@ export class Panel {
     error.hidden = !state.error;
     if (state.error)
       error.replaceChildren(make("strong", {}, state.error.code), make("p", {}, state.error.detail),
-        state.error.last_code ? make("p", { class: "soft" }, `Last attempt: ${state.error.last_code}`) : "");
+        state.error.last_code ? make("p", { class: "soft" }, `Last attempt: ${state.error.last_code}`) : "",
+        state.error.provider_error ? make("p", { class: "soft" }, `Provider: ${fieldsOf(state.error.provider_error)}`) : "");
     this.#attempts(state);
     facts.replaceChildren(...this.#facts(state, task));
   }
@@ -176,6 +177,8 @@ export class Panel {
 }
 
 const promptTitleOf = ({ model }) => (model?.startsWith("workflow/") ? "Input" : "Prompt");
+
+const fieldsOf = error => Object.entries(error).map(([name, value]) => `${name} ${value}`).join(", ");
 
 function attempts(state) {
   const row = (attempt, number) => {

@@ -24,6 +24,7 @@ from common.tasks import (
     Answer,
     BatchRecord,
     FailureCode,
+    ProviderError,
     Task,
     TaskRecord,
     TaskRef,
@@ -32,7 +33,16 @@ from common.tasks import (
     WaitingOn,
     batch_id_of_key,
 )
-from common.transitions import ClaimOutcome, Created, CreateOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.transitions import (
+    CallReport,
+    ClaimOutcome,
+    Created,
+    CreateOutcome,
+    EndOutcome,
+    Lease,
+    ProgressNote,
+    ReleaseOutcome,
+)
 from common.webhooks import Webhook
 from tests.fakes import FakeStore
 from tests.integration.store.harness import TENANT, FakeHarness, Harness, ValkeyHarness, new_batch, tasks_of
@@ -296,6 +306,7 @@ class StoreMachine(RuleBasedStateMachine):
             refund=refund,
             code=FailureCode.RATE_LIMITED if refund else FailureCode.TIMEOUT,
             waiting_on=WaitingOn.RATE_LIMIT if refund else WaitingOn.PROVIDER,
+            report=CallReport(error=ProviderError(request_id=worker.lease.owner)),
             twice=twice,
         )
         assert isinstance(outcome, ReleaseOutcome)

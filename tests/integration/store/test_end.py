@@ -8,6 +8,7 @@ from common.tasks import (
     Answer,
     Attempt,
     FailureCode,
+    ProviderError,
     Task,
     TaskRecord,
     TaskRef,
@@ -17,7 +18,7 @@ from common.tasks import (
     Usage,
     WaitingOn,
 )
-from common.transitions import ClaimOutcome, EndOutcome, ProgressNote
+from common.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, ReleaseOutcome
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,
@@ -336,3 +337,76 @@ async def test_an_answer_just_after_the_deadline_is_still_the_first_result(harne
 
     assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
     assert (await read_one(harness, task.ref)).status is TaskStatus.COMPLETED
+
+
+# ─── What the provider said ───────────────────────────────────────────────────────────────────────────────────────────
+
+ERRORS = [
+    ProviderError("invalid_value", "messages[0].content", "req_1"),
+    ProviderError(code="500"),
+    ProviderError(param="tools[0].function-name"),
+    ProviderError(request_id="req.1-2"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_an_attempt_keeps_what_the_provider_said_of_its_failure(harness: Harness, error: ProviderError) -> None:
+    [task] = await submitted(harness)
+    report = CallReport(error=error)
+    for owner, refund in (("a", False), ("b", True)):
+        await harness.store.claim(lease_of(task, owner))
+        await harness.store.release(
+            lease_of(task, owner),
+            refund=refund,
+            code=FailureCode.SERVER_ERROR,
+            waiting_on=WaitingOn.PROVIDER,
+            report=report,
+        )
+    await harness.store.claim(lease_of(task, "c"))
+
+    await harness.store.fail(lease_of(task, "c"), FailureCode.BAD_REQUEST, report=report)
+
+    attempts = (await read_one(harness, task.ref)).attempts
+    assert [attempt.code for attempt in attempts] == [FailureCode.SERVER_ERROR, FailureCode.BAD_REQUEST]
+    assert [attempt.provider_error for attempt in attempts] == [error, error]
+    assert all(attempt.ended_ms is not None for attempt in attempts)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("code", [FailureCode.TIMEOUT, None])
+async def test_an_attempt_that_has_ended_stays_as_it_is_when_its_task_ends_later(
+    harness: Harness, error: ProviderError, code: FailureCode | None
+) -> None:
+    tasks = await submitted(harness, 3)
+    for task in tasks:
+        await harness.store.claim(lease_of(task))
+        await harness.store.release(
+            lease_of(task), refund=False, code=code, waiting_on=WaitingOn.PROVIDER, report=CallReport(error=error)
+        )
+    before = [(await read_one(harness, task.ref)).attempts for task in tasks]
+
+    await harness.store.cancel([tasks[0].ref])
+    await harness.store.dead_letter(tasks[1])
+    await harness.advance(DEADLINE_IN_MS)
+
+    assert [(await read_one(harness, task.ref)).attempts for task in tasks] == before
+    assert before[0][0].provider_error == error
+
+
+async def test_the_last_attempt_keeps_what_the_provider_said(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    lease = replace(lease_of(task), max_attempts=1)
+    await harness.store.claim(lease)
+
+    outcome = await harness.store.release(
+        lease,
+        refund=False,
+        code=FailureCode.SERVER_ERROR,
+        waiting_on=WaitingOn.PROVIDER,
+        report=CallReport(error=ERRORS[0]),
+    )
+
+    record = await read_one(harness, task.ref)
+    assert outcome is ReleaseOutcome.EXHAUSTED
+    assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.SERVER_ERROR)
+    assert record.attempts[-1].provider_error == ERRORS[0]

@@ -12,7 +12,7 @@ from redis import Redis
 from common.backlog import BacklogQueue
 from common.errors import SettingError
 from common.store.keys import backlog_key
-from common.tasks import FailureCode, TaskRecord, TaskStatus, WaitingOn
+from common.tasks import FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
 from tests.invocation import started
@@ -85,6 +85,8 @@ def test_of_a_batch_only_what_failed_for_now_comes_back_and_when_it_is_due(envir
     assert environment.record(good).status is TaskStatus.COMPLETED
     assert environment.record(refused).code is FailureCode.CONTEXT_LENGTH_EXCEEDED
     assert [len(environment.record(prompt).attempts) for prompt in (failed, limited)] == [1, 0]
+    [attempt] = environment.record(refused).attempts
+    assert attempt.provider_error == ProviderError(code="context_length_exceeded")
 
 
 @pytest.mark.parametrize(("receives", "marks"), [(2, set()), (3, {"Suspect"})])

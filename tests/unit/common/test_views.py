@@ -9,6 +9,7 @@ from common.tasks import (
     Attempt,
     BatchRecord,
     FailureCode,
+    ProviderError,
     TaskRecord,
     TaskRef,
     TaskStatus,
@@ -144,6 +145,20 @@ def test_a_failed_task_says_why_in_words_too() -> None:
         "detail": "Every allowed attempt failed; `last_code` says how the last one did.",
         "last_code": "timeout",
     }
+
+
+def test_a_failed_task_and_its_attempts_show_what_the_provider_said() -> None:
+    said, silent = ProviderError("invalid_value", "tools[0]", "req_1"), ProviderError(request_id="req_2")
+    attempts = (Attempt(1, 2, FailureCode.TIMEOUT), Attempt(3, 4, FailureCode.SERVER_ERROR, silent))
+    failed = replace(QUEUED, status=TaskStatus.FAILED, code=FailureCode.BAD_REQUEST)
+
+    shown = show_task(replace(failed, attempts=(*attempts, Attempt(5, 6, FailureCode.BAD_REQUEST, said))))
+
+    told = {"code": "invalid_value", "param": "tools[0]", "request_id": "req_1"}
+    assert [attempt.get("provider_error") for attempt in shown["attempts"]] == [None, {"request_id": "req_2"}, told]
+    assert shown["error"]["provider_error"] == told
+    assert "provider_error" not in show_task(replace(failed, attempts=attempts[:1]))["error"]
+    assert "error" not in show_task(replace(QUEUED, attempts=attempts))
 
 
 @pytest.mark.parametrize("code", FailureCode)

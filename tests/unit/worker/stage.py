@@ -135,10 +135,16 @@ class FailingStore(FakeStore):
 
     @override
     async def release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn
+        self,
+        lease: Lease,
+        *,
+        refund: bool,
+        code: FailureCode | None,
+        waiting_on: WaitingOn,
+        report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
         self._check("release")
-        return await super().release(lease, refund=refund, code=code, waiting_on=waiting_on)
+        return await super().release(lease, refund=refund, code=code, waiting_on=waiting_on, report=report)
 
     @override
     async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:

@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import pytest
 
-from common.errors import ModelBusy, ModelCrashed, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
+from common.errors import ModelBusy, ModelCrashed, ModelError, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
 from common.spending import Charge
-from common.tasks import Answer, FailureCode, TaskRecord, TaskStatus, WaitingOn
+from common.tasks import Answer, FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from common.transitions import Claim, EndOutcome, Lease
 from common.work.attempt import PAUSE_SECONDS
 from common.work.delivery import Delivery, EndingKind
@@ -586,3 +586,30 @@ def test_where_the_request_is_not_taken_the_message_comes_back_until_it_is(
 
     assert stage.model.calls == ["prompt"]
     assert kept(stage) is not None
+
+
+# ─── What the provider said ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", [ModelRefused, ModelFailed])
+def test_a_failed_attempt_keeps_what_the_provider_said(stage: Stage, kind: type[ModelError]) -> None:
+    error = kind(FailureCode.BAD_REQUEST)
+    error.provider_error = ProviderError("invalid_value", "tools[0]", "req_1")
+    stage.model.scripts["prompt"] = raises(error)
+
+    stage.work(stage.delivery("prompt"))
+
+    [attempt] = recorded(stage).attempts
+    assert attempt.provider_error == error.provider_error
+
+
+def test_an_attempt_that_brings_the_answer_says_nothing_of_the_one_before(stage: Stage) -> None:
+    error = ModelFailed(FailureCode.SERVER_ERROR)
+    error.provider_error = ProviderError(request_id="req_1")
+    stage.model.scripts["prompt"] = raises(error)
+    stage.work(stage.delivery("prompt"))
+    stage.model.scripts["prompt"] = answers()
+
+    stage.work(stage.delivery("prompt"))
+
+    assert [attempt.provider_error for attempt in recorded(stage).attempts] == [error.provider_error, None]

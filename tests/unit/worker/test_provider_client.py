@@ -11,10 +11,11 @@ import pytest
 import trustme
 
 from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
-from common.tasks import FailureCode
+from common.tasks import FailureCode, ProviderError
 from common.work import provider_transport
 from common.work.provider_client import ProviderClient, endpoint_of
 from common.work.provider_transport import MAX_HEADER_BYTES, MAX_HEADERS
+from common.work.verdicts import judge_in_stream
 from tests.upstream import GOOD, JSON, SSE, Respond, Upstream, raw, streamed, upstream, whole
 
 BODY = b"".join(GOOD)
@@ -420,3 +421,84 @@ async def test_a_connection_serves_one_call_after_the_other_and_many_at_once() -
         assert await asyncio.gather(*(body_of(client) for _ in range(20))) == [BODY] * 20
 
     assert len(served.heads) == 23
+
+
+# ─── What a provider says of an error ─────────────────────────────────────────────────────────────────────────────────
+
+FAULT = {
+    "message": "my secret prompt",
+    "type": "invalid_request_error",
+    "code": "invalid_value",
+    "param": "tools[0].name",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(
+            whole({"error": FAULT}, status="400 Bad Request", head=f"{JSON}X-Request-Id: req_1\r\n"),
+            ProviderError("invalid_value", "tools[0].name", "req_1"),
+            id="all-of-it",
+        ),
+        pytest.param(
+            whole(FAULT, status="500 Oh", head=f"{JSON}request-id: req.2\r\n"),
+            ProviderError("invalid_value", "tools[0].name", "req.2"),
+            id="flat",
+        ),
+        pytest.param(
+            whole({"error": FAULT}, status="429 Slow", head=JSON),
+            ProviderError("invalid_value", "tools[0].name"),
+            id="no-request-id",
+        ),
+        pytest.param(
+            whole(b"<html>", status="502 Bad Gateway", head="x-amzn-RequestId: 0-1-2\r\n"),
+            ProviderError(request_id="0-1-2"),
+            id="no-body-to-read",
+        ),
+        pytest.param(
+            whole({"error": {"code": 400, "param": None}}, status="400 Bad Request"),
+            ProviderError("400"),
+            id="a-number",
+        ),
+        pytest.param(whole({"error": "no"}, status="400 Bad Request"), None, id="nothing"),
+    ],
+)
+async def test_what_identifies_an_error_is_kept_and_never_its_message(
+    answer: Respond, told: ProviderError | None
+) -> None:
+    assert (await error_of(answer)).provider_error == told
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "two words", "a/b", "a:b", "a;b", "a%1", "~", "é", "x" * 129, "a\nb", True, 1.5, ["a"], {"a": "b"}, None],
+)
+async def test_what_may_be_text_is_not_kept(value: object) -> None:
+    error = await error_of(whole({"error": {"code": value, "param": value}}, status="400 Bad Request"))
+
+    assert error.provider_error is None
+
+
+async def test_a_name_is_kept_up_to_its_bound() -> None:
+    def answer_of(code: int, param: int, request_id: int) -> Respond:
+        body = {"error": {"code": "c" * code, "param": "p" * param}}
+        return whole(body, status="400 Bad Request", head=f"{JSON}X-Request-Id: {'r' * request_id}\r\n")
+
+    longest = (await error_of(answer_of(64, 128, 128))).provider_error
+    longer = (await error_of(answer_of(65, 129, 129))).provider_error
+
+    assert longest == ProviderError("c" * 64, "p" * 128, "r" * 128)
+    assert longer is None
+
+
+async def test_an_error_amid_the_answer_has_the_id_of_its_request() -> None:
+    async def fail_amid(url: str) -> None:
+        async with client_of(url) as client, client.post(MODEL, b"{}"):
+            raise judge_in_stream({"code": "server_error", "param": "x", "message": "secret"}, begun=True)
+
+    async with upstream(streamed(GOOD[0], head=f"{SSE}X-Request-Id: req_3\r\n")) as served:
+        with pytest.raises(ModelFailed) as caught:
+            await fail_amid(served.url)
+
+    assert caught.value.provider_error == ProviderError("server_error", "x", "req_3")

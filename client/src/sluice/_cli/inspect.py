@@ -212,7 +212,8 @@ def _show_task(console: Console, task: Task) -> None:
     for name, value in task.raw.items():
         if name == "attempts":
             for number, attempt in enumerate(value, 1):
-                table.add_row(f"attempt {number}", " ".join(str(part) for part in attempt.values()))
+                parts = (json.dumps(part) if isinstance(part, dict) else str(part) for part in attempt.values())
+                table.add_row(f"attempt {number}", " ".join(parts))
         else:
             table.add_row(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     console.print(table, markup=False, highlight=False)
