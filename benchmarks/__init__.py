@@ -1,1 +1,1 @@
-"""Measure Sluice beside what people use instead; `make bench` runs all of it and writes docs/benchmarks.md."""
+"""Benchmark Sluice against its alternatives; `make bench` runs all benchmarks and writes docs/benchmarks.md."""

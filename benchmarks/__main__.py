@@ -1,4 +1,4 @@
-"""Run all benchmarks, or those that are named, and write docs/benchmarks.md when all were run."""
+"""Run all or the named benchmarks; write docs/benchmarks.md if all were run."""
 
 import argparse
 import os
@@ -13,18 +13,18 @@ from local.settings import ROOT
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 NAMES: Final = ("efficiency", "makespan", "cold", "calls", "api")
-"""`calls` brings the cost and the simulation with it."""
+"""`calls` includes the cost and the simulation."""
 
 
 def main() -> None:
-    """Measure, print the goals, and write the page."""
+    """Run the benchmarks, print the goals and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"some of {', '.join(NAMES)}; without, all")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    # In this order, whatever was asked for: `api` leaves messages in the queue that `calls` counts in.
+    # Always in this order: `api` leaves messages in the queue that `calls` counts.
     names = [name for name in NAMES if name in (arguments.names or NAMES)]
     began = time.monotonic()
     sections: list[Section] = []

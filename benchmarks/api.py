@@ -41,17 +41,17 @@ RETENTION_MS: Final = 86_400_000
 ANSWER: Final = Answer("".join(WORDS), "stop", Usage(10, len(WORDS), 10 + len(WORDS)), cost_nanos=102_500)
 
 MOST_ENTRIES: Final = 10
-"""What SQS takes in one request."""
+"""Maximum messages in one SQS request."""
 
 LINEAR: Final = 1.5
-"""How much more a prompt may cost in a call of a thousand than in one of a hundred before that is not linear."""
+"""Maximum ratio of the cost per prompt in a call of 1,000 to that in a call of 100 that still counts as linear."""
 
 type Times = dict[str, list[float]]
-"""CPU and wall of all rounds, in milliseconds."""
+"""CPU and wall time of all rounds, in milliseconds."""
 
 
 def measure(servers: Servers, rounds: int) -> Section:
-    """Measure both calls at three sizes."""
+    """Measure POST and GET at three sizes."""
     rounds = max(rounds, LEAST_ROUNDS)
     servers.empty_redis()
     command = [
@@ -113,7 +113,7 @@ def _ratio(ours: Sequence[float], others: Sequence[float]) -> Spread:
 
 
 def main() -> None:
-    """Measure, and print the times of all rounds."""
+    """Measure and print the times of all rounds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--redis-port", type=int)
@@ -164,12 +164,12 @@ def main() -> None:
 
 
 def task_of(record: TaskRecord, size: int) -> Task:
-    """Return what a task's message says of it."""
+    """Return the content of a task's message."""
     return Task(record.ref, size, record.created_ms, record.deadline_ms, RETENTION_MS, record.model)
 
 
 async def complete(store: TaskStore, records: Sequence[TaskRecord]) -> None:
-    """Write an answer to each task, as a worker does."""
+    """Complete each task, as a worker does."""
     for record in records:
         lease = Lease(task_of(record, len(records)), secrets.token_hex(16), 60_000, 3)
         await store.claim(lease)
@@ -177,7 +177,7 @@ async def complete(store: TaskStore, records: Sequence[TaskRecord]) -> None:
 
 
 class Floor:
-    """Carry the same bytes, and do nothing else. What it needs to know of the real call is prepared between the two."""
+    """A bare handler that transfers the same bytes and does nothing else; it learns the sizes from a real call."""
 
     def __init__(self, redis_port: int) -> None:
         self._sqs: Any = boto3.client("sqs")
@@ -188,7 +188,7 @@ class Floor:
         self._tasks: list[Any] = []
 
     def prepare_post(self, records: Sequence[TaskRecord], prompts: Sequence[str], answer: str) -> None:
-        """Learn the sizes of the records, which are all the same, and of the messages of a POST, and its answer."""
+        """Record the sizes of the records and messages of a POST, and its response."""
         self._record = self._bytes_of(records[0])
         self._paddings = []
         for record, prompt in zip(records, prompts, strict=True):
@@ -197,7 +197,7 @@ class Floor:
         self._answer = answer
 
     def post(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Take prompts and answer as the real one did."""
+        """Accept prompts and return the recorded response."""
         prompts = json.loads(event["body"])["prompts"]
         with self._redis.pipeline(transaction=False) as pipe:
             for number in range(len(prompts)):
@@ -213,7 +213,7 @@ class Floor:
         return {"statusCode": 202, "body": self._answer}
 
     def prepare_get(self, records: Sequence[TaskRecord], answer: str) -> None:
-        """Write records of the same size, and learn the tasks of the answer."""
+        """Write records of the same size and record the tasks of the response."""
         record = self._bytes_of(records[0])
         with self._redis.pipeline(transaction=False) as pipe:
             for number in range(len(records)):
@@ -222,7 +222,7 @@ class Floor:
         self._tasks = json.loads(answer)["tasks"]
 
     def get(self, event: dict[str, Any]) -> dict[str, Any]:
-        """Read as many bytes as the real one and answer the same."""
+        """Read as many bytes as the real handler and return the recorded response."""
         with self._redis.pipeline(transaction=False) as pipe:
             for number, _ in enumerate(event["queryStringParameters"]["task_ids"].split(",")):
                 pipe.hgetall(f"floor:{number}")

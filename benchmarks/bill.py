@@ -1,6 +1,6 @@
-"""Write the bill of a million prompts and of a month, from a dated list of prices and what is assumed of callers.
+"""Calculate the cost of a million prompts and of a month, from a dated price list and assumptions about callers.
 
-docs/operations.md tells the same of the template's defaults, with the same prices; a test compares them.
+docs/operations.md states the cost of the template's defaults with the same prices; a test compares them.
 """
 
 import json
@@ -16,7 +16,7 @@ HOURS: Final = 730
 """In a month."""
 
 TOKENS_A_SECOND: Final = 60
-"""How fast a provider streams; each token is an event of its own."""
+"""Streaming rate of a provider; each token is an event."""
 
 EVENT_BYTES: Final = 200
 """Of one event through the NAT: those of our two stand-ins have 189 and 219."""
@@ -29,7 +29,7 @@ MESSAGES_SENT: Final = 10
 """Of one request to SQS, at most."""
 
 LOOKS: Final = 2
-"""How often each call's tasks are asked for, by one GET."""
+"""GET requests per POST."""
 
 POST_GB_SECONDS: Final = 0.15
 GET_GB_SECONDS: Final = 0.05
@@ -54,7 +54,7 @@ ZONES: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One way to set up the worker."""
+    """A configuration of the worker."""
 
     batch: int
     concurrency: int
@@ -62,7 +62,7 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Name it in a table."""
+        """Return its name for a table."""
         if self.batch == 1:
             return f"one prompt an invocation, {self.memory:,} MB"
         return f"batch {self.batch:,}, {self.concurrency} at a time, {self.memory:,} MB"
@@ -70,7 +70,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a worker takes of other services, as it was counted."""
+    """Measured use of other services by a worker."""
 
     log_bytes: tuple[float, float]
     """Of an invocation itself, and of each prompt."""
@@ -79,14 +79,14 @@ class Taken:
     """Of a prompt, by the size of the batches."""
 
     def sqs_of(self, batch: int) -> float:
-        """Return the requests of a prompt in such batches: one message alone is received and deleted alone."""
+        """Return the SQS requests of a prompt in batches of this size."""
         if batch == 1:
             return 1 + 1 + 1 / MESSAGES_SENT
         return self.sqs_requests[min(self.sqs_requests, key=lambda size: abs(size - batch))]
 
 
 def lines(choice: Choice, seconds: float, billed: float, taken: Taken) -> dict[str, float]:
-    """Return the dollars of a million prompts of so many seconds, where an invocation is billed for so many."""
+    """Return the cost of a million prompts in dollars, from their seconds and the billed seconds of an invocation."""
     invocations = MILLION / choice.batch
     calls = MILLION / PROMPTS_A_CALL
     requests = calls * (1 + LOOKS)
@@ -104,12 +104,12 @@ def lines(choice: Choice, seconds: float, billed: float, taken: Taken) -> dict[s
 
 
 def nat_bytes(seconds: float) -> float:
-    """Return what a prompt and its streamed answer weigh."""
+    """Return the bytes of a prompt and its streamed response."""
     return REQUEST_BYTES + seconds * TOKENS_A_SECOND * EVENT_BYTES
 
 
 def always(nodes: int, gateways: int) -> dict[str, float]:
-    """Return the dollars of a month that come whether or not there are prompts."""
+    """Return the fixed cost of a month in dollars."""
     polls = EVENT_SOURCES * POLLERS * POLLS_A_MINUTE * 60 * HOURS
     return {
         "cache": nodes * HOURS * DOLLARS["cache_node_hour"],
@@ -122,7 +122,7 @@ def always(nodes: int, gateways: int) -> dict[str, float]:
 
 
 def elsewhere() -> dict[str, float]:
-    """Return what others ask for a million, at their list prices."""
+    """Return the list prices of alternatives for a million prompts."""
     pair = 2 * HOURS * (0.25 * DOLLARS["fargate_arm_vcpu_hour"] + 0.5 * DOLLARS["fargate_arm_gb_hour"])
     hosted = {name: price for name, (price, _) in PRICES["hosted_million"].items()}
     return {"Celery on two always-on Fargate tasks of 0.25 vCPU, a million a month": pair, **hosted}

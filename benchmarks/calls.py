@@ -1,7 +1,7 @@
-"""Count what one prompt costs in requests: the real submit and worker, in a process of their own (counting.py).
+"""Count the requests of one prompt, with the real submit and worker in their own process (counting.py).
 
-SQS requests are those that submit, the worker and the event source make; the event source is played, and receives and
-deletes ten at a time as SQS demands.
+SQS requests are those of submit, the worker and the event source. The event source is simulated; it receives and
+deletes ten messages at a time, the maximum of SQS.
 """
 
 import json
@@ -24,14 +24,14 @@ STREAMED_PROMPTS: Final = 300
 """Of a run whose answers are streamed."""
 
 MILLISECONDS: Final = 250
-"""Of an answer that comes whole; how long it takes changes no count."""
+"""Duration of a response that is not streamed; it does not affect the counts."""
 
 FAULTS: Final = 5
 REDIS_GOAL, SQS_GOAL = 2.0, 0.35
 SIZES: Final = (10, 100)
 PIECES: Final = 50
 STREAMED_SECONDS: Final = (1, 5)
-"""Short and long streams of as many pieces: what differs is what the worker does each second."""
+"""Durations of streams with the same number of pieces; they differ in what the worker does each second."""
 
 LONGEST_SECONDS: Final = 30
 COLUMNS: Final = {
@@ -45,7 +45,7 @@ COLUMNS: Final = {
     "script_us": ("µs of scripts", 0),
     "log_bytes": ("bytes of log", 0),
 }
-"""What is shown of each count, a prompt: its title and digits."""
+"""The title and digits of each count per prompt."""
 
 
 type Counts = dict[tuple[int, ...], Counter[str]]
@@ -54,22 +54,22 @@ type Counts = dict[tuple[int, ...], Counter[str]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of run, and how often it is made."""
+    """A kind of run and its number of repetitions."""
 
     size: int
     faults: int = 0
     seconds: int = 0
-    """Of a stream; 0 is an answer that comes whole."""
+    """Duration of the stream; 0 for a response that is not streamed."""
     times: int = 1
 
     @property
     def key(self) -> tuple[int, ...]:
-        """Return its place among the counts."""
+        """Return its key among the counts."""
         return (self.size, self.faults, self.seconds) if self.seconds else (self.size, self.faults)
 
     @property
     def name(self) -> str:
-        """Name it in a table."""
+        """Return its name for a table."""
         faults = f", {self.faults} % faults" if self.faults else ""
         return f"batches of {self.size}" + (f", streamed over {self.seconds} s" if self.seconds else faults)
 
@@ -79,7 +79,7 @@ class Kind:
         return STREAMED_PROMPTS if self.seconds else PROMPTS
 
     def model(self, servers: Servers) -> str:
-        """Return the address of a model that answers so."""
+        """Return the URL of a model with this behaviour."""
         return servers.model(1000 * self.seconds or MILLISECONDS, PIECES if self.seconds else 0, self.faults)
 
 
@@ -93,7 +93,7 @@ KINDS: Final = (
 
 
 def measure(servers: Servers) -> tuple[Section, Counts]:
-    """Count with and without faults, in small batches and in large ones, and what streams add."""
+    """Count with and without faults, in small and large batches, and with streams."""
     section = Section("Requests of one prompt")
     counts: Counts = {}
     rows = []
@@ -148,7 +148,7 @@ def _goals(what: str, spreads: dict[str, Spread]) -> list[Goal]:
 
 
 def at_seconds(counts: Counts, seconds: float) -> dict[str, float]:
-    """Work out the counts of one prompt whose answer is streamed for so long: each second adds as much, never less."""
+    """Extrapolate the counts of a prompt to a longer stream, linearly in its duration."""
     (near, one), (far, other) = ((each, counts[100, 0, each]) for each in STREAMED_SECONDS)
     share = (seconds - near) / (far - near)
     per_prompt = {name: (one[name] / one["prompts"], other[name] / other["prompts"]) for name in COLUMNS}
@@ -156,7 +156,7 @@ def at_seconds(counts: Counts, seconds: float) -> dict[str, float]:
 
 
 def counted(servers: Servers, kind: Kind, prompts: int) -> Counter[str]:
-    """Run submit and worker in a process of their own and return its counts."""
+    """Run submit and worker in a separate process and return its counts."""
     servers.empty_redis()
     command = [
         *(str(OURS), "-m", "benchmarks.counting", "--size", str(kind.size), "--prompts", str(prompts)),
@@ -175,7 +175,7 @@ def api_event(body: str) -> dict[str, Any]:
 
 
 def status_event(ids: Sequence[str]) -> dict[str, Any]:
-    """Return the event of GET /tasks for these ids."""
+    """Return the event of GET /tasks for these IDs."""
     event: dict[str, Any] = json.loads((ROOT / "tests" / "events" / "status.json").read_text())
     asked = ",".join(ids)
     return {
@@ -186,7 +186,7 @@ def status_event(ids: Sequence[str]) -> dict[str, Any]:
 
 
 def submit_environment(names: dict[str, str]) -> dict[str, str]:
-    """Add what submit and status need to what the worker needs."""
+    """Return the environment of the worker extended for submit and status."""
     return {
         **names,
         "WORKFLOW_QUEUE_URL": names["QUEUE_URL"].replace("tasks", "workflows"),

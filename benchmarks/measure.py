@@ -1,4 +1,4 @@
-"""Run contenders, each in a process of its own, one after the other and round after round, and compare them."""
+"""Run contenders in separate processes, in turn and over several rounds, and compare them."""
 
 import json
 import statistics
@@ -20,7 +20,7 @@ THEIRS: Final = ROOT / ".venv-bench/bin/python"
 LIMIT_SECONDS: Final = 180
 POLL_SECONDS: Final = 0.02
 TOGETHER_SECONDS: Final = 1.0
-"""From the moment that all are ready to the one at which they begin: each has to read it in between."""
+"""Delay between all contenders being ready and their start; each must read the start time in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Hold what one run took, in seconds; begin and end are those of the machine's clock.
+    """The result of one run, in seconds; begin and end are times of the machine's clock.
 
     `calls` are the begin and the end of each call of the model, from the run's begin on, where the contender tells.
     """
@@ -67,7 +67,7 @@ class Result:
 
     @property
     def cpu_ms(self) -> float:
-        """Return the CPU of one prompt in milliseconds."""
+        """Return the CPU time per prompt in milliseconds."""
         return 1000 * self.cpu / self.prompts
 
     def slot_seconds(self, slots: int) -> tuple[float, float, float, float]:
@@ -86,17 +86,17 @@ class Result:
 
 @dataclass(slots=True)
 class Spread:
-    """Hold the values of all rounds."""
+    """The values of all rounds."""
 
     values: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
-        """Return the middle one."""
+        """Return the median."""
         return statistics.median(self.values)
 
     def text(self, digits: int = 2) -> str:
-        """Write the median with the least and the most, or the only value."""
+        """Format the median with minimum and maximum, or the only value."""
         if len(self.values) == 1:
             return f"{self.median:.{digits}f}"
         return f"{self.median:.{digits}f} ({min(self.values):.{digits}f}-{max(self.values):.{digits}f})"
@@ -125,7 +125,7 @@ def command(contender: Contender, task: Task, servers: Servers, out: Path) -> li
 
 
 class Run:
-    """Follow one process of a contender, whose output is thrown away unless it fails."""
+    """A process of a contender; its output is discarded unless it fails."""
 
     def __init__(self, title: str, process: subprocess.Popen[str], folder: Path) -> None:
         self._title = title
@@ -133,7 +133,7 @@ class Run:
         self._folder = folder
 
     def wait_until_ready(self) -> None:
-        """Wait until it has warmed up, where it begins together with others."""
+        """Wait until it has warmed up, if it starts together with others."""
         until = time.monotonic() + LIMIT_SECONDS
         while not (self._folder / "ready").exists():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -141,13 +141,13 @@ class Run:
             time.sleep(POLL_SECONDS)
 
     def begin_at(self, moment: float) -> None:
-        """Tell it when to begin."""
+        """Send it the start time."""
         assert self._process.stdin  # noqa: S101  # a pipe was asked for
         self._process.stdin.write(f"{moment}\n")
         self._process.stdin.flush()
 
     def result(self) -> Result:
-        """Wait for its end and return what it took."""
+        """Wait for its end and return its result."""
         try:
             self._process.wait(LIMIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -165,7 +165,7 @@ class Run:
 
 @contextmanager
 def running(contender: Contender, task: Task, servers: Servers, *more: str) -> Iterator[Run]:
-    """Start one contender, and end it at the end of the block if it has not ended."""
+    """Start a contender; end it at the end of the block if it is still running."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         with (
@@ -186,14 +186,14 @@ def running(contender: Contender, task: Task, servers: Servers, *more: str) -> I
 
 
 def run(contender: Contender, task: Task, servers: Servers) -> Result:
-    """Run one contender and return what it took."""
+    """Run one contender and return its result."""
     servers.empty_redis()
     with running(contender, task, servers) as one:
         return one.result()
 
 
 def run_together(contender: Contender, task: Task, servers: Servers, number: int) -> list[Result]:
-    """Run so many of one contender side by side; all begin at one moment, when each has warmed up."""
+    """Run several processes of a contender in parallel; all start at the same time, after their warm-up."""
     servers.empty_redis()
     with ExitStack() as block:
         runs = [block.enter_context(running(contender, task, servers, "--together")) for _ in range(number)]
@@ -206,7 +206,7 @@ def run_together(contender: Contender, task: Task, servers: Servers, number: int
 
 
 def compare(contenders: Sequence[Contender], task: Task, servers: Servers, rounds: int) -> dict[str, list[Result]]:
-    """Run all contenders in turn, as many times as there are rounds: what disturbs one disturbs its neighbours too."""
+    """Run all contenders in turn in each round, so that a disturbance affects neighbours equally."""
     results: dict[str, list[Result]] = {contender.title: [] for contender in contenders}
     for _ in range(rounds):
         for contender in contenders:
@@ -215,5 +215,5 @@ def compare(contenders: Sequence[Contender], task: Task, servers: Servers, round
 
 
 def ratios(results: dict[str, list[Result]], title: str, to: str) -> Spread:
-    """Compare two contenders round by round, in those that both ran."""
+    """Compare two contenders by the rounds that both ran."""
     return Spread([one.cpu_ms / other.cpu_ms for one, other in zip(results[title], results[to], strict=False)])

@@ -1,4 +1,4 @@
-"""Write what was measured: a page of Markdown, and plots as SVG that can be read in the light and in the dark."""
+"""Write the results: a Markdown page, and SVG plots for light and dark backgrounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _LEFT, _WIDTH, _ROW, _TOP = 250, 330, 28, 34
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a plot: a value with its spread, ours in colour."""
+    """A bar of a plot: a value with its spread; Sluice's bars are coloured."""
 
     name: str
     value: float
@@ -60,7 +60,7 @@ def bars(name: str, title: str, rows: Sequence[Bar], *, goal: float | None = Non
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Write a table; all columns but the first are numbers."""
+    """Format a table; all columns but the first are numbers."""
     lines = [f"| {' | '.join(head)} |", "|---" + "|--:" * (len(head) - 1) + "|"]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     return "\n".join(lines)
@@ -79,7 +79,7 @@ class Goal:
 
 @dataclass(slots=True)
 class Section:
-    """One measurement: what it says of the goals, and its paragraphs."""
+    """A benchmark's section: its goals and paragraphs."""
 
     title: str
     goals: list[Goal] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Say which resource is saturated first, and what to raise."""
+"""Find the resource that saturates first, and the setting to raise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Resource:
 
     @property
     def utilisation(self) -> float:
-        """Return the need in hundredths of the limit."""
+        """Return the need as a percentage of the limit."""
         return 100 * self.need / self.limit
 
 

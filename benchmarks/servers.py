@@ -1,4 +1,4 @@
-"""Start what the contenders talk to: the stand-in and Valkey, each a process of its own."""
+"""Start the servers of the benchmarks: the stand-in and Valkey, each in its own process."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from tests.valkey import running_valkey
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Say where the stand-in and Valkey are."""
+    """The addresses of the stand-in and Valkey."""
 
     port: int
     redis_port: int
@@ -28,11 +28,11 @@ class Servers:
         return f"http://127.0.0.1:{self.port}"
 
     def model(self, milliseconds: int, chunks: int = 0, faults: int = 0) -> str:
-        """Return the base URL of a model that answers so."""
+        """Return the base URL of a model with this behaviour."""
         return f"{self.address}/{milliseconds}/{chunks}/{faults}/v1"
 
     def counts(self) -> Counter[str]:
-        """Return what the stand-in has counted since its start."""
+        """Return the stand-in's counters since its start."""
         with urllib.request.urlopen(f"{self.address}/counts") as answer:  # noqa: S310  # loopback
             return Counter(json.loads(answer.read()))
 
@@ -41,14 +41,14 @@ class Servers:
         return Redis(port=self.redis_port)
 
     def empty_redis(self) -> None:
-        """Forget all records."""
+        """Delete all records."""
         with self.redis() as client:
             client.flushall()
 
 
 @contextmanager
 def running_servers() -> Iterator[Servers]:
-    """Run them for the length of the block."""
+    """Run both servers within the block."""
     with ExitStack() as running:
         redis = running.enter_context(running_valkey())
         stand_in = running.enter_context(

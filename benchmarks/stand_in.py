@@ -1,4 +1,4 @@
-"""Stand in for the model, SQS and Secrets Manager, in a process of its own, at as little CPU as Python allows.
+"""A fake model, SQS and Secrets Manager in a separate process, with as little CPU as possible.
 
 The model answers at `/<milliseconds>/<chunks>/<faults in a hundred>/v1`: whole where there are no chunks, else as a
 stream spread over the time. Each fault is one of: 500, a 429 that names its wait, a stream or body that is cut. SQS
@@ -26,7 +26,7 @@ _FAULT_KINDS: Final = 3
 
 
 def whole_answer() -> bytes:
-    """Return the body of an answer that is not streamed."""
+    """Return the body of a response that is not streamed."""
     choice = json.dumps(
         {"index": 0, "message": {"role": "assistant", "content": "".join(WORDS)}, "finish_reason": "stop"}
     )
@@ -34,7 +34,7 @@ def whole_answer() -> bytes:
 
 
 def chunks_of(number: int) -> list[bytes]:
-    """Return the events of a streamed answer, framed for HTTP: the texts, the finish, the usage and the end."""
+    """Return the chunks of a streamed response: the texts, the finish reason, the usage and the end."""
     texts = [json.dumps({"index": 0, "delta": {"content": WORDS[0]}, "finish_reason": None}) for _ in range(number)]
     bodies = [_HEAD + b'.chunk","choices":[' + text.encode() + b'],"usage":null}' for text in texts]
     bodies.append(_HEAD + b'.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}')
@@ -66,7 +66,7 @@ _SECRETS: Final = {"sluice/api-keys": json.dumps(_KEYS), "sluice/openai-api-key"
 
 
 class Queue:
-    """Keep messages, as SQS does: one that was received is away until its visibility is over or it is deleted."""
+    """A queue like SQS: a received message is invisible until its visibility timeout ends or it is deleted."""
 
     def __init__(self) -> None:
         self._messages: dict[str, dict[str, Any]] = {}
@@ -133,7 +133,7 @@ class Services:
 
 
 class Connection(asyncio.Protocol):
-    """Speak HTTP/1.1 on one connection, one request at a time."""
+    """Serve HTTP/1.1 on a connection, one request at a time."""
 
     def __init__(self, services: Services, later: Callable[..., Any]) -> None:
         self._services = services
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer when a request is whole."""
+        """Respond when a request is complete."""
         self._buffer += data
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         lower = head.lower()
@@ -203,7 +203,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Listen on loopback, print the port, and end with the one who reads it."""
+    """Listen on loopback, print the port, and end with the parent process."""
     loop = asyncio.get_running_loop()
     services = Services()
     server = await loop.create_server(lambda: Connection(services, loop.call_later), "127.0.0.1", 0, backlog=1024)

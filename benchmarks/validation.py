@@ -1,4 +1,4 @@
-"""Check the simulation against measured runs at a small scale."""
+"""Validate the simulation against small measured runs."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Name it in a table."""
+        """Return its name for a table."""
         task = self.task
         return (
             f"{self.environments} x {task.prompts} prompts of {task.milliseconds / 1000:g} s, batches of {task.batch}, "
