@@ -42,8 +42,8 @@ export class Field {
   /** Show an error, with the path into the value; an empty text clears it. */
   complain(text, [step, ...rest] = []) {
     const { boxes } = this.parts;
-    const told = step === undefined ? text : `${[this.spec.kind === "list" ? `Item ${Number(step) + 1}` : step, ...rest].join(", ")}: ${text}`;
-    write(this.problem, told && told[0].toUpperCase() + told.slice(1));
+    const message = step === undefined ? text : `${[this.spec.kind === "list" ? `Item ${Number(step) + 1}` : step, ...rest].join(", ")}: ${text}`;
+    write(this.problem, message && message[0].toUpperCase() + message.slice(1));
     for (const box of boxes) box.removeAttribute("aria-invalid");
     if (text) (this.parts.filled?.[step] || boxes[0]).setAttribute("aria-invalid", "true");
   }
