@@ -94,13 +94,14 @@ class EndOutcome(StrEnum):
 class ProgressNote:
     """Report how far an answer is: 0 to 99 percent, with the text so far; None where it has not grown.
 
-    A note without text writes nothing: it only asks whether the task is still its owner's.
+    Each note renews the lease, for `lease_ms` from now on. One without text writes nothing else.
     """
 
     ref: TaskRef
     owner: str
     percent: int
     partial: str | None = field(repr=False)
+    lease_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ NO_REPORT: Final = CallReport()
 class Lease:
     """Ask for, or stand for, the right to work on a task.
 
-    `owner` is random for each claim: it is the fence. `lease_ms` runs from the claim to the invocation's hard end plus
-    a grace, so an unexpired lease means a possibly live worker.
+    `owner` is random for each claim: it is the fence. Each progress note renews the lease, so one that has run out
+    means that its worker is dead, or has not reached the store for `lease_ms`.
     """
 
     task: Task

@@ -21,7 +21,8 @@ MAX_MODEL_TIMEOUT = 120
 MAX_QUEUE_DEPTH = 999_999_999
 # A call's share of the worker's timeout; the rest is for recording its outcome.
 MODEL_SHARE_OF_WORKER = 0.8
-VISIBILITY_FACTOR = 6
+# Seconds of a message's visibility timeout beyond the worker's: for collecting a batch and starting a worker.
+VISIBILITY_MARGIN = 30
 DEFAULT_PORT = 8000
 # The default of AllowedModels in template.yaml; the stand-in answers to these names too.
 DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano"
@@ -53,7 +54,7 @@ class Settings:
     @property
     def visibility_timeout(self) -> int:
         """Return the visibility timeout of a message in seconds."""
-        return VISIBILITY_FACTOR * self.worker_timeout
+        return self.worker_timeout + VISIBILITY_MARGIN
 
     @property
     def uses_stand_in(self) -> bool:

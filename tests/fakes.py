@@ -281,6 +281,7 @@ class FakeStore:
             return True  # nobody took it: the answer will rebuild it
         if record.owner != note.owner:
             return False
+        record.lease_end_ms = self._now_ms() + note.lease_ms
         if note.partial is None:
             return True
         record.progress = max(record.progress, min(note.percent, 99))

@@ -214,11 +214,11 @@ class TaskStore:
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         """Write how far answers are, in one pipeline; False means that somebody else ended or took the task.
 
-        A note without text only asks that.
+        Each note renews its lease; one without text does nothing else.
 
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """
-        args = [(note.owner, note.percent, records.write_optional(note.partial)) for note in notes]
+        args = [(note.owner, note.percent, records.write_optional(note.partial), note.lease_ms) for note in notes]
         answers = await self._run_on_tasks("progress", [note.ref for note in notes], args, keys.PROGRESS_CHUNK)
         return [answer == 1 for answer in answers]
 

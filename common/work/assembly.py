@@ -78,6 +78,7 @@ class Assembly:
             shares,
             self._journal,
             margin_seconds=self._settings.margin_seconds,
+            lease_seconds=self._settings.lease_seconds,
             backlog=BacklogStore(self.redis) if self._settings.is_queue_capped else None,
         )
 

@@ -12,6 +12,7 @@ from common.tasks import TaskRef
 from common.transitions import Lease, ProgressNote
 from common.work.bill import Bill
 from common.work.text import paired
+from common.work.window import Window
 
 FLUSH_SECONDS: Final = 1.0
 """Between two writes: a caller who looks once a second sees each step."""
@@ -82,7 +83,7 @@ class Meter:
         self._tokens = len(texts)
         self._has_grown, self._is_full = True, False
 
-    def note(self) -> ProgressNote:
+    def note(self, lease_ms: int) -> ProgressNote:
         """Say how far the answer is, with its text if it has grown since the last note.
 
         Of a long text the note has the beginning, as much as the API can show; what comes after that is not noted.
@@ -90,12 +91,12 @@ class Meter:
         of_step = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
         percent = (100 * self._done + of_step) // self._steps
         if not self._has_grown:
-            return ProgressNote(self._ref, self.owner, percent, None)
+            return ProgressNote(self._ref, self.owner, percent, None, lease_ms)
         self._has_grown = False
         text = "".join(self._texts)[:MOST_PARTIAL_CHARACTERS]
         self._texts = [text]
         self._is_full = len(text) == MOST_PARTIAL_CHARACTERS
-        return ProgressNote(self._ref, self.owner, percent, paired(text))
+        return ProgressNote(self._ref, self.owner, percent, paired(text), lease_ms)
 
     def lose(self) -> None:
         """End the call: whatever it would answer is no longer ours to record."""
@@ -125,30 +126,30 @@ class ProgressBoard:
             self._meters.discard(meter)
 
     @contextlib.asynccontextmanager
-    async def running(self, until: float) -> AsyncIterator[None]:
-        """Flush once a second while the block lasts; a flush under way at its end is awaited, to this time at most."""
+    async def running(self, window: Window) -> AsyncIterator[None]:
+        """Flush once a second while the block lasts; a flush under way at its end is awaited while there is time."""
         over = asyncio.Event()
-        flusher = asyncio.create_task(self._flush_until(over))
+        flusher = asyncio.create_task(self._flush_until(over, window))
         try:
             yield
         finally:
             over.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(window.writes_end):
                     await flusher
 
-    async def _flush_until(self, over: asyncio.Event) -> None:
+    async def _flush_until(self, over: asyncio.Event, window: Window) -> None:
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), FLUSH_SECONDS)
-            await self.flush()
+            await self.flush(window)
 
-    async def flush(self) -> None:
-        """Write what has changed, and ask after what has not: a cancelled task is dropped though its model is silent.
+    async def flush(self, window: Window) -> None:
+        """Write what has changed and renew the leases; a cancelled task is dropped though its model is silent.
 
         A store that does not answer is passed over: the next note says more anyway.
         """
-        pairs = [(meter, meter.note()) for meter in self._meters]
+        pairs = [(meter, meter.note(window.lease_ms)) for meter in self._meters]
         if not pairs:
             return
         try:

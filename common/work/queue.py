@@ -41,8 +41,8 @@ MAX_VISIBILITY_SECONDS: Final = 12 * 3600 - 15 * 60
 class RedeliveryQueue:
     """Change the visibility of received messages. One for the life of the environment.
 
-    Most invocations put nothing back, and aioboto3 takes a second of CPU to import: it is loaded, in a thread, when the
-    first message goes back, and its client is kept from then on.
+    Most invocations change nothing, and aioboto3 takes a second of CPU to import: it is loaded, in a thread, when the
+    first message is hidden or goes back, and its client is kept from then on.
     """
 
     def __init__(self, queue_url: str, on_failure: Callable[[str, int], None]) -> None:
@@ -61,6 +61,10 @@ class RedeliveryQueue:
         async with asyncio.TaskGroup() as group:
             for batch in batched(waits, BATCH_SIZE, strict=False):
                 group.create_task(self._change(batch))
+
+    async def hide(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+        """Hide messages that are being worked on for so many seconds; failures are told and not raised."""
+        await self.put_back(waits)
 
     async def send_anew(
         self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]

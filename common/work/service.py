@@ -18,6 +18,7 @@ from common.work.attempt import Attempts
 from common.work.concurrency import Origin
 from common.work.delivery import ONLY_WAITED, RENEWED_RECEIVES, Delivery, Ending, EndingKind
 from common.work.flow import Held
+from common.work.heartbeat import Heartbeat, Hiding
 from common.work.shares import Share, TenantShares
 from common.work.slots import Slots
 from common.work.window import Window
@@ -29,7 +30,7 @@ CAP_SECONDS: Final = 5.0
 """How long a delivery stays away whose tenant has all its calls in flight: about the time of a call."""
 
 
-class PutBacks(Protocol):
+class PutBacks(Hiding, Protocol):
     """Bring messages back. A failure is the adapter's to log: the queue's own timeout applies."""
 
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
@@ -79,6 +80,7 @@ class Shift:
     """Hold what the deliveries of one invocation share."""
 
     window: Window
+    heartbeat: Heartbeat
     can_call: bool
     shares: Mapping[str, Share]
 
@@ -94,9 +96,13 @@ class Worker:
         journal: Journal,
         *,
         margin_seconds: float,
+        lease_seconds: float,
         backlog: Backlog | None = None,
     ) -> None:
-        """Take the collaborators, and how early calls stop. Without a backlog nobody counts what is in the queue."""
+        """Take the collaborators, how early calls stop, and how long a lease lasts that is not renewed.
+
+        Without a backlog nobody counts what is in the queue.
+        """
         self._attempts = attempts
         self._calls = attempts.calls
         self._queue = queue
@@ -104,6 +110,7 @@ class Worker:
         self._journal = journal
         self._slots = Slots(attempts.calls.concurrency)
         self._margin_seconds = margin_seconds
+        self._lease_seconds = lease_seconds
         self._backlog = backlog
 
     async def work(self, deliveries: Sequence[Delivery], remaining_seconds: float) -> list[Delivery]:
@@ -112,26 +119,28 @@ class Worker:
         Fresh deliveries run side by side. Suspects run after them, each alone: a prompt that kills its worker then
         costs attempts of its own only.
         """
-        window = Window.opening(remaining_seconds, self._margin_seconds)
+        window = Window.opening(remaining_seconds, self._margin_seconds, self._lease_seconds)
+        heartbeat = Heartbeat(self._queue, deliveries, window)
         self._calls.pace.open_window()
         jobs = [Job.of(delivery) for delivery in deliveries]
         async with AsyncExitStack() as held:
-            shift = await self._begin(jobs, window, held)
-            async with self._calls.board.running(until=window.writes_end):
+            await held.enter_async_context(heartbeat.running())
+            shift = await self._begin(jobs, window, heartbeat, held)
+            async with self._calls.board.running(window):
                 endings = await self._work_on_all(jobs, shift)
         await self._note_waits(endings, window)
         await self._leave_backlog(endings, window)
         return await self._put_back(endings, window)
 
-    async def _begin(self, jobs: Sequence[Job], window: Window, held: AsyncExitStack) -> Shift:
+    async def _begin(self, jobs: Sequence[Job], window: Window, heartbeat: Heartbeat, held: AsyncExitStack) -> Shift:
         """Make sure that calls can be made, and take the tenants' shares of them."""
         try:
             async with asyncio.timeout_at(window.stop_at):
                 await self._calls.model.prepare()
                 shares = await held.enter_async_context(self._shares.held(self._wanted(jobs), window))
         except (Unavailable, TimeoutError):
-            return Shift(window, can_call=False, shares={})
-        return Shift(window, can_call=True, shares=shares)
+            return Shift(window, heartbeat, can_call=False, shares={})
+        return Shift(window, heartbeat, can_call=True, shares=shares)
 
     def _wanted(self, jobs: Sequence[Job]) -> dict[str, int]:
         """Say how many calls each tenant would have in flight here, if its cap allowed that."""
@@ -162,6 +171,8 @@ class Worker:
             ending = Ending(EndingKind.UNAVAILABLE, wait)
         except Exception as error:  # noqa: BLE001  # noted with its place; the delivery comes back
             ending = Ending(EndingKind.CRASHED, wait, error=error)
+        if ending.visible_in is None:
+            shift.heartbeat.done(job.delivery)
         self._journal.ended(job.delivery, ending, job.message)
         await self._report(shift.window)
         return ending

@@ -15,6 +15,10 @@ MOST_ATTEMPTS: Final = 10
 MOST_TIMEOUT_SECONDS: Final = 900
 """Lambda's own limit."""
 
+LEASE_SECONDS: Final = 40
+LEAST_LEASE_SECONDS: Final = 3
+"""A lease is renewed once a second, and one renewal may fail. The template's least is 10."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -27,6 +31,7 @@ class WorkerSettings:
     limits: FlowLimits
     max_attempts: int
     worker_timeout_seconds: int
+    lease_seconds: int
     model_timeout_seconds: int
     openai_base_url: str | None
     openai_api_key_secret: str
@@ -51,6 +56,9 @@ class WorkerSettings:
             limits=FlowLimits.from_env(env),
             max_attempts=number(env, "MAX_ATTEMPTS", least=1, most=MOST_ATTEMPTS, default=3),
             worker_timeout_seconds=number(env, "WORKER_TIMEOUT_SECONDS", least=2, most=MOST_TIMEOUT_SECONDS),
+            lease_seconds=number(
+                env, "LEASE_SECONDS", least=LEAST_LEASE_SECONDS, most=MOST_TIMEOUT_SECONDS, default=LEASE_SECONDS
+            ),
             model_timeout_seconds=number(env, "MODEL_TIMEOUT_SECONDS", least=1, most=MOST_TIMEOUT_SECONDS),
             openai_base_url=_base_url(env, "OPENAI_BASE_URL"),
             openai_api_key_secret=text(env, "OPENAI_API_KEY_SECRET"),

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from common.errors import StoreUnavailable
+from common.work.heartbeat import repeated
 from common.work.window import Window
 
 
@@ -46,8 +47,14 @@ class TenantShares:
             return
         invocation = secrets.token_hex(8)
         granted = await self._flights.share(invocation, wanted, self._cap, window.lease_ms)
+
+        async def renew() -> None:
+            with suppress(StoreUnavailable):
+                await self._flights.share(invocation, granted, self._cap, window.lease_ms)
+
         try:
-            yield {tenant: Share(size) for tenant, size in granted.items()}
+            async with repeated(renew, window.beat_seconds, until=window.writes_end):
+                yield {tenant: Share(size) for tenant, size in granted.items()}
         finally:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout_at(window.writes_end):

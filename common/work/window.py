@@ -1,10 +1,15 @@
 """Divide the time of one invocation, on the clock of the running event loop.
 
-    start ───────────────── stop_at ──────── writes_end ── hard_end ──── lease end
-      calls are started and    the cut ones    only the      Lambda      another worker
-      run to their end         are released    queue now     kills us    may claim
+    start ───────────────── stop_at ──────── writes_end ── hard_end ──── lease_end
+      calls are started and    the cut ones    only the      Lambda      the latest end
+      run to their end         are released    queue now     kills us    of any lease
 
 No wait outlasts its part, so nothing has to be cancelled from outside, and no write is cut in the middle by a stop.
+
+A lease is shorter than that, and renewed while its worker lives:
+
+    claim ── renewed each second ──✝── longest_lease ── messages are visible ──▶ another worker claims
+             messages hidden each beat, for half a lease longer than a lease
 """
 
 import asyncio
@@ -23,7 +28,10 @@ QUEUE_SHARE: Final = 1 / 3
 """Of the margin, what is left for the queue when the writes have to be over."""
 
 LEASE_GRACE_SECONDS: Final = 5.0
-"""What the lease lasts beyond the hard end: Lambda's kill is not instant."""
+"""What a lease may last beyond the hard end: Lambda's kill is not instant."""
+
+BEATS_A_LEASE: Final = 2
+"""How often messages are hidden again in the time of a lease; each time for one beat longer than the lease lasts."""
 
 SHORTEST_CALL_SECONDS: Final = 1.0
 """With less time than this until the soft stop no call is started, not even the first."""
@@ -44,12 +52,13 @@ class Window:
     stop_at: float
     writes_end: float
     hard_end: float
+    longest_lease: float
 
     @classmethod
-    def opening(cls, remaining_seconds: float, margin_seconds: float) -> "Window":
+    def opening(cls, remaining_seconds: float, margin_seconds: float, longest_lease: float) -> "Window":
         """Start a window now, with what Lambda says is left."""
         hard_end = _now() + remaining_seconds
-        return cls(hard_end - margin_seconds, hard_end - margin_seconds * QUEUE_SHARE, hard_end)
+        return cls(hard_end - margin_seconds, hard_end - margin_seconds * QUEUE_SHARE, hard_end, longest_lease)
 
     @property
     def seconds_to_stop(self) -> float:
@@ -57,14 +66,29 @@ class Window:
         return self.stop_at - _now()
 
     @property
+    def lease_end(self) -> float:
+        """Say when the last lease of this invocation is over, however often it was renewed."""
+        return self.hard_end + LEASE_GRACE_SECONDS
+
+    @property
     def lease_seconds(self) -> float:
-        """Say how long a lease taken now lasts, and how long one taken earlier will still last."""
-        return self.hard_end + LEASE_GRACE_SECONDS - _now()
+        """Say how long a lease taken or renewed now lasts, and how long one taken earlier will last at most."""
+        return min(self.longest_lease, self.lease_end - _now())
 
     @property
     def lease_ms(self) -> int:
         """Say the same in milliseconds, as the store takes it."""
         return math.ceil(self.lease_seconds * 1000)
+
+    @property
+    def beat_seconds(self) -> float:
+        """Say how much time lies between two beats."""
+        return self.longest_lease / BEATS_A_LEASE
+
+    @property
+    def hidden_seconds(self) -> float:
+        """Say how long a beat hides messages: when they come back, the leases of a worker that died are over."""
+        return min(self.longest_lease + self.beat_seconds, self.lease_end - _now())
 
 
 class Pace:

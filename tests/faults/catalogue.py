@@ -2,8 +2,9 @@
 
 from tests.faults.catalogue_of_acceptance import ACCEPTANCE
 from tests.faults.catalogue_of_kills import KILLS
+from tests.faults.catalogue_of_leases import LEASES
 from tests.faults.catalogue_of_models import MODELS
 from tests.faults.catalogue_of_queues import QUEUES
 from tests.faults.catalogue_of_redis import REDIS
 
-FAULTS = [*KILLS.faults, *ACCEPTANCE.faults, *REDIS.faults, *QUEUES.faults, *MODELS.faults]
+FAULTS = [*KILLS.faults, *ACCEPTANCE.faults, *LEASES.faults, *REDIS.faults, *QUEUES.faults, *MODELS.faults]

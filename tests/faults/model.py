@@ -28,6 +28,9 @@ _DRIP_SECONDS: Final = 0.3
 _SLOW_SECONDS: Final = 1.5
 """Long enough for the worker to write how far it is."""
 
+_LONG_SECONDS: Final = 12.0
+"""Longer than several leases of those worlds that have short ones."""
+
 QUOTA_CODES: Final = (
     "insufficient_quota",
     "credit_balance_exhausted",
@@ -314,6 +317,7 @@ UNPAID_BEHAVIOURS: Final[dict[str, Behaviour]] = {
 BEHAVIOURS: Final[dict[str, Behaviour]] = {
     "ok": _answering("stop"),
     "slow": _answering("stop", _SLOW_SECONDS),
+    "long": _answering("stop", _LONG_SECONDS),
     "length": _answering("length"),
     "filter": _answering("content_filter"),
     "no finish": _answering(None),

@@ -28,7 +28,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Times in seconds. The queue's visibility exceeds the lease, which lasts the worker's timeout and five more."""
+    """Times in seconds. The queue's visibility exceeds the lease, which is over five seconds after the worker's end."""
 
     worker: int = 6
     model: int = 4

@@ -51,14 +51,12 @@ _WORKER_SECRET = "Resources WorkerRole Properties Policies 0 PolicyDocument Stat
 _EMPTY_PROBLEM = {"application/json": '{"message":$context.error.messageString}'}
 
 FAULTS = [
-    Fault(
-        rules.visibility_is_six_times_the_functions_timeout, "TaskQueue", "Parameters VisibilityTimeout Default", 1799
-    ),
-    Fault(rules.visibility_is_six_times_the_functions_timeout, "TaskQueue", "Parameters WorkerTimeout Default", 301),
-    Fault(rules.visibility_is_six_times_the_functions_timeout, "TaskQueue", _of("TaskQueue", "VisibilityTimeout")),
-    Fault(
-        rules.visibility_is_six_times_the_functions_timeout, "DeadLetterQueue", _of("DeadLetterFunction", "Timeout"), 61
-    ),
+    Fault(rules.visibility_outlasts_an_invocation, "TaskQueue", "Parameters VisibilityTimeout Default", 315),
+    Fault(rules.visibility_outlasts_an_invocation, "TaskQueue", "Parameters WorkerTimeout Default", 315),
+    Fault(rules.visibility_outlasts_an_invocation, "TaskQueue", "Parameters BatchingWindow Default", 16),
+    Fault(rules.visibility_outlasts_an_invocation, "TaskQueue", _of("TaskQueue", "VisibilityTimeout")),
+    Fault(rules.visibility_outlasts_an_invocation, "WorkflowQueue", _of("WorkflowQueue", "VisibilityTimeout"), 315),
+    Fault(rules.visibility_outlasts_an_invocation, "DeadLetterQueue", _of("DeadLetterFunction", "Timeout"), 61),
     Fault(rules.a_source_queue_hands_over_after_twenty_receives, "TaskQueue", _of("TaskQueue", "RedrivePolicy")),
     Fault(
         rules.a_source_queue_hands_over_after_twenty_receives,
@@ -153,7 +151,9 @@ FAULTS = [
         [[str(size) for size in range(1, 12)], {"Ref": "BatchSize"}],
     ),
     Fault(rules.each_time_is_shorter_than_the_next, "the model's timeout", "Parameters ModelTimeout Default", 300),
-    Fault(rules.each_time_is_shorter_than_the_next, "the lease", "Parameters VisibilityTimeout Default", 305),
+    Fault(
+        rules.each_time_is_shorter_than_the_next, "the worker's timeout", "Parameters VisibilityTimeout Default", 300
+    ),
     Fault(
         rules.each_time_is_shorter_than_the_next,
         "the visibility timeout",

@@ -38,7 +38,7 @@ def test_no_rule_is_without_a_fault() -> None:
 
 
 OF_SETTINGS = [
-    rules.visibility_is_six_times_the_functions_timeout,
+    rules.visibility_outlasts_an_invocation,
     rules.large_batches_have_a_window,
     rules.each_time_is_shorter_than_the_next,
     rules_of_access.a_functions_environment_is_what_its_settings_read,

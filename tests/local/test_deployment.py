@@ -107,7 +107,7 @@ def test_the_queues_are_as_the_template_says(up: Up, kind: tuple[str, str]) -> N
     tasks, dead = (
         sqs.get_queue_attributes(QueueUrl=resources[name], AttributeNames=["All"])["Attributes"] for name in kind
     )
-    assert int(tasks["VisibilityTimeout"]) == 1800
+    assert int(tasks["VisibilityTimeout"]) == 330
     assert int(tasks["MessageRetentionPeriod"]) == 864_000 < int(dead["MessageRetentionPeriod"]) == 1_209_600
     redrive = json.loads(tasks["RedrivePolicy"])
     assert (redrive["deadLetterTargetArn"], int(redrive["maxReceiveCount"])) == (dead["QueueArn"], 20)

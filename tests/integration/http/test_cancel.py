@@ -38,7 +38,7 @@ def test_a_running_task_is_cancelled_and_its_worker_is_refused(api: Api, queue: 
 
     # THEN the worker learns it from its next note, and nothing that it writes is kept
     assert (answer.status, answer.body["status"]) == (200, "cancelled")
-    assert run(store.progress([ProgressNote(message.task.ref, "owner", 50, "half")])) == [False]
+    assert run(store.progress([ProgressNote(message.task.ref, "owner", 50, "half", 60_000)])) == [False]
     assert run(store.complete(lease, ModelAnswer("late", "stop"))) is EndOutcome.ALREADY
     released = run(store.release(lease, refund=False, code=None, waiting_on=WaitingOn.CAPACITY))
     assert released is ReleaseOutcome.LOST

@@ -78,7 +78,7 @@ def worked_on(api: Api, queue: Queue) -> tuple[str, list[str]]:
     for lease in leases:
         run(store.claim(lease))
     running, failed, completed = leases
-    run(store.progress([ProgressNote(running.task.ref, "owner", 50, "half")]))
+    run(store.progress([ProgressNote(running.task.ref, "owner", 50, "half", 60_000)]))
     run(store.fail(failed, FailureCode.CONTENT_POLICY))
     run(store.keep(failed.task.ref, messages[2].encode()))
     run(store.complete(completed, ModelAnswer("done", "length", Usage(1, 2, 3))))

@@ -57,9 +57,12 @@ def test_each_step_of_a_worker_is_told_when_it_is_made(api: Api, redis: RedisSet
     lease = Lease(Task(ref, 1, now_ms, now_ms + 60_000, 86_400_000, "small"), uuid4().hex, 60_000, 3)
     steps: list[tuple[Work, str]] = [
         (lambda store, lease: store.claim(lease), "event: status"),
-        (lambda store, lease: store.progress([ProgressNote(ref, lease.owner, 10, "Why")]), 'data: {"text": "Why"}'),
         (
-            lambda store, lease: store.progress([ProgressNote(ref, lease.owner, 10, "Why did")]),
+            lambda store, lease: store.progress([ProgressNote(ref, lease.owner, 10, "Why", 60_000)]),
+            'data: {"text": "Why"}',
+        ),
+        (
+            lambda store, lease: store.progress([ProgressNote(ref, lease.owner, 10, "Why did", 60_000)]),
             'data: {"text": " did"}',
         ),
         (lambda store, lease: store.complete(lease, Answer("Why did it?", "stop")), "event: ended"),

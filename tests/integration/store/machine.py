@@ -106,7 +106,7 @@ class Message:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One claim that was given; its invocation is killed at `hard_end_ms`."""
+    """One claim that was given; where it has not renewed its lease, it is dead by `hard_end_ms`."""
 
     lease: Lease
     message: Message
@@ -250,10 +250,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def show_progress(self, pick: int, percent: int, *, twice: bool) -> None:
         worker = self.workers[pick % len(self.workers)]
-        note = ProgressNote(worker.lease.task.ref, worker.lease.owner, percent, f"text at {percent}")
+        note = ProgressNote(worker.lease.task.ref, worker.lease.owner, percent, f"text at {percent}", LEASE_MS)
         before = self.seen.get(worker.lease.task)
         (owned,) = self.both("progress", [note], twice=twice)
         self.note(f"progress {owned}")
+        worker.hard_end_ms = self.now_ms + LEASE_MS - GRACE_MS
         self.look("progress")
         after = self.seen.get(worker.lease.task)
         if before and after:
@@ -335,7 +336,7 @@ class StoreMachine(RuleBasedStateMachine):
                     after = self.seen[lease.task]
                     assert after.status.is_terminal or after == before, "a late copy took the task"
             case "progress":
-                (owned,) = self.both("progress", [ProgressNote(lease.task.ref, lease.owner, 70, "late text")])
+                (owned,) = self.both("progress", [ProgressNote(lease.task.ref, lease.owner, 70, "late text", LEASE_MS)])
                 self.note(f"progress {owned}")
             case "release":
                 self.release_as(worker, refund=False, twice=False)

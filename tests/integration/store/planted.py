@@ -90,6 +90,7 @@ PLANTED: Final = (
     # progress
     Fault("progress goes back", "progress", "math.max(record.progress, ", "("),
     Fault("progress reaches 100 unfinished", "progress", "highest_unfinished = 99", "highest_unfinished = 100"),
+    Fault("progress renews no lease", "progress", "set(key, { lease = now + lease_ms })", ""),
     Fault("progress needs no owner", "progress", "record.owner ~= owner", "record.status ~= 'processing'"),
     # read
     Fault("read ignores the deadline", "read", "apply_time(key, record, 'deadline')", ""),

@@ -56,7 +56,7 @@ async def end(harness: Harness, task: Task, how: str) -> EndOutcome:
 async def processing(harness: Harness) -> Task:
     (task,) = await submitted(harness)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, "To reach")])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, "To reach", LEASE_MS)])
     await harness.advance(100)
     return task
 
@@ -311,7 +311,7 @@ async def test_a_cancel_ends_queued_and_running_tasks_and_tells_of_each(harness:
     assert [record.status for record in records] == [TaskStatus.CANCELLED] * 2
     assert [record.code for record in records] == [None, None]
     assert [record.ended_ms for record in records] == [START_MS, START_MS]
-    assert await harness.store.progress([ProgressNote(running.ref, "owner-a", 50, "late")]) == [False]
+    assert await harness.store.progress([ProgressNote(running.ref, "owner-a", 50, "late", LEASE_MS)]) == [False]
 
 
 async def test_a_cancel_keeps_the_code_it_is_given(harness: Harness) -> None:

@@ -11,6 +11,7 @@ from common.tasks import Answer, FailureCode, TaskStatus, Usage, new_batch_id
 from common.transitions import ProgressNote
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
+    LEASE_MS,
     RETENTION_MS,
     START_MS,
     TENANT,
@@ -50,7 +51,7 @@ async def test_a_read_without_text_has_all_but_the_text(harness: Harness) -> Non
     done, running = await submitted(harness, 2)
     await harness.store.complete(lease_of(done), ANSWER)
     await harness.store.claim(lease_of(running))
-    await harness.store.progress([ProgressNote(running.ref, "owner-a", 5, "A penguin")])
+    await harness.store.progress([ProgressNote(running.ref, "owner-a", 5, "A penguin", LEASE_MS)])
     refs = [done.ref, running.ref]
 
     full = await harness.store.read(refs)
@@ -63,7 +64,7 @@ async def test_a_read_without_text_has_all_but_the_text(harness: Harness) -> Non
 async def test_a_read_fails_what_is_past_its_deadline_as_of_then(harness: Harness) -> None:
     queued, running, done = await submitted(harness, 3)
     await harness.store.claim(lease_of(running))
-    await harness.store.progress([ProgressNote(running.ref, "owner-a", 5, "A penguin")])
+    await harness.store.progress([ProgressNote(running.ref, "owner-a", 5, "A penguin", LEASE_MS)])
     await harness.store.complete(lease_of(done), ANSWER)
     refs = [queued.ref, running.ref, done.ref]
     await harness.advance(DEADLINE_IN_MS - 1)
@@ -128,7 +129,7 @@ async def test_any_text_comes_back_equal(
     # The claim rebuilds the record from the message.
     await harness.lose(task.ref)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 1, partial)])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 1, partial, LEASE_MS)])
     running = await read_one(harness, task.ref)
     answer = Answer(text, finish_reason, usage)
     await harness.store.complete(lease_of(task), answer)

@@ -50,7 +50,7 @@ async def test_a_claim_takes_a_queued_task(harness: Harness) -> None:
 async def test_a_claim_repeated_by_its_owner_changes_nothing(harness: Harness) -> None:
     (task,) = await submitted(harness)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did")])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did", LEASE_MS)])
     before = await read_one(harness, task.ref)
     await harness.advance(LEASE_MS - 1)
 
@@ -75,7 +75,7 @@ async def test_a_live_lease_makes_others_wait_for_what_is_left_of_it(harness: Ha
 async def test_a_lease_that_is_over_is_taken_by_the_next_claim(harness: Harness) -> None:
     (task,) = await submitted(harness)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did")])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did", LEASE_MS)])
     await harness.advance(LEASE_MS)
 
     claim = await harness.store.claim(lease_of(task, "owner-b"))
@@ -196,7 +196,7 @@ async def test_a_claim_of_a_task_that_has_had_its_time_writes_nothing(harness: H
 async def test_a_release_queues_the_task_with_its_attempt_counted(harness: Harness) -> None:
     (task,) = await submitted(harness)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did")])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did", LEASE_MS)])
     await harness.advance(7)
 
     assert await release(harness, lease_of(task)) is ReleaseOutcome.RELEASED
@@ -292,7 +292,7 @@ async def test_progress_is_noted_never_lowered_and_below_100(harness: Harness) -
     await harness.advance(1_000)
 
     for percent, partial, shown in [(40, "Why", 40), (10, "Why did", 40), (250, "Why did the", 99)]:
-        assert await harness.store.progress([ProgressNote(task.ref, "owner-a", percent, partial)]) == [True]
+        assert await harness.store.progress([ProgressNote(task.ref, "owner-a", percent, partial, LEASE_MS)]) == [True]
         record = await read_one(harness, task.ref)
         assert (record.status, record.progress, record.partial) == (TaskStatus.PROCESSING, shown, partial)
         assert record.updated_ms == START_MS + 1_000
@@ -311,7 +311,7 @@ async def test_progress_of_many_tasks_is_answered_in_order(harness: Harness) -> 
 
     # WHEN half of the answers have grown
     texts = [f"text {place}" if place % 2 else None for place in range(len(tasks))]
-    notes = [ProgressNote(task.ref, "owner-a", 50, text) for task, text in zip(tasks, texts, strict=True)]
+    notes = [ProgressNote(task.ref, "owner-a", 50, text, LEASE_MS) for task, text in zip(tasks, texts, strict=True)]
 
     # THEN each answer is about its own task, and each text in its own record
     assert await harness.store.progress(notes) == held
@@ -333,7 +333,8 @@ async def test_progress_is_refused_where_the_task_is_no_longer_the_owners(harnes
     refs = [task.ref for task in (released, taken, cancelled)]
     before = await harness.store.read(refs)
 
-    assert await harness.store.progress([ProgressNote(ref, "owner-a", 50, "late") for ref in refs]) == [False] * 3
+    notes = [ProgressNote(ref, "owner-a", 50, "late", LEASE_MS) for ref in refs]
+    assert await harness.store.progress(notes) == [False] * 3
     assert await harness.store.read(refs) == before
 
 
@@ -342,22 +343,58 @@ async def test_progress_on_a_lost_record_goes_on_and_writes_nothing(harness: Har
     await harness.store.claim(lease_of(task))
     await harness.lose(task.ref)
 
-    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 50, "Why")]) == [True]
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 50, "Why", LEASE_MS)]) == [True]
     assert await harness.store.read([task.ref]) == [None]
 
 
-async def test_a_note_without_text_changes_nothing_and_tells_whose_the_task_is(harness: Harness) -> None:
+async def test_a_note_without_text_changes_nothing_that_is_read_and_tells_whose_the_task_is(harness: Harness) -> None:
     [task] = await submitted(harness)
     await harness.store.claim(lease_of(task))
-    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did")])
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, "Why did", LEASE_MS)])
     before = await read_one(harness, task.ref)
     await harness.advance(1000)
 
-    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None)]) == [True]
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None, LEASE_MS)]) == [True]
     assert await read_one(harness, task.ref) == before
 
     await harness.store.cancel([task.ref])
-    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None)]) == [False]
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, None, LEASE_MS)]) == [False]
+
+
+@pytest.mark.parametrize("text", ["Why did", None])
+async def test_each_note_renews_the_lease(harness: Harness, text: str | None) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+    await harness.advance(LEASE_MS - 1)
+
+    await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, text, 7_000)])
+
+    busy = await harness.store.claim(lease_of(task, "owner-b"))
+    assert (busy.outcome, busy.wait_ms) == (ClaimOutcome.BUSY, 7_000)
+    await harness.advance(7_000)
+    assert (await harness.store.claim(lease_of(task, "owner-b"))).outcome is ClaimOutcome.CLAIMED
+
+
+async def test_a_lease_that_is_over_is_renewed_where_nobody_has_taken_it(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+    await harness.advance(LEASE_MS + 1)
+
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, None, 7_000)]) == [True]
+
+    assert (await harness.store.claim(lease_of(task, "owner-b"))).outcome is ClaimOutcome.BUSY
+
+
+async def test_a_note_of_a_former_owner_renews_nothing(harness: Harness) -> None:
+    [task] = await submitted(harness)
+    await harness.store.claim(lease_of(task))
+    await harness.advance(LEASE_MS)
+    await harness.store.claim(lease_of(task, "owner-b"))
+
+    assert await harness.store.progress([ProgressNote(task.ref, "owner-a", 30, None, 3 * LEASE_MS)]) == [False]
+
+    await harness.advance(LEASE_MS)
+    assert (await harness.store.claim(lease_of(task, "owner-c"))).outcome is ClaimOutcome.CLAIMED
 
 
 async def test_a_queued_task_is_told_what_it_waits_for_and_any_other_is_left_alone(harness: Harness) -> None:

@@ -15,7 +15,7 @@ from common.store.keys import backlog_key
 from common.tasks import FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
-from tests.invocation import started
+from tests.invocation import Context, started
 
 TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
 
@@ -182,6 +182,22 @@ def test_at_the_soft_stop_a_hanging_call_is_released_and_comes_back_at_once(
     assert (record.status, len(record.attempts), record.last_code) == (TaskStatus.QUEUED, 1, FailureCode.WORKER_STOPPED)
     assert environment.seconds_until_visible()[prompt] <= 0
     assert environment.record("quick").status is TaskStatus.COMPLETED
+
+
+def test_a_message_is_hidden_for_little_longer_than_its_worker_may_be_dead(
+    worker_settings: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    worker_settings.setenv("LEASE_SECONDS", "3")
+    environment: WorkerEnvironment = request.getfixturevalue("environment")
+    environment.send("quick", "[[latency:2.5]] slow")
+
+    answer = environment.handler.lambda_handler(environment.receive(), Context("worker", remaining_ms=300_000))
+
+    # Nothing was deleted yet, as if the worker had died in the end.
+    assert answer == {"batchItemFailures": []}
+    hidden = environment.seconds_until_visible()
+    assert 0 < hidden["[[latency:2.5]] slow"] <= 5
+    assert hidden["quick"] > VISIBILITY_SECONDS - 60
 
 
 def test_while_an_answer_streams_its_progress_and_its_beginning_can_be_read(environment: WorkerEnvironment) -> None:

@@ -58,7 +58,7 @@ class Stage:
         self.runner.run(self.store.claim(self.lease(owner)))
 
     def write(self, text: str, owner: str = "a") -> None:
-        assert self.runner.run(self.store.progress([ProgressNote(REF, owner, 10, text)])) == [True]
+        assert self.runner.run(self.store.progress([ProgressNote(REF, owner, 10, text, 60_000)])) == [True]
 
     def release(self, owner: str = "a") -> None:
         release = self.store.release(

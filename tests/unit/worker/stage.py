@@ -34,6 +34,7 @@ from tests.unit.worker.virtual_time import VirtualTimeLoop
 EPOCH_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
 WORKER_TIMEOUT = 300.0
+LEASE_SECONDS = 40.0
 STOP_AT = WORKER_TIMEOUT - margin_of(WORKER_TIMEOUT)
 USAGE = Usage(5, 7, 12)
 PRICES = Prices({"gpt-test": Price(input=10, cached_input=1, output=100)})
@@ -180,6 +181,7 @@ class FailingStore(FakeStore):
 @dataclass
 class FakeQueue:
     waits: dict[str, float] = field(default_factory=dict)
+    hidden: list[dict[str, float]] = field(default_factory=list)
     sent: dict[str, float] = field(default_factory=dict)
     refuses: bool = False
     hangs_at: str | None = None
@@ -193,6 +195,9 @@ class FakeQueue:
             if not self.refuses:
                 self.sent[delivery.message_id] = wait
                 on_sent(delivery)
+
+    async def hide(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+        self.hidden.append({delivery.message_id: wait for delivery, wait in waits})
 
     async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
         self.waits |= {delivery.message_id: wait for delivery, wait in waits}
@@ -324,7 +329,9 @@ class Stage:
         )
         margin = margin_of(WORKER_TIMEOUT)
         shares = TenantShares(self.flows, limits.tenant_in_flight)
-        self.worker = Worker(attempts, self.queue, shares, self.journal, margin_seconds=margin)
+        self.worker = Worker(
+            attempts, self.queue, shares, self.journal, margin_seconds=margin, lease_seconds=LEASE_SECONDS
+        )
 
     def now_ms(self) -> int:
         """Return the wall clock's time."""
@@ -368,6 +375,7 @@ class Stage:
         """Run one invocation, and return the ids of the messages that it reports."""
         self.queue.waits.clear()
         self.queue.sent.clear()
+        self.queue.hidden.clear()
         self.journal.endings.clear()
         back = self.runner.run(self._work(deliveries, remaining))
         assert not asyncio.all_tasks(self.loop), "something runs on after the invocation"

@@ -13,7 +13,7 @@ from common.tasks import Answer, FailureCode, ProviderError, TaskRecord, TaskSta
 from common.transitions import Claim, EndOutcome, Lease
 from common.work.attempt import PAUSE_SECONDS
 from common.work.delivery import Delivery, EndingKind
-from tests.unit.worker.stage import STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
+from tests.unit.worker.stage import LEASE_SECONDS, STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
 
@@ -89,7 +89,7 @@ def test_two_copies_in_one_batch_cost_one_call_and_the_other_comes_back_when_the
     assert stage.work(stage.delivery("prompt"), copy) == ["copy"]
 
     assert stage.model.calls == ["prompt"]
-    assert stage.queue.waits == {"copy": 305}
+    assert stage.queue.waits == {"copy": LEASE_SECONDS}
 
 
 def test_an_answer_that_comes_second_is_acknowledged_and_the_first_stays(stage: Stage) -> None:
@@ -499,7 +499,7 @@ def test_a_fault_outside_of_the_call_comes_back_when_its_lease_is_over(
 
     ending = stage.journal.endings["prompt"]
     assert (ending.kind, ending.error) == (EndingKind.CRASHED, fault)
-    assert stage.queue.waits == {"prompt": 304}
+    assert stage.queue.waits == {"prompt": LEASE_SECONDS}
 
 
 def test_a_fault_before_the_claim_comes_back_with_a_back_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
