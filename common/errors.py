@@ -29,6 +29,7 @@ Standard library only.
 
 from collections.abc import Mapping, Sequence
 
+from common.flow import RefusalCause
 from common.tasks import FailureCode, ProviderError, Usage, WaitingOn
 
 
@@ -150,6 +151,9 @@ class ModelError(SluiceError):
 
 class ModelBusy(ModelError):
     """The provider limits our rate: the call was not billed."""
+
+    cause: RefusalCause | None = None
+    """What it was refused by, where whoever made the call has found that out."""
 
 
 class ModelFailed(ModelError):

@@ -33,7 +33,7 @@ class Metric(StrEnum):
     DUPLICATE = "TasksDuplicate"
     RETRIED = "TasksRetried"
     RATE_LIMITED = "TasksRateLimited"
-    """Each is a 429 about rate, and pauses its model."""
+    """Each is a 429 about rate; the first of a task pauses its model."""
     STOPPED = "TasksStopped"
     HELD = "TasksHeld"
     UNSTARTED = "TasksUnstarted"

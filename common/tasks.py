@@ -73,7 +73,7 @@ class FailureCode(StrEnum):
     """Name why a try, or a whole task, failed. The values are part of the API and never change."""
 
     RATE_LIMITED = "rate_limited"
-    """The model asked to slow down; waiting costs no attempt."""
+    """The model asked to slow down; waiting costs no attempt, but for a task that it refuses alone, again and again."""
     PAUSED = "paused"
     """The model is paused for all workers after a 429; waiting costs no attempt."""
     TIMEOUT = "timeout"

@@ -57,13 +57,19 @@ class ClaimOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Answer a claim. `code` is set when this claim ended the task: its deadline or its attempts had run out."""
+    """Answer a claim. `code` is set when this claim ended the task: its deadline or its attempts had run out.
+
+    `refusals` is how often the provider has refused the task for its rate, `own_refusals` how often of those it let
+    others through.
+    """
 
     outcome: ClaimOutcome
     attempt: int = 0
     now_ms: int = 0
     wait_ms: int = 0
     code: FailureCode | None = None
+    refusals: int = 0
+    own_refusals: int = 0
 
 
 class ReleaseOutcome(StrEnum):

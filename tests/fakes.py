@@ -14,6 +14,7 @@ from typing import Final
 from common.announcements import Announcement, Receipt
 from common.backlog import BacklogQueue, QueueLimit
 from common.errors import EventUnsent, QueueUnavailable
+from common.flow import RefusalCause
 from common.held_calls import HoldLimits
 from common.spending import Charge, Spend
 from common.store.deliveries import Announcer
@@ -61,6 +62,8 @@ class _Record:
     lease_end_ms: int = 0
     past_owner: str | None = None  # the last to have released it
     attempts: list[Attempt] = field(default_factory=list)  # the last one runs while it is processing
+    refusals: int = 0  # for its rate
+    own_refusals: int = 0  # while other tasks were let through
     ended_by: str | None = None  # which call ended it, so that its repeat gets the same answer
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -200,7 +203,9 @@ class FakeStore:
 
         if self._is_live(record):
             if record.owner == lease.owner:
-                return Claim(ClaimOutcome.CLAIMED, attempt, now)
+                return Claim(
+                    ClaimOutcome.CLAIMED, attempt, now, refusals=record.refusals, own_refusals=record.own_refusals
+                )
             return Claim(ClaimOutcome.BUSY, attempt, now, wait_ms=record.lease_end_ms - now)
 
         if lease.owner in {record.owner, record.past_owner}:
@@ -220,7 +225,7 @@ class FakeStore:
         record.started_ms = record.started_ms or now
         record.progress, record.partial, record.waiting_on = 0, None, None
         record.updated_ms = now
-        return Claim(ClaimOutcome.CLAIMED, attempt + 1, now)
+        return Claim(ClaimOutcome.CLAIMED, attempt + 1, now, refusals=record.refusals, own_refusals=record.own_refusals)
 
     async def release(
         self,
@@ -229,14 +234,24 @@ class FakeStore:
         refund: bool,
         code: FailureCode | None,
         waiting_on: WaitingOn,
+        refused_by: RefusalCause | None = None,
         report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
-        outcome = self._release(lease, refund=refund, code=code, waiting_on=waiting_on, report=report)
+        outcome = self._release(
+            lease, refund=refund, code=code, waiting_on=waiting_on, refused_by=refused_by, report=report
+        )
         await self._announce(lease.task.ref)
         return outcome
 
     def _release(
-        self, lease: Lease, *, refund: bool, code: FailureCode | None, waiting_on: WaitingOn, report: CallReport
+        self,
+        lease: Lease,
+        *,
+        refund: bool,
+        code: FailureCode | None,
+        waiting_on: WaitingOn,
+        refused_by: RefusalCause | None,
+        report: CallReport,
     ) -> ReleaseOutcome:
         now = self._now_ms()
         ended_by = f"release:{lease.owner}"
@@ -258,6 +273,8 @@ class FakeStore:
 
         record.status = TaskStatus.QUEUED
         record.owner, record.past_owner = None, lease.owner
+        record.refusals += refused_by is not None
+        record.own_refusals += refused_by is RefusalCause.TASK
         if refund:
             record.attempts.pop()
         else:

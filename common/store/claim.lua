@@ -1,6 +1,6 @@
 -- Take the lease of a task.
 -- KEYS: task, batch.  ARGV: the message's six, owner, lease, max attempts, late claim's wait, webhook?.
--- Answers {outcome, attempt, now, wait, code or ''}.
+-- Answers {outcome, attempt, now, wait, code or '', refusals and own ones where it was claimed}.
 local owner, lease_ms, max_attempts, late_wait_ms = ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local by = 'claim:' .. owner
 
@@ -23,7 +23,7 @@ if is_terminal(record) then
 end
 
 if is_live(record) then
-  if record.owner == owner then return { 'claimed', record.attempt, now, 0, '' } end
+  if record.owner == owner then return { 'claimed', record.attempt, now, 0, '', record.refusals, record.own_refusals } end
   return { 'busy', record.attempt, now, record.lease - now, '' }
 end
 
@@ -46,4 +46,4 @@ set(KEYS[1], {
   attempts = with_attempt(record.attempts), updated = now,
 })
 tell_step(KEYS[1])
-return { 'claimed', record.attempt + 1, now, 0, '' }
+return { 'claimed', record.attempt + 1, now, 0, '', record.refusals, record.own_refusals }

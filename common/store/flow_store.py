@@ -1,9 +1,20 @@
 """Hold what all workers share of the flow: the schedules, the pauses and the tenants' calls in flight."""
 
 from collections.abc import Mapping, Sequence
+from itertools import batched, chain
 
-from common.flow import HORIZON_MS, Booking, Feedback, Limit, model_scope, tenant_scope
-from common.store import keys
+from common.flow import (
+    HORIZON_MS,
+    Feedback,
+    Limit,
+    Pauses,
+    RateRefusal,
+    StartRequest,
+    StartTime,
+    model_scope,
+    tenant_scope,
+)
+from common.store import keys, records
 from common.store.connection import Client, redis_errors
 from common.store.scripts import Call, Scripts, read_sources
 
@@ -20,11 +31,21 @@ class FlowStore:
         self._client = client
         self._scripts = scripts or Scripts(read_sources())
 
-    async def reserve(self, scope: str, limit: Limit, costs: Sequence[int], feedback: Feedback) -> Booking:
-        """Book a start for each of the costs, in tokens, in one round trip."""
+    async def reserve(
+        self, scope: str, limit: Limit, requests: Sequence[StartRequest], feedback: Feedback
+    ) -> list[StartTime]:
+        """Book a start for each request, in one round trip."""
+        asking = [request.tenant for request in requests if request.tenant is not None]
+        tenants = list(dict.fromkeys([*asking, *feedback.let_through]))
+        places = {tenant: place for place, tenant in enumerate(tenants, start=1)}
+        starts = [(request.tokens, places.get(request.tenant or "", 0)) for request in requests]
         call = Call(
             "reserve",
-            [keys.rate_key(scope), keys.pause_key(scope)],
+            [
+                keys.rate_key(scope),
+                keys.pause_key(scope),
+                *(keys.tenant_pause_key(scope, tenant) for tenant in tenants),
+            ],
             [
                 limit.requests,
                 limit.tokens,
@@ -35,25 +56,35 @@ class FlowStore:
                 feedback.request_wait_ms,
                 feedback.token_wait_ms,
                 keys.PROVIDER_WORD_MS,
-                *costs,
+                keys.CALLS_HALF_LIFE_MS,
+                *(feedback.let_through.get(tenant, 0) for tenant in tenants),
+                *chain.from_iterable(starts),
             ],
         )
         with redis_errors():
-            paused_ms, *waits_ms = await self._scripts.run(self._client, call)
-        return Booking(paused_ms, tuple(waits_ms))
+            answer = await self._scripts.run(self._client, call)
+        return [StartTime(wait, paused, bool(booked)) for wait, paused, booked in batched(answer, 3, strict=True)]
 
-    async def pause(self, model: str, wait_ms: int | None) -> int:
-        """Pause a model for all workers, for as long as the provider asks or for a growing time of our own.
-
-        Answers what is left of the pause, in milliseconds: a longer one that stands stays.
-        """
+    async def refused(self, refusal: RateRefusal) -> Pauses:
+        """Pause a model for a tenant, or for all, as long as the provider asks or for a growing time of our own."""
+        scope = model_scope(refusal.model)
         call = Call(
             "pause",
-            [keys.pause_key(model_scope(model))],
-            [wait_ms or 0, keys.FIRST_PAUSE_MS, keys.LONGEST_PAUSE_MS, keys.PAUSE_MEMORY_MS],
+            [keys.pause_key(scope), keys.tenant_pause_key(scope, refusal.tenant)],
+            [
+                refusal.wait_ms or 0,
+                keys.FIRST_PAUSE_MS,
+                keys.LONGEST_PAUSE_MS,
+                keys.PAUSE_MEMORY_MS,
+                keys.CALLS_HALF_LIFE_MS,
+                refusal.task_id,
+                records.write_text(refusal.tenant),
+                int(refusal.is_known),
+            ],
         )
         with redis_errors():
-            return int(await self._scripts.run(self._client, call))
+            tenant_ms, shared_ms, are_others_refused = await self._scripts.run(self._client, call)
+        return Pauses(tenant_ms, shared_ms, bool(are_others_refused))
 
     async def share(self, invocation: str, wanted: Mapping[str, int], cap: int, lease_ms: int) -> dict[str, int]:
         """Take shares of the tenants' calls in flight, all in one pipeline; a want of 0 gives a share back."""

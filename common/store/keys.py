@@ -73,7 +73,10 @@ RATE_KEY: Final = "rate:{{{scope}}}"
 start: by then nothing of it matters."""
 
 PAUSE_KEY: Final = "pause:{{{scope}}}"
-"""One hash per scope that the provider has told to slow down: until when, and how often in a row."""
+"""One hash per scope: until when it is paused, how long the next pause is, and what was let through and refused."""
+
+TENANT_PAUSE_KEY: Final = "pause:{{{scope}}}:{tenant}"
+"""One per tenant whose calls were refused: until when, how long the next pause is, and the task that was the last."""
 
 FLIGHTS_KEY: Final = "flights:{{{scope}}}"
 """One hash per tenant: each invocation's share of its calls in flight, and when that lease ends: what a dead worker
@@ -83,13 +86,17 @@ PROVIDER_WORD_MS: Final = 60_000
 """How long a limit counts that the provider named: it comes with every answer, and limits are per minute."""
 
 FIRST_PAUSE_MS: Final = 1_000
-"""The pause after a 429 that names no time; it doubles with every further one in a row."""
+"""The pause after a 429 that names no time. The next one is twice as long, or half where calls were let through."""
 
 LONGEST_PAUSE_MS: Final = 60_000
 """The longest pause, also at the provider's word. Its limits are per minute, and one call a minute finds out."""
 
 PAUSE_MEMORY_MS: Final = 60_000
 """For how long after a pause the next 429 counts as one in a row."""
+
+CALLS_HALF_LIFE_MS: Final = 300_000
+"""After how long a call that was let through or refused counts half: long beside the longest pause, in which nothing is
+learned. What is left after three of these is forgotten."""
 
 
 # A tenant's messages in a queue, where the queue's depth has a cap.
@@ -126,6 +133,11 @@ def rate_key(scope: str) -> str:
 def pause_key(scope: str) -> str:
     """Return the key of a scope's pause."""
     return PAUSE_KEY.format(scope=_quoted(scope))
+
+
+def tenant_pause_key(scope: str, tenant: str) -> str:
+    """Return the key of a scope's pause for one tenant."""
+    return TENANT_PAUSE_KEY.format(scope=_quoted(scope), tenant=_quoted(tenant))
 
 
 def flights_key(scope: str) -> str:

@@ -20,6 +20,11 @@ local function add_up(key, amounts)
   for name, amount in string.gmatch(amounts, '([%a_]+):(%d+)') do redis.call('HINCRBY', key, name, amount) end
 end
 
+-- Return what is left of a number that counts half after so many ms.
+local function faded(number, since, half_life)
+  return number and tonumber(number) * 2 ^ ((tonumber(since) - now) / half_life) or 0
+end
+
 -- Tell those who follow a task that it has come a step further.
 local function tell_step(key)
   redis.call('SPUBLISH', 'steps:' .. string.match(key, '{.*'), '')
@@ -28,12 +33,13 @@ end
 -- Return what decides over a task, or nil where there is no record. Only while it is processing it has an owner.
 local function load(key)
   local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
-    'past_owner', 'ended_by', 'progress', 'code', 'attempts')
+    'past_owner', 'ended_by', 'progress', 'code', 'attempts', 'refusals', 'own_refusals')
   if not value[1] then return nil end
   return {
     status = value[1], attempt = tonumber(value[2]), owner = value[3], lease = tonumber(value[4]),
     deadline = tonumber(value[5]), retention = tonumber(value[6]), past_owner = value[7], ended_by = value[8],
     progress = tonumber(value[9]), code = value[10], attempts = value[11] or '',
+    refusals = tonumber(value[12]) or 0, own_refusals = tonumber(value[13]) or 0,
   }
 end
 

@@ -1,8 +1,8 @@
 -- Give a task back to the queue, or fail it where that was its last attempt.
--- KEYS: task, batch.  ARGV: owner, refund, code?, waiting_on, max attempts, the provider's error?.
+-- KEYS: task, batch.  ARGV: owner, refund, code?, waiting_on, max attempts, cause of a refusal?, the provider's error?.
 -- Answers the outcome.
 local owner, refund, code, waiting_on, max_attempts = ARGV[1], ARGV[2] == '1', optional(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local told = optional(ARGV[6])
+local cause, told = optional(ARGV[6]), optional(ARGV[7])
 local by = 'release:' .. owner
 
 local record = load(KEYS[1])
@@ -23,6 +23,8 @@ redis.call('HDEL', KEYS[1], 'owner', 'lease', 'partial')
 set(KEYS[1], {
   status = 'queued', attempt = attempt, attempts = attempts, progress = 0, past_owner = owner, waiting_on = waiting_on,
   last_code = code, updated = now,
+  refusals = cause and record.refusals + 1 or nil,
+  own_refusals = cause == 'task' and record.own_refusals + 1 or nil,
 })
 tell_step(KEYS[1])
 return 'released'

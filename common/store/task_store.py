@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from common.errors import StoreUnavailable
+from common.flow import RefusalCause
 from common.spending import Charge, Spend
 from common.store import keys, records
 from common.store.chunks import by_batch, in_order
@@ -91,31 +92,34 @@ class TaskStore:
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease of a task; a record that Redis has lost is rebuilt first."""
         args: list[Argument] = [lease.owner, lease.lease_ms, lease.max_attempts, keys.LATE_CLAIM_WAIT_MS]
-        outcome, attempt, now_ms, wait_ms, code = await self._rebuild_and_run("claim", lease.task, args)
+        outcome, attempt, now_ms, wait_ms, code, *refusals = await self._rebuild_and_run("claim", lease.task, args)
         return Claim(
             ClaimOutcome(records.read_text(outcome)),
             attempt,
             now_ms,
             wait_ms,
             FailureCode(records.read_text(code)) if code else None,
+            *refusals,
         )
 
-    async def release(
+    async def release(  # noqa: PLR0913  # each by name
         self,
         lease: Lease,
         *,
         refund: bool,
         code: FailureCode | None,
         waiting_on: WaitingOn,
+        refused_by: RefusalCause | None = None,
         report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
-        """Give a task back to the queue; with a refund the attempt is not counted."""
+        """Give a task back to the queue; with a refund the attempt is not counted, and a refusal is counted apart."""
         args: list[Argument] = [
             lease.owner,
             int(refund),
             records.write_optional(code),
             waiting_on,
             lease.max_attempts,
+            records.write_optional(refused_by),
             records.write_provider_error(report.error),
         ]
         call = Call("release", _keys_of(lease.task.ref), args)

@@ -17,6 +17,7 @@ from common.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from common.flow import RefusalCause
 from common.messages import TaskMessage
 from common.portions import is_readable
 from common.spending import NO_CHARGE, Charge
@@ -29,6 +30,7 @@ from common.work.concurrency import NO_ROOM, Origin
 from common.work.delivery import Delivery, Ending, EndingKind
 from common.work.flow import Gate
 from common.work.permit import Permit
+from common.work.refusals import Refusal
 from common.work.window import Window
 
 PAUSE_SECONDS: Final = 2.0
@@ -48,16 +50,17 @@ class TaskClaims(Protocol):
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease."""
 
-    async def release(
+    async def release(  # noqa: PLR0913  # each by name
         self,
         lease: Lease,
         *,
         refund: bool,
         code: FailureCode | None,
         waiting_on: WaitingOn,
+        refused_by: RefusalCause | None = None,
         report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
-        """Give the task back; with a refund the attempt is not counted."""
+        """Give the task back; with a refund the attempt is not counted, and a refusal is counted apart."""
 
     async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what tasks wait for that are queued."""
@@ -258,18 +261,30 @@ class Attempts:
                 return await self._release(held, stopped, WaitingOn.CAPACITY, refund=False)
 
     async def _refund(self, held: Held, error: ModelBusy | Unavailable, started: float) -> Ending:
-        receives = held.delivery.receives
         if isinstance(error, ModelBusy):
-            self.calls.concurrency.refused(Origin.of(held.message), started, _now())
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(min(held.window.writes_end, _now() + PAUSE_SECONDS)):
-                    await self.flow.slow_down(held.message, error.retry_after)
-            wait = self.backoff.after_receive(receives, error.retry_after)
-            limited = held.ending(EndingKind.RATE_LIMITED, wait, error.code)
-            return await self._release(held, limited, WaitingOn.RATE_LIMIT, refund=True)
+            return await self._wait_for_rate(held, error, started)
         # The key was there when the invocation began, and could not be read again for this call.
-        unavailable = held.ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(receives))
+        unavailable = held.ending(EndingKind.UNAVAILABLE, self.backoff.after_receive(held.delivery.receives))
         return await self._release(held, unavailable, WaitingOn.PROVIDER, refund=True)
+
+    async def _wait_for_rate(self, held: Held, busy: ModelBusy, started: float) -> Ending:
+        """Give back a task that the provider has refused for its rate, and find out whether it is the only one."""
+        report = held.bill.report(busy)
+        cause = await self._cause(held, busy)
+        if cause is RefusalCause.SIZE:
+            return await self._fail(held, FailureCode.REQUEST_TOO_LARGE, report=report)
+        refusal = Refusal(held.claim, held.delivery.receives, cause, busy.retry_after)
+        if not refusal.is_known:
+            self.calls.concurrency.refused(Origin.of(held.message), started, _now())
+        back = held.ending(EndingKind.RATE_LIMITED, refusal.wait(self.backoff), busy.code)
+        refund = refusal.is_refunded
+        return await self._release(held, back, WaitingOn.RATE_LIMIT, refund=refund, refused_by=cause, report=report)
+
+    async def _cause(self, held: Held, busy: ModelBusy) -> RefusalCause:
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(held.window.writes_end, _now() + PAUSE_SECONDS)):
+                return await self.flow.slow_down(held.message, busy, is_known=held.claim.own_refusals > 0)
+        return RefusalCause.MODEL
 
     async def _retry(
         self, held: Held, code: FailureCode, asked: float | None, report: CallReport = NO_REPORT
@@ -281,11 +296,25 @@ class Attempts:
         """Give the task back as after any failed call: nothing says that its lease has to be waited out."""
         return replace(await self._retry(held, crashed.code, None), error=crashed.error)
 
-    async def _release(
-        self, held: Held, back: Ending, waiting_on: WaitingOn, *, refund: bool, report: CallReport = NO_REPORT
+    async def _release(  # noqa: PLR0913  # each by name
+        self,
+        held: Held,
+        back: Ending,
+        waiting_on: WaitingOn,
+        *,
+        refund: bool,
+        refused_by: RefusalCause | None = None,
+        report: CallReport = NO_REPORT,
     ) -> Ending:
         def release() -> Awaitable[ReleaseOutcome]:
-            return self.claims.release(held.lease, refund=refund, code=back.code, waiting_on=waiting_on, report=report)
+            return self.claims.release(
+                held.lease,
+                refund=refund,
+                code=back.code,
+                waiting_on=waiting_on,
+                refused_by=refused_by,
+                report=report,
+            )
 
         outcome = await self._written(held, release)
         match outcome:

@@ -15,6 +15,9 @@ RECEIVE_CAP_SECONDS: Final = 900.0
 UNACCEPTED_SECONDS: Final = (1.0, 8.0)
 """Shortest and longest wait of a task whose call is not accepted yet."""
 
+REFUSAL_CAP_SECONDS: Final = 60.0
+"""Longest wait after a refusal for a rate, where nothing else asks for more: limits are per minute."""
+
 LOST_SECONDS: Final = 5.0
 """Wait after a lost lease: the next claim decides what the task has become."""
 
@@ -43,6 +46,10 @@ class Backoff:
         It grows even where the provider asks for little: each receive brings the dead-letter queue nearer.
         """
         return max(self._stretched(asked or 0.0), self._drawn(receives, RECEIVE_CAP_SECONDS))
+
+    def after_refusal(self, refusals: int) -> float:
+        """Wait after a task was refused for its rate for the n-th time: it makes the pause that all share no longer."""
+        return self._drawn(refusals, REFUSAL_CAP_SECONDS)
 
     def after_hold(self, seconds: float) -> float:
         """Wait for a limit that all workers share; stretched, so that not all come back together."""

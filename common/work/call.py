@@ -33,6 +33,10 @@ class Listener(Protocol):
     def bill(self) -> Bill:
         """Return the bill of the attempt, for a model that itself charges the calls of its answer."""
 
+    @property
+    def own_refusals(self) -> int:
+        """Return how often the task was refused for its rate before, while others were let through."""
+
     def __call__(self, text: str) -> None:
         """Take the next piece of it."""
 
@@ -110,6 +114,7 @@ class Calls:
             raise CallCut(cut)  # a timer that is over would still let the request out
         timer = asyncio.timeout_at(ends[cut])
         with self.board.follow(lease, message, lambda: _expire(timer), bill) as meter:
+            meter.own_refusals, meter.on_begin = claim.own_refusals, permit.begun
             try:
                 async with timer:
                     answer = await self._billed(message, meter, permit, bill, ends_at=ends[cut])

@@ -9,18 +9,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.errors import StoreUnavailable
-from common.flow import NO_LIMIT, model_scope, tenant_scope
+from common.errors import ModelBusy, StoreUnavailable
+from common.flow import NO_LIMIT, Pauses, RateRefusal, RefusalCause, StartRequest, model_scope, tenant_scope
 from common.messages import TaskMessage
 from common.tasks import FailureCode, WaitingOn
 from common.work.budget import BudgetGuard
 from common.work.estimates import answer_tokens, prompt_tokens
 from common.work.limits import FlowLimits, ProviderLimits
-from common.work.line import Denied, Line, Schedules
+from common.work.line import Line, Schedules
 from common.work.permit import Permit
+from common.work.start_batch import Denied
 
 CLOCK_SKEW_MS: Final = 1_000
 """How far our clock may be ahead of the store's, by which deadlines are."""
+
+SURELY_TOO_LARGE: Final = 1.25
+"""By how much an estimate must exceed the provider's tokens a minute: it may be wrong by a part."""
 
 DENIED_SHARE: Final = 0.5
 """Of its wait, what a delivery stays away that could not book: it must be back before its turn, to book it."""
@@ -29,8 +33,8 @@ DENIED_SHARE: Final = 0.5
 class Flow(Protocol):
     """What the flow control asks of the store; may raise StoreUnavailable."""
 
-    async def pause(self, model: str, wait_ms: int | None) -> int:
-        """Pause a model for all workers, and answer for how many milliseconds it is paused now."""
+    async def refused(self, refusal: RateRefusal) -> Pauses:
+        """Pause a model for a tenant, or for all, and answer for how long it is paused now."""
 
 
 class FlowStore(Schedules, Flow, Protocol):
@@ -52,8 +56,11 @@ class Gate(Protocol):
     async def start(self, message: TaskMessage) -> Permit | Held:
         """Wait until the call may start."""
 
-    async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
-        """Take the provider's word that calls come too fast."""
+    async def slow_down(self, message: TaskMessage, busy: ModelBusy, *, is_known: bool) -> RefusalCause:
+        """Take the provider's word that calls come too fast, and say what it has refused this one by.
+
+        `is_known` says that this task was refused before, while others were let through.
+        """
 
     async def report(self) -> None:
         """Return what calls have booked beyond their use, where others wait for it; may raise StoreUnavailable."""
@@ -75,6 +82,7 @@ class FlowControl:
         self._store = store
         self._limits = limits
         self._now_ms = now_ms
+        self._minutes: dict[str, int] = {}
         self._models: dict[str, Line] = {}
         self._tenants: dict[str, Line] = {}
 
@@ -98,12 +106,14 @@ class FlowControl:
         if cost > most:
             # No minute has room for it. Only who has claimed it may fail it.
             return Permit(refusal=FailureCode.REQUEST_TOO_LARGE)
-        return await self._in_line(lines, Permit(prompt, cost), cost)
+        model, tenant = lines[-1], message.task.ref.tenant
+        permit = Permit(prompt, cost, on_begin=lambda: model.let_through(tenant))
+        return await self._in_line(lines, permit, StartRequest(cost, tenant))
 
-    async def _in_line(self, lines: Iterable[Line], permit: Permit, cost: int) -> Permit | Held:
+    async def _in_line(self, lines: Iterable[Line], permit: Permit, request: StartRequest) -> Permit | Held:
         try:
             for line in lines:
-                start = await line.start(cost)
+                start = await line.start(request)
                 if isinstance(start, Denied):
                     permit.settle()
                     code = FailureCode.PAUSED if start.is_paused else FailureCode.RATE_LIMITED
@@ -124,19 +134,40 @@ class FlowControl:
         for line in (*self._tenants.values(), *self._models.values()):
             await line.report()
 
-    async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
-        """Pause the model for every worker, as its provider asks; a store that does not answer is passed over."""
-        wait_ms = None if retry_after is None else math.ceil(retry_after * 1000)
+    async def slow_down(self, message: TaskMessage, busy: ModelBusy, *, is_known: bool) -> RefusalCause:
+        """Pause the model as its provider asks, and say what it has refused this call by.
+
+        A store that does not answer is passed over: nothing then says that this task alone is refused.
+        """
+        task = message.task
+        if self._exceeds_a_minute(message):
+            return RefusalCause.SIZE
+        wait_ms = None if busy.retry_after is None else math.ceil(busy.retry_after * 1000)
+        refusal = RateRefusal(task.model, task.ref.tenant, task.ref.task_id, wait_ms, is_known)
         try:
-            paused_ms = await self._store.pause(message.task.model, wait_ms)
+            pauses = await self._store.refused(refusal)
         except StoreUnavailable:
-            paused_ms = wait_ms or 0
-        self._model(message.task.model).pause(paused_ms / 1000)
+            pauses = Pauses(wait_ms or 0, 0, are_others_refused=True)
+        self._model(task.model).pause(pauses.tenant_ms / 1000, task.ref.tenant)
+        self._model(task.model).pause(pauses.shared_ms / 1000)
+        return RefusalCause.MODEL if pauses.are_others_refused else RefusalCause.TASK
 
     def heard(self, model: str, headers: Mapping[str, str]) -> None:
-        """Take the provider's own limits out of the headers of an answer, if this model has limits of ours."""
-        if self._limits.of(model) != NO_LIMIT and (provider := ProviderLimits.of(headers)):
+        """Take the provider's own limits out of the headers of an answer."""
+        provider = ProviderLimits.of(headers)
+        if provider is None:
+            return
+        if provider.limit.tokens:
+            self._minutes[model] = provider.limit.tokens
+        if self._limits.of(model) != NO_LIMIT:
             self._model(model).hear(provider)
+
+    def _exceeds_a_minute(self, message: TaskMessage) -> bool:
+        """Tell whether a call that was refused is surely larger than the tokens of a minute that the provider named."""
+        minute = self._minutes.get(message.task.model)
+        if minute is None:
+            return False
+        return prompt_tokens(message) + answer_tokens(message) > minute * SURELY_TOO_LARGE
 
     def _lines(self, message: TaskMessage) -> list[Line]:
         model = self._model(message.task.model)

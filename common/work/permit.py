@@ -1,6 +1,7 @@
 """Allow one call to start, and correct the schedules that it was booked on when it is over, however it ends."""
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from common.tasks import FailureCode, Usage
@@ -16,20 +17,40 @@ class Schedule(Protocol):
 class Permit:
     """Hold what one call has booked. Until the call is made it has used nothing, so an early end returns all of it."""
 
-    def __init__(self, prompt_tokens: int = 0, booked: int = 0, refusal: FailureCode | None = None) -> None:
-        """Take the estimates of the prompt and of the whole call, and the code of a call that can never start."""
+    def __init__(
+        self,
+        prompt_tokens: int = 0,
+        booked: int = 0,
+        refusal: FailureCode | None = None,
+        on_begin: Callable[[], None] | None = None,
+    ) -> None:
+        """Take what is booked.
+
+        Args:
+            prompt_tokens: the estimate of the prompt alone.
+            booked: that of the whole call.
+            refusal: the code of a call that can never start.
+            on_begin: hears that the provider has begun to answer.
+
+        """
         self.start_by = math.inf
         """The moment of the loop's clock by which the call must have started, or leave its start unused."""
         self.refusal = refusal
         self._prompt_tokens = prompt_tokens
         self._booked = booked
         self._used = 0
+        self._on_begin = on_begin
         self._schedules: list[Schedule] = []
 
     def add(self, schedule: Schedule, start_by: float) -> None:
         """Take a booking on one more schedule."""
         self._schedules.append(schedule)
         self.start_by = start_by
+
+    def begun(self) -> None:
+        """Note that the provider has begun to answer: it lets calls of this model and tenant through."""
+        if self._on_begin:
+            self._on_begin()
 
     def answered(self, usage: Usage | None, pieces: int) -> None:
         """Note what the answer has used; without the provider's count, what was seen of it."""

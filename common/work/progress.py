@@ -51,6 +51,8 @@ class Meter:
         self.bill = bill
         self._expected = expected
         self._abort = abort
+        self.own_refusals = 0
+        self.on_begin: Callable[[], None] | None = None
         self._texts: list[str] = []
         self._tokens = 0
         self._characters = 0
@@ -65,6 +67,8 @@ class Meter:
         """Take the next piece of the answer."""
         if self.first_at is None:
             self.first_at = asyncio.get_running_loop().time()
+            if self.on_begin:
+                self.on_begin()
         self._tokens += 1
         self._characters += len(text)
         if not self._is_full:

@@ -16,6 +16,7 @@ from common.work.progress import CHARACTERS_PER_TOKEN
 class CallMeter:
     """Hold what came of one call so far."""
 
+    permit: Permit
     usage: Usage | None = None
     first_at: float | None = None
     pieces: int = 0
@@ -23,7 +24,9 @@ class CallMeter:
 
     def take(self, text: str) -> None:
         """Take the next piece of the answer, be it text or not."""
-        self.first_at = self.first_at or _now()
+        if self.first_at is None:
+            self.first_at = _now()
+            self.permit.begun()
         self.pieces += 1
         self.characters += len(text)
 
@@ -36,7 +39,7 @@ class CallMeter:
 @contextmanager
 def measured(concurrency: Concurrency, origin: Origin, permit: Permit) -> Iterator[CallMeter]:
     """Tell the concurrency how the call in this block ends, and correct the schedules by what it has used."""
-    meter, started = CallMeter(), _now()
+    meter, started = CallMeter(permit), _now()
     try:
         yield meter
     except BaseException as error:

@@ -22,6 +22,7 @@ from common.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from common.flow import RefusalCause
 from common.messages import TaskMessage
 from common.spending import Charge
 from common.tasks import Answer, FailureCode, Task, WaitingOn
@@ -64,8 +65,9 @@ class OpenGate:
         seconds = await self._budget.hold(message)
         return Permit() if seconds is None else Held(seconds, waiting_on=WaitingOn.BUDGET)
 
-    async def slow_down(self, message: TaskMessage, retry_after: float | None) -> None:
-        """Do nothing: the step that was refused has told it."""
+    async def slow_down(self, message: TaskMessage, busy: ModelBusy, *, is_known: bool) -> RefusalCause:  # noqa: ARG002  # as the protocol has them
+        """Say what the step that was refused has found out."""
+        return busy.cause or RefusalCause.MODEL
 
     async def report(self) -> None:
         """Return what the steps have booked beyond their use."""
@@ -203,7 +205,9 @@ class StepModel(ChatOpenAI):
             async with timer:
                 return await self._provider.chat_model.ask(question, on_text, ends_at=min(ends_at, run.ends_at))
         except ModelBusy as busy:
-            await self._provider.flow.slow_down(question, busy.retry_after)
+            busy.cause = await self._provider.flow.slow_down(question, busy, is_known=run.own_refusals > 0)
+            if busy.cause is RefusalCause.SIZE:
+                raise ModelRefused(FailureCode.REQUEST_TOO_LARGE) from None
             raise
         except SluiceError:
             raise

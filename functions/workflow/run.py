@@ -48,6 +48,11 @@ class Run:
         """Return what the calls of this attempt have cost that is in no sums yet."""
         return self._hear.bill
 
+    @property
+    def own_refusals(self) -> int:
+        """Return how often the task was refused for its rate while others were let through."""
+        return self._hear.own_refusals
+
     def name(self, request: Mapping[str, Any]) -> str:
         """Name the next call by what it asks, and by how many like it the chain has made before.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.flow import Booking, Feedback, Limit, model_scope
+from common.flow import NO_LIMIT, Feedback, Limit, Pauses, RateRefusal, StartRequest, StartTime, model_scope
 from common.store import FlowStore
 from common.store.connection import Client
 from common.store.scripts import Scripts
@@ -15,6 +15,7 @@ from tests.valkey import valkey, valkey_cluster
 __all__ = ["valkey", "valkey_cluster"]
 
 MODEL = "gpt-test"
+ACME, OTHER = "acme", "{other}"
 NO_NEWS = Feedback()
 
 
@@ -36,11 +37,25 @@ class Flows:
         *costs: int,
         feedback: Feedback = NO_NEWS,
         model: str = MODEL,
-    ) -> Booking:
-        return await self.store.reserve(model_scope(model), limit, costs, feedback)
+        tenant: str | None = None,
+    ) -> list[StartTime]:
+        requests = [StartRequest(cost, tenant) for cost in costs]
+        return await self.store.reserve(model_scope(model), limit, requests, feedback)
 
-    async def waits(self, limit: Limit, *costs: int, feedback: Feedback = NO_NEWS) -> list[int]:
-        return list((await self.reserve(limit, *costs, feedback=feedback)).waits_ms)
+    async def waits(
+        self, limit: Limit, *costs: int, feedback: Feedback = NO_NEWS, tenant: str | None = None
+    ) -> list[int]:
+        return [start.wait_ms for start in await self.reserve(limit, *costs, feedback=feedback, tenant=tenant)]
+
+    async def refuse(
+        self, task_id: str, tenant: str = ACME, *, wait_ms: int | None = None, is_known: bool = False
+    ) -> Pauses:
+        """Let the provider refuse a call of a task for its rate."""
+        return await self.store.refused(RateRefusal(MODEL, tenant, task_id, wait_ms, is_known))
+
+    async def let_through(self, calls: int, tenant: str = "answered") -> None:
+        """Let the provider begin to answer so many calls."""
+        await self.reserve(NO_LIMIT, feedback=Feedback(let_through={tenant: calls}))
 
 
 @pytest.fixture(params=["valkey", "valkey_cluster"])

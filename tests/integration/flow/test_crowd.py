@@ -30,7 +30,7 @@ AT_ONCE = 10
 MINUTES = 3
 REQUESTS = 1_200
 TOKENS = 240_000
-GUESS = 220
+GUESS = 221
 MESSAGE = TaskMessage(
     Task(TaskRef("acme", "0" * 36, 0), 1, START_MS, START_MS + 10**7, 10**7, "gpt-test"),
     [{"role": "user", "content": "How do ten thousand prompts cross a narrow bridge?"}],

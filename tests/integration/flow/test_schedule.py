@@ -5,11 +5,17 @@ import asyncio
 import pytest
 
 from common.errors import StoreUnavailable
-from common.flow import HORIZON_MS, NO_LIMIT, Feedback, Limit
+from common.flow import HORIZON_MS, NO_LIMIT, Feedback, Limit, Pauses, RateRefusal, StartRequest, StartTime
 from common.settings import RedisSettings
 from common.store import FlowStore, connect
-from common.store.keys import FIRST_PAUSE_MS, LONGEST_PAUSE_MS, PAUSE_MEMORY_MS, PROVIDER_WORD_MS
-from tests.integration.flow.conftest import MODEL, Flows
+from common.store.keys import (
+    CALLS_HALF_LIFE_MS,
+    FIRST_PAUSE_MS,
+    LONGEST_PAUSE_MS,
+    PAUSE_MEMORY_MS,
+    PROVIDER_WORD_MS,
+)
+from tests.integration.flow.conftest import ACME, MODEL, OTHER, Flows
 
 ONE_A_SECOND = Limit(requests=60)
 SIX_THOUSAND_TOKENS = Limit(tokens=6_000)
@@ -74,7 +80,7 @@ async def test_models_and_limits_do_not_get_in_each_others_way(flows: Flows) -> 
     await flows.waits(ONE_A_SECOND, *[ONE] * 5)
 
     other = await flows.reserve(ONE_A_SECOND, ONE, model="{odd} model")
-    assert other.waits_ms == (0,)
+    assert [start.wait_ms for start in other] == [0]
 
 
 async def test_without_a_limit_nothing_waits_and_nothing_is_kept(flows: Flows) -> None:
@@ -113,38 +119,183 @@ async def test_where_the_provider_has_nothing_left_the_next_start_waits_for_its_
 # ─── Pauses ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_pause_holds_every_start_and_says_so(flows: Flows) -> None:
-    assert await flows.store.pause(MODEL, 5_000) == 5_000
+async def test_a_refusal_pauses_its_tenants_calls_and_says_so(flows: Flows) -> None:
+    assert await flows.refuse("task", wait_ms=5_000) == Pauses(5_000, 0, are_others_refused=False)
 
-    booking = await flows.reserve(ONE_A_SECOND, ONE, ONE)
-    assert (booking.paused_ms, booking.waits_ms) == (5_000, (5_000, 6_000))
-    assert await flows.waits(NO_LIMIT, ONE, ONE) == [5_000, 5_000]
+    assert await flows.reserve(NO_LIMIT, ONE, ONE, tenant=ACME) == [StartTime(5_000, 5_000, is_booked=False)] * 2
+    assert await flows.waits(NO_LIMIT, ONE, tenant=OTHER) == [0]
     await flows.advance(5_000)
-    assert (await flows.reserve(NO_LIMIT, ONE)).paused_ms == 0
+    assert await flows.waits(NO_LIMIT, ONE, tenant=ACME) == [0]
+
+
+async def test_the_calls_of_a_paused_tenant_take_no_starts_of_others(flows: Flows) -> None:
+    await flows.refuse("task", wait_ms=5_000)
+
+    paused = await flows.reserve(ONE_A_SECOND, ONE, ONE, tenant=ACME)
+
+    assert paused == [StartTime(5_000, 5_000, is_booked=False)] * 2
+    assert await flows.waits(ONE_A_SECOND, ONE, ONE, tenant=OTHER) == [0, 1_000]
+    await flows.advance(5_000)
+    assert await flows.waits(ONE_A_SECOND, ONE, ONE, tenant=ACME) == [0, 1_000]
+
+
+async def test_a_pause_of_all_holds_every_start_one_after_the_other(flows: Flows) -> None:
+    await flows.refuse("task", wait_ms=5_000)
+    assert await flows.refuse("another", OTHER, wait_ms=5_000) == Pauses(5_000, 5_000, are_others_refused=True)
+
+    for tenant in (None, ACME, "third"):
+        assert await flows.waits(NO_LIMIT, ONE, ONE, tenant=tenant) == [5_000, 5_000]
+    assert await flows.waits(ONE_A_SECOND, ONE, ONE, tenant="third") == [5_000, 6_000]
 
 
 async def test_the_longer_of_two_pauses_stands(flows: Flows) -> None:
-    assert await flows.store.pause(MODEL, 5_000) == 5_000
+    assert (await flows.refuse("one", wait_ms=5_000)).tenant_ms == 5_000
     await flows.advance(1_000)
 
-    assert await flows.store.pause(MODEL, 2_000) == 4_000
-    assert await flows.store.pause(MODEL, 30_000) == 30_000
+    assert (await flows.refuse("two", wait_ms=2_000)).tenant_ms == 4_000
+    assert (await flows.refuse("three", wait_ms=30_000)).tenant_ms == 30_000
 
 
 async def test_a_pause_has_an_end_whatever_the_provider_asks(flows: Flows) -> None:
-    assert await flows.store.pause(MODEL, 10**9) == LONGEST_PAUSE_MS
+    assert (await flows.refuse("task", wait_ms=10**9)).tenant_ms == LONGEST_PAUSE_MS
 
 
-async def test_a_pause_that_names_no_time_doubles_with_each_one_in_a_row(flows: Flows) -> None:
+async def test_a_pause_that_names_no_time_doubles_with_each_refusal_of_another_task(flows: Flows) -> None:
     pauses = []
-    for _ in range(8):
-        pauses.append(await flows.store.pause(MODEL, None))
-        assert await flows.store.pause(MODEL, None) == pauses[-1], "a call that was on its way says nothing new"
+    for number in range(8):
+        pauses.append((await flows.refuse(f"task {number}")).tenant_ms)
+        on_its_way = await flows.refuse(f"another {number}")
+        assert on_its_way.tenant_ms == pauses[-1], "a call that was on its way says nothing new"
         await flows.advance(pauses[-1])
 
     assert pauses == [FIRST_PAUSE_MS * factor for factor in (1, 2, 4, 8, 16, 32)] + [LONGEST_PAUSE_MS] * 2
     await flows.advance(PAUSE_MEMORY_MS)
-    assert await flows.store.pause(MODEL, None) == FIRST_PAUSE_MS
+    assert (await flows.refuse("task")).tenant_ms == FIRST_PAUSE_MS
+
+
+# ─── One task, or one tenant, against all ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_task_that_is_refused_again_prolongs_no_pause(flows: Flows) -> None:
+    await flows.refuse("task", wait_ms=5_000)
+    await flows.advance(4_000)
+    assert (await flows.refuse("task", wait_ms=5_000)).tenant_ms == 1_000
+
+    await flows.advance(1_000)
+    for _ in range(10):
+        assert (await flows.refuse("task", wait_ms=5_000)).tenant_ms == 0
+        await flows.advance(30_000)
+
+
+async def test_a_task_that_is_known_to_be_refused_alone_changes_nothing(flows: Flows) -> None:
+    await flows.refuse("first", wait_ms=5_000)
+    await flows.advance(5_000)
+
+    for number in range(10):
+        refusal = await flows.refuse(f"task {number}", OTHER, wait_ms=5_000, is_known=True)
+        assert (refusal.tenant_ms, refusal.shared_ms) == (0, 0)
+
+    assert await flows.waits(NO_LIMIT, ONE, tenant=OTHER) == [0]
+
+
+async def test_however_many_tasks_of_one_tenant_are_refused_the_others_are_not_paused(flows: Flows) -> None:
+    for number in range(200):
+        assert (await flows.refuse(f"task {number}")).shared_ms == 0
+        await flows.advance(500)
+
+    assert await flows.waits(NO_LIMIT, ONE, tenant=ACME) != [0]
+    assert await flows.waits(NO_LIMIT, ONE, tenant=OTHER) == [0]
+
+
+async def test_two_tenants_that_are_refused_pause_all_for_longer_each_time(flows: Flows) -> None:
+    pauses = []
+    for number in range(4):
+        assert (await flows.refuse(f"task {number}")).shared_ms == 0, "one of them alone is no reason"
+        pauses.append((await flows.refuse(f"another {number}", OTHER)).shared_ms)
+        await flows.advance(10_000)
+
+    assert pauses == [1_000, 2_000, 4_000, 8_000]
+
+
+async def test_a_tenant_that_was_refused_long_ago_is_no_second_one(flows: Flows) -> None:
+    await flows.refuse("task")
+    await flows.advance(PAUSE_MEMORY_MS)
+    await flows.refuse("another", "third")
+    await flows.refuse("one more", "third")
+    await flows.advance(PAUSE_MEMORY_MS)
+
+    assert (await flows.refuse("last", OTHER)).shared_ms == 0
+
+
+async def test_where_most_calls_are_let_through_a_refusal_is_the_tasks_own(flows: Flows) -> None:
+    await flows.let_through(100)
+
+    refusals = [await flows.refuse(f"task {number}", f"tenant {number}") for number in range(40)]
+
+    assert [refusal.are_others_refused for refusal in refusals] == [False] * 34 + [True] * 6
+    assert [refusal.shared_ms > 0 for refusal in refusals[:34]] == [False] * 34
+
+
+async def test_the_longest_pause_gets_shorter_at_once(flows: Flows) -> None:
+    pauses = []
+    for number in range(20):
+        pauses.append((await flows.refuse(f"task {number}")).tenant_ms)
+        await flows.advance(pauses[-1])
+    await flows.let_through(1, ACME)
+
+    assert pauses[-1] == LONGEST_PAUSE_MS
+    assert (await flows.refuse("task")).tenant_ms == 32_000
+
+
+async def test_a_tenants_pauses_get_shorter_while_its_calls_are_let_through(flows: Flows) -> None:
+    pauses = []
+    for number in range(6):
+        pauses.append((await flows.refuse(f"task {number}")).tenant_ms)
+        await flows.advance(pauses[-1])
+        await flows.let_through(1, ACME if number > 2 else OTHER)
+
+    assert pauses == [1_000, 2_000, 4_000, 8_000, 4_000, 2_000]
+
+
+async def test_the_pauses_of_all_get_shorter_while_anybodys_calls_are_let_through(flows: Flows) -> None:
+    pauses = []
+    for number in range(4):
+        await flows.refuse(f"task {number}")
+        pauses.append((await flows.refuse(f"another {number}", OTHER)).shared_ms)
+        await flows.advance(10_000)
+        await flows.let_through(number // 2, "third")
+
+    assert pauses == [1_000, 2_000, 4_000, 2_000]
+
+
+async def test_a_tasks_own_refusals_are_not_those_of_others(flows: Flows) -> None:
+    for seconds in (1, 10, 100, 1_000) * 5:
+        assert not (await flows.refuse("task")).are_others_refused
+        await flows.advance(seconds * 1_000)
+
+
+async def test_what_was_let_through_and_refused_counts_less_and_less(flows: Flows) -> None:
+    await flows.let_through(8)
+    await flows.refuse("task")
+    await flows.refuse("another")
+    assert not (await flows.refuse("third")).are_others_refused, "two of ten are less than a quarter"
+
+    await flows.advance(CALLS_HALF_LIFE_MS)
+    await flows.refuse("fourth")
+    assert (await flows.refuse("fifth")).are_others_refused, "three halves and one are more than a quarter of four more"
+
+    await flows.advance(3 * CALLS_HALF_LIFE_MS)
+    assert not (await flows.refuse("sixth")).are_others_refused
+
+
+async def test_every_key_of_a_pause_has_a_time_to_live(flows: Flows) -> None:
+    await flows.let_through(3)
+    await flows.refuse("task", wait_ms=30_000)
+    await flows.refuse("another", OTHER)
+
+    names = [key async for key in flows.client.scan_iter("pause:*")]
+    assert len(names) == 3
+    assert all([await flows.client.pexpiretime(name) > flows.now_ms for name in names])
 
 
 # ─── Calls in flight ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -179,8 +330,8 @@ async def test_a_flow_that_cannot_be_reached_is_unavailable(unused_tcp_port: int
     store = FlowStore(client)
 
     for question in (
-        store.reserve("model/m", NO_LIMIT, [1], Feedback()),
-        store.pause(MODEL, None),
+        store.reserve("model/m", NO_LIMIT, [StartRequest(1)], Feedback()),
+        store.refused(RateRefusal(MODEL, ACME, "task")),
         store.share("one", {"acme": 1}, 1, 1_000),
     ):
         with pytest.raises(StoreUnavailable):

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from common.announcements import Announcement
 from common.errors import EventUnsent, StoreUnavailable
+from common.flow import RefusalCause
 from common.spending import Charge
 from common.store import TaskStore
 from common.store.connection import Client
@@ -59,6 +60,7 @@ HOOK: Final = Webhook("https://hooks.example/batches")
 PICK: Final = st.sampled_from(range(12))
 COIN: Final = st.booleans()
 SELDOM: Final = st.sampled_from([False] * 2 + [True])
+CAUSE: Final = st.sampled_from([None, RefusalCause.MODEL, RefusalCause.TASK])
 RARELY: Final = st.sampled_from([False] * 7 + [True])
 CALLS: Final = ["read", "read", "read", "cancel", "cancel twice", "repeat", "another"]
 TROUBLES: Final = ["duplicate", "duplicate", "lose a task", "lose a task", "lose the batch", "deadline", "deaf", "deaf"]
@@ -70,7 +72,7 @@ ACTS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "show_progress": {"pick": PICK, "percent": st.integers(-5, 140), "twice": COIN},
     "complete": {"pick": PICK, "twice": COIN, "dies": COIN},
     "fail": {"pick": PICK, "twice": COIN, "dies": COIN},
-    "release": {"pick": PICK, "refund": COIN, "twice": COIN},
+    "release": {"pick": PICK, "refund": COIN, "refused_by": CAUSE, "twice": COIN},
     "crash": {"pick": PICK},
     "hear_from_the_gone": {"pick": PICK, "call": st.sampled_from(LATE_CALLS)},
     "bury": {"pick": PICK, "twice": COIN},
@@ -288,9 +290,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.note(f"{how} {outcome}" + (" on a lost record" if not was_known else ""))
         return outcome
 
-    def release(self, pick: int, *, refund: bool, twice: bool) -> None:
+    def release(self, pick: int, *, refund: bool, refused_by: RefusalCause | None, twice: bool) -> None:
         worker = self.workers[pick % len(self.workers)]
-        outcome = self.release_as(worker, refund=refund, twice=twice)
+        outcome = self.release_as(worker, refund=refund, refused_by=refused_by, twice=twice)
         self.leave(worker)
         if outcome is ReleaseOutcome.RELEASED and refund:
             self.paid[worker.lease.task] -= 1
@@ -300,11 +302,14 @@ class StoreMachine(RuleBasedStateMachine):
             worker.message.visible_ms = self.now_ms
         self.look("release")
 
-    def release_as(self, worker: Worker, *, refund: bool, twice: bool) -> ReleaseOutcome:
+    def release_as(
+        self, worker: Worker, *, refund: bool, refused_by: RefusalCause | None, twice: bool
+    ) -> ReleaseOutcome:
         outcome = self.both(
             "release",
             worker.lease,
             refund=refund,
+            refused_by=refused_by,
             code=FailureCode.RATE_LIMITED if refund else FailureCode.TIMEOUT,
             waiting_on=WaitingOn.RATE_LIMIT if refund else WaitingOn.PROVIDER,
             report=CallReport(error=ProviderError(request_id=worker.lease.owner)),
@@ -339,7 +344,7 @@ class StoreMachine(RuleBasedStateMachine):
                 (owned,) = self.both("progress", [ProgressNote(lease.task.ref, lease.owner, 70, "late text", LEASE_MS)])
                 self.note(f"progress {owned}")
             case "release":
-                self.release_as(worker, refund=False, twice=False)
+                self.release_as(worker, refund=False, refused_by=RefusalCause.TASK, twice=False)
             case "complete":
                 self.end_as(worker, "complete", self.answer_of(lease), twice=False)
             case _:

@@ -58,6 +58,11 @@ PLANTED: Final = (
     Fault("release forgets how its last attempt ended", "release", "if record.ended_by == by", "if false"),
     Fault("release keeps the partial text", "release", "'lease', 'partial'", "'lease'"),
     Fault("release lists a refunded attempt", "release", "refund and without_running(record.attempts) or ", ""),
+    Fault("release does not count a refusal", "release", "cause and record.refusals + 1", "nil"),
+    Fault("release counts what is no refusal", "release", "cause and record.refusals", "record.refusals"),
+    Fault("release does not count a task's own refusal", "release", "record.own_refusals + 1", "record.own_refusals"),
+    Fault("release counts any refusal as the task's own", "release", "cause == 'task'", "cause"),
+    Fault("claim does not tell the refusals", "claim", "+ 1, now, 0, '', record.refusals", "+ 1, now, 0, '', 0"),
     # complete
     Fault("complete lists no attempt of a lost record", "complete", "1, with_attempt('')", "1, ''"),
     Fault("complete overwrites an end", "complete", "if is_terminal(record) then return { 'already', now } end", ""),

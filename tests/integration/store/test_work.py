@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from common.flow import RefusalCause
 from common.store.keys import LATE_CLAIM_WAIT_MS, PROGRESS_CHUNK
 from common.tasks import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
 from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
@@ -26,9 +27,16 @@ ANSWER = Answer("Why did the economy cross the road?", "stop")
 
 
 async def release(
-    harness: Harness, lease: Lease, *, refund: bool = False, code: FailureCode | None = FailureCode.TIMEOUT
+    harness: Harness,
+    lease: Lease,
+    *,
+    refund: bool = False,
+    code: FailureCode | None = FailureCode.TIMEOUT,
+    refused_by: RefusalCause | None = None,
 ) -> ReleaseOutcome:
-    outcome = await harness.store.release(lease, refund=refund, code=code, waiting_on=WaitingOn.PROVIDER)
+    outcome = await harness.store.release(
+        lease, refund=refund, code=code, waiting_on=WaitingOn.PROVIDER, refused_by=refused_by
+    )
     assert isinstance(outcome, ReleaseOutcome)
     return outcome
 
@@ -231,6 +239,23 @@ async def test_waiting_with_a_refund_never_uses_up_the_attempts(harness: Harness
         assert (claim.outcome, claim.attempt) == (ClaimOutcome.CLAIMED, 1)
         outcome = await release(harness, lease_of(task, f"owner-{turn}"), refund=True, code=FailureCode.RATE_LIMITED)
         assert outcome is ReleaseOutcome.RELEASED
+
+
+async def test_refusals_are_counted_with_and_without_a_refund_and_never_forgotten(harness: Harness) -> None:
+    (task,) = await submitted(harness)
+    model, own = RefusalCause.MODEL, RefusalCause.TASK
+
+    counts = []
+    for turn, (refund, cause) in enumerate([(True, own), (False, model), (True, None), (False, own), (True, model)]):
+        lease = lease_of(task, f"owner-{turn}")
+        claim = await harness.store.claim(lease)
+        counts.append((claim.refusals, claim.own_refusals))
+        for _ in range(2):  # its repeat counts nothing
+            await release(harness, lease, refund=refund, refused_by=cause, code=FailureCode.RATE_LIMITED)
+    claim = await harness.store.claim(lease_of(task, "last"))
+    counts.append((claim.refusals, claim.own_refusals))
+
+    assert counts == [(0, 0), (1, 1), (2, 1), (2, 1), (3, 2), (4, 2)]
 
 
 async def test_a_refund_of_the_last_attempt_leaves_it_to_the_next_claim(harness: Harness) -> None:

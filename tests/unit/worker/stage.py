@@ -9,7 +9,7 @@ from typing import Any, override
 
 from common.budgets import BudgetKind, Budgets, Verdict
 from common.errors import StoreUnavailable, Unavailable
-from common.flow import HORIZON_MS, Booking, Feedback, Limit
+from common.flow import HORIZON_MS, Feedback, Limit, Pauses, RateRefusal, RefusalCause, StartRequest, StartTime
 from common.messages import TaskMessage
 from common.prices import Price, Prices
 from common.spending import Charge
@@ -142,10 +142,13 @@ class FailingStore(FakeStore):
         refund: bool,
         code: FailureCode | None,
         waiting_on: WaitingOn,
+        refused_by: RefusalCause | None = None,
         report: CallReport = NO_REPORT,
     ) -> ReleaseOutcome:
         self._check("release")
-        return await super().release(lease, refund=refund, code=code, waiting_on=waiting_on, report=report)
+        return await super().release(
+            lease, refund=refund, code=code, waiting_on=waiting_on, refused_by=refused_by, report=report
+        )
 
     @override
     async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
@@ -217,39 +220,43 @@ class FakeFlows:
         self.booked: list[list[int]] = []
         self.tokens: Counter[str] = Counter()
         self.feedback: list[Feedback] = []
+        self.refusals: list[RateRefusal] = []
+        self.are_others_refused = True
         self.shared: list[dict[str, int]] = []
         self.is_down = False
         self.takes = 0.0
 
     async def reserve(
-        self,
-        scope: str,
-        limit: Limit,
-        costs: Sequence[int],
-        feedback: Feedback,
-    ) -> Booking:
+        self, scope: str, limit: Limit, requests: Sequence[StartRequest], feedback: Feedback
+    ) -> list[StartTime]:
         if self.is_down:
             raise StoreUnavailable
-        if costs:
-            self.booked.append(list(costs))
+        if requests:
+            self.booked.append([request.tokens for request in requests])
         self.tokens[scope] += feedback.tokens
         self.feedback.append(feedback)
         now = self._now()
-        waits = []
-        for cost in costs:
+        paused_ms = math.ceil(max(0.0, self.paused_until - now) * 1000)
+        starts = []
+        for request in requests:
             start = max(now, self.paused_until, self.next_request if limit.requests else 0.0)
-            waits.append(math.ceil((start - now) * 1000))
-            if waits[-1] > HORIZON_MS:
+            wait_ms = math.ceil((start - now) * 1000)
+            fits = wait_ms <= HORIZON_MS
+            starts.append(StartTime(wait_ms, paused_ms, fits))
+            if not fits:
                 continue
-            self.tokens[scope] += cost
+            self.tokens[scope] += request.tokens
             if limit.requests:
                 self.next_request = start + 60 / limit.requests
         await asyncio.sleep(self.takes)
-        return Booking(math.ceil(max(0.0, self.paused_until - now) * 1000), tuple(waits))
+        return starts
 
-    async def pause(self, model: str, wait_ms: int | None) -> int:  # noqa: ARG002
-        self.paused_until = max(self.paused_until, self._now() + (wait_ms or 1000) / 1000)
-        return math.ceil((self.paused_until - self._now()) * 1000)
+    async def refused(self, refusal: RateRefusal) -> Pauses:
+        self.refusals.append(refusal)
+        if not refusal.is_known:
+            self.paused_until = max(self.paused_until, self._now() + (refusal.wait_ms or 1000) / 1000)
+        left_ms = math.ceil(max(0.0, self.paused_until - self._now()) * 1000)
+        return Pauses(left_ms, left_ms, self.are_others_refused)
 
     async def share(
         self,

@@ -307,7 +307,7 @@ def test_a_claim_and_its_way_back_that_hang_do_not_hold_the_invocation(
 
 def test_a_pause_that_cannot_be_told_leaves_time_for_the_release(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.model.scripts["prompt"] = raises(ModelBusy(FailureCode.RATE_LIMITED, retry_after=20))
-    monkeypatch.setattr(stage.flows, "pause", hangs)
+    monkeypatch.setattr(stage.flows, "refused", hangs)
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 

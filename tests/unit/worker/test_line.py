@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from common.errors import StoreUnavailable
-from common.flow import Limit
+from common.flow import Limit, StartRequest
 from common.work.line import Line
 from tests.unit.worker.stage import FakeFlows
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -24,7 +24,7 @@ class Street:
 
     async def asked(self, count: int) -> list[asyncio.Task[object]]:
         """Let so many ask, and wait until their question is on its way."""
-        tasks = [asyncio.create_task(self.line.start(COST)) for _ in range(count)]
+        tasks = [asyncio.create_task(self.line.start(StartRequest(COST))) for _ in range(count)]
         await asyncio.sleep(0.1)
         return list(tasks)
 
@@ -73,7 +73,7 @@ def test_when_all_have_stopped_waiting_their_question_ends_and_the_next_one_asks
         await asyncio.wait(tasks)
 
         street.flows.takes = 0.0
-        await street.line.start(COST)
+        await street.line.start(StartRequest(COST))
 
         assert asyncio.get_running_loop().time() < 1
 
@@ -82,7 +82,7 @@ def test_when_all_have_stopped_waiting_their_question_ends_and_the_next_one_asks
 
 def test_one_that_leaves_before_the_question_is_asked_books_nothing(run: Run) -> None:
     async def scene(street: Street) -> None:
-        first, second = (asyncio.create_task(street.line.start(COST)) for _ in range(2))
+        first, second = (asyncio.create_task(street.line.start(StartRequest(COST))) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
 
@@ -110,7 +110,9 @@ def test_a_store_that_does_not_answer_is_unavailable_to_all_who_asked(run: Run) 
     async def scene(street: Street) -> None:
         street.flows.is_down = True
 
-        answers = await asyncio.gather(*(street.line.start(COST) for _ in range(3)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(street.line.start(StartRequest(COST)) for _ in range(3)), return_exceptions=True
+        )
 
         assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
 

@@ -105,6 +105,7 @@ class Listener:
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self.bill = Bill()
+        self.own_refusals = 0
 
     def __call__(self, text: str) -> None:
         """Take a piece."""
