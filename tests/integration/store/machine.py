@@ -60,7 +60,7 @@ HOOK: Final = Webhook("https://hooks.example/batches")
 PICK: Final = st.sampled_from(range(12))
 COIN: Final = st.booleans()
 SELDOM: Final = st.sampled_from([False] * 2 + [True])
-CAUSE: Final = st.sampled_from([None, RefusalCause.MODEL, RefusalCause.TASK])
+CAUSES: Final = [None, RefusalCause.MODEL, RefusalCause.TASK]
 RARELY: Final = st.sampled_from([False] * 7 + [True])
 CALLS: Final = ["read", "read", "read", "cancel", "cancel twice", "repeat", "another"]
 TROUBLES: Final = ["duplicate", "duplicate", "lose a task", "lose a task", "lose the batch", "deadline", "deaf", "deaf"]
@@ -72,7 +72,7 @@ ACTS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "show_progress": {"pick": PICK, "percent": st.integers(-5, 140), "twice": COIN},
     "complete": {"pick": PICK, "twice": COIN, "dies": COIN},
     "fail": {"pick": PICK, "twice": COIN, "dies": COIN},
-    "release": {"pick": PICK, "refund": COIN, "refused_by": CAUSE, "twice": COIN},
+    "release": {"pick": PICK, "refund": COIN, "twice": COIN},
     "crash": {"pick": PICK},
     "hear_from_the_gone": {"pick": PICK, "call": st.sampled_from(LATE_CALLS)},
     "bury": {"pick": PICK, "twice": COIN},
@@ -290,9 +290,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.note(f"{how} {outcome}" + (" on a lost record" if not was_known else ""))
         return outcome
 
-    def release(self, pick: int, *, refund: bool, refused_by: RefusalCause | None, twice: bool) -> None:
+    def release(self, pick: int, *, refund: bool, twice: bool) -> None:
         worker = self.workers[pick % len(self.workers)]
-        outcome = self.release_as(worker, refund=refund, refused_by=refused_by, twice=twice)
+        outcome = self.release_as(worker, refund=refund, refused_by=CAUSES[pick % len(CAUSES)], twice=twice)
         self.leave(worker)
         if outcome is ReleaseOutcome.RELEASED and refund:
             self.paid[worker.lease.task] -= 1
