@@ -16,7 +16,7 @@ WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeou
 ARCH ?= arm64#           what `make build` and `make deploy` build for: arm64 or x86_64
 STAGE ?= dev#            which stack `make deploy` means: dev or prod
 FAULT_RUNS ?= 1#         how often `make faults` runs each fault
-MUTANTS ?=#              which mutants, such as MUTANTS="common.work.verdicts*"; without it all
+MUTANTS ?=#              which mutants, such as MUTANTS="common.worker.provider_errors*"; without it all
 BENCH ?=#              which benchmarks, such as BENCH="calls api"; without it all
 PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
 # OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a

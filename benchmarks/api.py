@@ -23,11 +23,11 @@ from benchmarks.measure import OURS, Spread, bars_of
 from benchmarks.report import Goal, Section, bars, table
 from benchmarks.servers import Servers
 from benchmarks.stand_in import WORDS
-from common.messages import TaskMessage
+from common.domain.message import TaskMessage
+from common.domain.task import Answer, Task, TaskRecord, Usage, refs_in
+from common.domain.transitions import Lease
 from common.store import TaskStore
 from common.store.keys import task_key
-from common.tasks import Answer, Task, TaskRecord, Usage, refs_in
-from common.transitions import Lease
 from local.settings import ROOT
 
 SIZES: Final = (10, 100, 1000)

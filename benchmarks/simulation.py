@@ -17,7 +17,7 @@ from itertools import cycle
 from random import Random
 from typing import Final, NamedTuple
 
-from common.flow import HORIZON_MS
+from common.domain.rate_limits import HORIZON_MS
 
 FIRST_POLLERS: Final = 5
 POLLERS_A_SECOND: Final = 300 // 60

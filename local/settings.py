@@ -139,7 +139,7 @@ def _url(environ: Mapping[str, str], name: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        # As the worker takes it: see common/work/settings.py.
+        # As the worker takes it: see common/worker/settings.py.
         usable = (
             usable and text.isascii() and text.isprintable() and not {" ", "#"} & {*text} and "@" not in parts.netloc
         )

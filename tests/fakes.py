@@ -11,15 +11,12 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from common.announcements import Announcement, Receipt
-from common.backlog import BacklogQueue, QueueLimit
-from common.errors import EventUnsent, QueueUnavailable
-from common.flow import RefusalCause
-from common.held_calls import HoldLimits
-from common.spending import Charge, Spend
-from common.store.deliveries import Announcer
-from common.store.keys import BACKLOG_GRACE_MS, BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
-from common.tasks import (
+from common.api.held_calls import HoldLimits
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.errors import EventUnsent, QueueUnavailable
+from common.domain.rate_limits import RefusalCause
+from common.domain.spending import Charge, Spend
+from common.domain.task import (
     Answer,
     Attempt,
     BatchRecord,
@@ -33,7 +30,7 @@ from common.tasks import (
     Usage,
     WaitingOn,
 )
-from common.transitions import (
+from common.domain.transitions import (
     NO_REPORT,
     CallReport,
     Claim,
@@ -45,7 +42,10 @@ from common.transitions import (
     ProgressNote,
     ReleaseOutcome,
 )
-from common.webhooks import Delivery, DeliveryStatus, Webhook
+from common.store.keys import BACKLOG_GRACE_MS, BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
+from common.store.webhook_deliveries import EventPublisher
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
+from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryStatus
 
 SENDING_MS: Final = 10_000
 """How long who has no message of a batch leaves the sending of its event to others; as in epilogue.lua."""
@@ -99,13 +99,13 @@ class _Batch:
     ends: list[TaskStatus | None] = field(default_factory=list)  # of its tasks, only where it has a webhook
     due_ms: int | None = None  # when the last one ended, until its event is on the queue
     announced: bool = False
-    delivery: Delivery = field(default_factory=Delivery)
+    delivery: WebhookDelivery = field(default_factory=WebhookDelivery)
 
 
 class FakeStore:
     """Keep records in a dict; `now_ms` is the clock, in milliseconds since 1970."""
 
-    def __init__(self, now_ms: Callable[[], int], *, announcer: Announcer | None = None) -> None:
+    def __init__(self, now_ms: Callable[[], int], *, announcer: EventPublisher | None = None) -> None:
         self._now_ms = now_ms
         self._announcer = announcer
         self._newly_due: set[tuple[str, str]] = set()  # by the call that runs
@@ -162,14 +162,14 @@ class FakeStore:
         self._newly_due.clear()
         return Created(outcome, known.created_ms, known.deadline_ms, known.sending_until_ms if may_send else 0)
 
-    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+    async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
         batch = self._find_batch(tenant, batch_id)
         if batch is None or batch.accepted:
             return True  # a batch that is gone is rebuilt by its messages
         batch.accepted = batch.rebuilt or 0 < batch.sending_until_ms == sending_until_ms
         return batch.accepted
 
-    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+    async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         batch = self._find_batch(tenant, batch_id)
         if batch and batch.sending_until_ms == sending_until_ms:
             batch.sending_until_ms = 0
@@ -453,12 +453,12 @@ class FakeStore:
 
     # ─── A failed task's second life ──────────────────────────────────────────────────────────────────────────────────
 
-    async def keep(self, ref: TaskRef, request: str) -> None:
+    async def save_request(self, ref: TaskRef, request: str) -> None:
         record = self._find(ref)
         if record and record.status is TaskStatus.FAILED:
             record.request = request
 
-    async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
+    async def load_requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         return [record.request if (record := self._find(ref)) else None for ref in refs]
 
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
@@ -538,17 +538,17 @@ class FakeStore:
 
     # ─── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def receive(self, receipt: Receipt) -> None:
+    async def receive(self, receipt: DeliveryReceipt) -> None:
         batch = self._find_batch(receipt.tenant, receipt.batch_id)
-        if batch is None or batch.webhook is None or batch.delivery.status is DeliveryStatus.DELIVERED:
+        if batch is None or batch.webhook is None or batch.delivery.status is WebhookDeliveryStatus.DELIVERED:
             return
         told = receipt.delivery
-        if told.status is DeliveryStatus.FAILED and not told.attempts:
+        if told.status is WebhookDeliveryStatus.FAILED and not told.attempts:
             told = replace(told, attempts=batch.delivery.attempts)
-            is_news = batch.delivery.status is DeliveryStatus.PENDING
+            is_news = batch.delivery.status is WebhookDeliveryStatus.PENDING
         else:
-            is_news = told.attempts > batch.delivery.attempts and batch.delivery.status is DeliveryStatus.PENDING
-        if is_news or told.status is DeliveryStatus.DELIVERED:
+            is_news = told.attempts > batch.delivery.attempts and batch.delivery.status is WebhookDeliveryStatus.PENDING
+        if is_news or told.status is WebhookDeliveryStatus.DELIVERED:
             batch.delivery = told
 
     async def _announce(self, *refs: TaskRef, is_patient: bool = False) -> None:
@@ -563,7 +563,7 @@ class FakeStore:
             ends = [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED]
             counts = {status.value: batch.ends.count(status) for status in ends}
             try:
-                await self._announcer.announce(Announcement(*key, batch.webhook.url, batch.due_ms, counts))
+                await self._announcer.publish(WebhookNotification(*key, batch.webhook.url, batch.due_ms, counts))
             except QueueUnavailable:
                 if is_patient:
                     continue

@@ -4,23 +4,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from common.settings import RedisSettings
+from common.domain.task import NewBatch, TaskRecord, TaskRef
+from common.domain.transitions import Created
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.tasks import NewBatch, TaskRecord, TaskRef
-from common.transitions import Created
 
 
 class BatchWriter(Protocol):
     """Record batches: the store, or its stand-in."""
 
     async def create(self, batch: NewBatch) -> Created: ...
-    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool: ...
+    async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool: ...
 
 
 async def accepted(store: BatchWriter, batch: NewBatch) -> Created:
     """Record and accept a batch, as submit does: its tasks may be claimed then."""
     created = await store.create(batch)
-    assert await store.accept(batch.tenant, batch.batch_id, created.sending_until_ms)
+    assert await store.mark_accepted(batch.tenant, batch.batch_id, created.sending_until_ms)
     return created
 
 

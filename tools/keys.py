@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.budgets import BudgetKind, Budgets, BudgetsUnreadable
-from common.tenants import is_tenant
+from common.domain.budgets import BudgetKind, Budgets, BudgetsUnreadable
+from common.domain.tenant import is_tenant
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.tenants import is_tenant
-from functions.webhook.keys import BadSecret, key_of, texts_of
+from common.domain.tenant import is_tenant
+from functions.webhook.signing_keys import BadSecret, key_of, texts_of
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

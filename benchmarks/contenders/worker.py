@@ -17,13 +17,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from benchmarks.contenders.load import PROMPT, Clock, Load
-from common.flow import HORIZON_MS
-from common.messages import TaskMessage
-from common.settings import RedisSettings
-from common.store.connection import connect
-from common.store.task_store import TaskStore
-from common.tasks import Answer, NewBatch, Task, TaskRef, new_batch_id
-from common.work import line
+from common.domain.message import TaskMessage
+from common.domain.rate_limits import HORIZON_MS
+from common.domain.task import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.runtime.settings import RedisSettings
+from common.store.client import connect
+from common.store.tasks import TaskStore
+from common.worker import schedule
 from local.settings import ROOT
 from tests.invocation import Context
 
@@ -69,7 +69,7 @@ async def submitted(load: Load, prompts: int) -> list[str]:
     batch = NewBatch("acme", batch_id, ("gpt-5-mini",) * prompts, (None,) * prompts, 21_600_000, 86_400_000)
     store = TaskStore(client)
     created = await store.create(batch)
-    await store.accept(batch.tenant, batch_id, created.sending_until_ms)
+    await store.mark_accepted(batch.tenant, batch_id, created.sending_until_ms)
     await client.aclose()
     refs = [TaskRef("acme", batch_id, index) for index in range(prompts)]
     return [
@@ -108,8 +108,8 @@ def main() -> None:
     if limit.requests_a_minute:
         os.environ["MODEL_LIMITS"] = f"*={limit.requests_a_minute}/"
         # A start that is later than this is given up, and its message comes back: a busy machine is soon as late.
-        line.LATE_SECONDS = HORIZON_MS / 1000  # type: ignore[misc]  # for this process
-    from common.work.assembly import Assembly  # noqa: PLC0415  # as late as the handler
+        schedule.LATE_SECONDS = HORIZON_MS / 1000  # type: ignore[misc]  # for this process
+    from common.worker.wiring import WorkerWiring  # noqa: PLC0415  # as late as the handler
     from functions.worker import handler  # noqa: PLC0415  # it reads the environment
 
     clock, ask = Clock(load), handler.MODEL.ask
@@ -130,7 +130,7 @@ def main() -> None:
     bodies = asyncio.run(submitted(load, load.prompts))
     if load.warm_up_url:
         settings = replace(handler.SETTINGS, openai_base_url=load.warm_up_url)
-        quick = Assembly(settings, handler.TELEMETRY).chat_model
+        quick = WorkerWiring(settings, handler.TELEMETRY).chat_model
         handler.MODEL.ask = quick.ask  # type: ignore[method-assign]  # while it warms up
     work(list(events_of(warm_up, load.batch)))
     handler.MODEL.ask = timed  # type: ignore[method-assign]  # to time it

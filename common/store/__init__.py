@@ -1,8 +1,8 @@
 """Keep the tasks' records in Redis, and the flow that workers share: one Lua script a transition."""
 
-from common.store.connection import connect
-from common.store.flow_store import FlowStore
-from common.store.task_store import TaskStore
-from common.store.wakes import Wakes
+from common.store.client import connect
+from common.store.pubsub import TaskNotifications
+from common.store.rate_limits import RateLimitStore
+from common.store.tasks import TaskStore
 
-__all__ = ["FlowStore", "TaskStore", "Wakes", "connect"]
+__all__ = ["RateLimitStore", "TaskNotifications", "TaskStore", "connect"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import batched
 from typing import Any
 
-from common.tasks import TaskRef
+from common.domain.task import TaskRef
 
 
 def in_order(chunks: Sequence[tuple[int, ...]], answers: Sequence[Any]) -> list[Any]:

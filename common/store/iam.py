@@ -16,9 +16,9 @@ from botocore.session import Session
 from redis.asyncio import RedisCluster
 from redis.credentials import CredentialProvider
 
-from common.errors import SettingError
-from common.settings import IamSettings, RedisSettings
-from common.store.connection import Client
+from common.domain.errors import SettingError
+from common.runtime.settings import IamSettings, RedisSettings
+from common.store.client import Client
 
 TOKEN_SECONDS: Final = 900
 """How long ElastiCache takes a token, at most. What counts is when a connection signs in, not how long it stays."""

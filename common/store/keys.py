@@ -3,8 +3,8 @@
 from typing import Final
 from urllib.parse import quote
 
-from common.backlog import BacklogQueue
-from common.tasks import TaskRef
+from common.domain.backlog import BacklogQueue
+from common.domain.task import TaskRef
 
 TASK_KEY: Final = "task:{{{tag}}}:{index}"
 """One hash per task. The braces are Redis Cluster's hash tag: a batch and its tasks live on one slot."""
@@ -78,14 +78,14 @@ PAUSE_KEY: Final = "pause:{{{scope}}}"
 TENANT_PAUSE_KEY: Final = "pause:{{{scope}}}:{tenant}"
 """One per tenant whose calls were refused: until when, how long the next pause is, and the task that was the last."""
 
-FLIGHTS_KEY: Final = "flights:{{{scope}}}"
+TENANT_SLOTS_KEY: Final = "flights:{{{scope}}}"
 """One hash per tenant: each invocation's share of its calls in flight, and when that lease ends: what a dead worker
 held is free again then. It lives as long as the longest lease."""
 
 PROVIDER_WORD_MS: Final = 60_000
 """How long a limit counts that the provider named: it comes with every answer, and limits are per minute."""
 
-FIRST_PAUSE_MS: Final = 1_000
+INITIAL_PAUSE_MS: Final = 1_000
 """The pause after a 429 that names no time. The next one is twice as long, or half where calls were let through."""
 
 LONGEST_PAUSE_MS: Final = 60_000
@@ -140,9 +140,9 @@ def tenant_pause_key(scope: str, tenant: str) -> str:
     return TENANT_PAUSE_KEY.format(scope=_quoted(scope), tenant=_quoted(tenant))
 
 
-def flights_key(scope: str) -> str:
+def tenant_slots_key(scope: str) -> str:
     """Return the key of a tenant's calls in flight."""
-    return FLIGHTS_KEY.format(scope=_quoted(scope))
+    return TENANT_SLOTS_KEY.format(scope=_quoted(scope))
 
 
 def backlog_key(tenant: str, queue: BacklogQueue) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
-from common.store.connection import Client, renew
+from common.store.client import Client, renew
 
 type Argument = str | bytes | int
 
@@ -24,7 +24,7 @@ _TRANSITIONS: Final = frozenset({"claim", "release", "complete", "fail", "dead_l
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ScriptCall:
     """Name one run of a script: its keys share one slot."""
 
     script: str
@@ -39,7 +39,7 @@ class Call:
         """Return what calls that may be made as one have in common."""
         return self.script, tuple(self.keys[:-1]), tuple(self.args[:-1])
 
-    def joined_by(self, other: "Call") -> "Call":
+    def joined_by(self, other: "ScriptCall") -> "ScriptCall":
         """Make one call of two."""
         return replace(self, keys=[*self.keys, other.keys[-1]], args=[*self.args, other.args[-1]])
 
@@ -66,7 +66,7 @@ class Scripts:
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._text.items()
         }
 
-    async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  what a script answers is its own affair
+    async def run(self, client: Client, call: ScriptCall) -> Any:  # noqa: ANN401  what a script answers is its own affair
         """Run one script and return what it answers."""
         await renew(client)
         try:
@@ -74,7 +74,7 @@ class Scripts:
         except NoScriptError:
             return await client.execute_command(*self._by_text(call))
 
-    async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+    async def run_many(self, client: Client, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run scripts in one round trip per node, not as a transaction, and return the answers in order."""
         answers = await self._answers(client, calls)
         for answer in answers:
@@ -82,7 +82,7 @@ class Scripts:
                 raise answer
         return answers
 
-    async def _answers(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+    async def _answers(self, client: Client, calls: Sequence[ScriptCall]) -> list[Any]:
         """Do the same, and let an error count as an answer."""
         answers = await _run_pipeline(client, [self._by_sha(call) for call in calls])
         forgotten = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -91,10 +91,10 @@ class Scripts:
             answers[place] = answer
         return answers
 
-    def _by_sha(self, call: Call) -> list[Argument]:
+    def _by_sha(self, call: ScriptCall) -> list[Argument]:
         return ["EVALSHA", self._sha[call.script], len(call.keys), *call.keys, *call.args]
 
-    def _by_text(self, call: Call) -> list[Argument]:
+    def _by_text(self, call: ScriptCall) -> list[Argument]:
         return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.args]
 
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from common.spending import Charge, Spend
+from common.domain.spending import Charge, Spend
 from common.store import keys
-from common.store.connection import Client, redis_errors
-from common.store.records import write_charge
-from common.store.scripts import Call, Scripts
+from common.store.client import Client, redis_errors
+from common.store.codec import write_charge
+from common.store.scripts import ScriptCall, Scripts
 
 _FIELDS: Final = (
     *("tasks", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cost", "unpriced", "requests"),
@@ -29,7 +29,7 @@ class Spending:
         Where the key `marker` has been set within the last hour, this was booked before, and nothing is added.
         """
         amounts = f"tasks:{tasks} unpriced:{charge.unpriced} {write_charge(charge)}"
-        call = Call(
+        call = ScriptCall(
             "spend",
             [keys.spend_key(tenant, day_of(now_ms)), marker],
             [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, amounts],

@@ -1,6 +1,6 @@
 """Answer API Gateway who a request is from, for all its methods, or that nobody knows."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import os
@@ -11,11 +11,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
 
-from common.metrics import Metric
-from common.telemetry import Telemetry
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
 from functions.authorizer.principal import Principals
 from functions.authorizer.secret import SecretKeyList
-from functions.authorizer.service import Doorkeeper, KeysUnavailable, digest_of
+from functions.authorizer.service import Authenticator, KeysUnavailable, digest_of
 from functions.authorizer.settings import AuthorizerSettings
 
 # Within the ten seconds of the function, so that the log says what failed.
@@ -29,7 +29,7 @@ name_of = (
     if settings.audience
     else digest_of
 )
-doorkeeper = Doorkeeper(SecretKeyList(secrets, settings.keys_secret), name_of, clock=time.monotonic)
+doorkeeper = Authenticator(SecretKeyList(secrets, settings.keys_secret), name_of, clock=time.monotonic)
 
 NOBODY = "nobody"  # the principal of those who are refused
 
@@ -61,4 +61,4 @@ def _answer(event: dict[str, Any], principal: str, effect: str, context: dict[st
     }
 
 
-cold_start.over()
+lambda_init.complete()

@@ -46,7 +46,7 @@ _OPTIONAL: Final = ("x-amz-expires", "x-amz-security-token")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StsRequest:
     """Hold what to ask of which STS; the target is path and query, which are the caller's proof."""
 
     scheme: str
@@ -54,7 +54,7 @@ class Question:
     target: str = field(repr=False)
 
 
-def question_in(token: str, *, now: datetime, endpoint: str | None = None) -> Question | None:
+def sts_request_in(token: str, *, now: datetime, endpoint: str | None = None) -> StsRequest | None:
     """Read a token; None unless it is a question to STS, signed for an audience, and young.
 
     `endpoint` is the address of what stands in for STS, such as http://127.0.0.1:5000; None on AWS.
@@ -80,7 +80,7 @@ def question_in(token: str, *, now: datetime, endpoint: str | None = None) -> Qu
     age = (now - asked_at).total_seconds()
     if not (is_sts and is_question and -SKEW_SECONDS <= age <= LONGEST_SECONDS):
         return None
-    return Question(url.scheme, url.netloc, f"/?{url.query}")
+    return StsRequest(url.scheme, url.netloc, f"/?{url.query}")
 
 
 def principal_in(answer: str) -> str | None:
@@ -109,7 +109,7 @@ class Principals:
             KeysUnavailable: STS does not answer.
 
         """
-        question = question_in(token, now=self._clock(), endpoint=self._endpoint)
+        question = sts_request_in(token, now=self._clock(), endpoint=self._endpoint)
         if question is None:
             raise CallerUnknown
         status, answer = self._ask(question)
@@ -120,7 +120,7 @@ class Principals:
             raise CallerUnknown
         raise KeysUnavailable(f"STS answered {status}")
 
-    def _ask(self, question: Question) -> tuple[int, str]:
+    def _ask(self, question: StsRequest) -> tuple[int, str]:
         # Not urllib, which follows redirects and heeds proxies.
         kind = HTTPSConnection if question.scheme == "https" else HTTPConnection
         connection = kind(question.host, timeout=ASKING_SECONDS)

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from common.budgets import Budgets, BudgetsUnreadable
-from common.callers import Caller, CallerUnreadable, models_of
-from common.errors import SluiceError
-from common.tenants import is_tenant
+from common.api.auth_context import Caller, CallerUnreadable, models_of
+from common.domain.budgets import Budgets, BudgetsUnreadable
+from common.domain.errors import SluiceError
+from common.domain.tenant import is_tenant
 
 REFETCH_SECONDS: Final = 10
 """An unknown key may be new, so the list is fetched again, but no oftener: guessing keys must not cost us."""
@@ -44,7 +44,7 @@ def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-class Doorkeeper:
+class Authenticator:
     """Turn an Authorization header into a caller."""
 
     def __init__(self, keys: KeyList, name_of: Callable[[str], str], *, clock: Callable[[], float]) -> None:

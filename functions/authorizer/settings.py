@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from common.errors import SettingError
-from common.settings import Environment, optional_text, text
+from common.domain.errors import SettingError
+from common.runtime.settings import Environment, optional_text, text
 
 API_KEY: Final = "api-key"
 IAM: Final = "iam"

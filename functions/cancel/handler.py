@@ -1,6 +1,6 @@
 """POST /tasks/{task_id}/cancel, /batches/{batch_id}/cancel: take back what has not ended, show what is left."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -11,17 +11,17 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from common.http import answer, resolver, tenant_of
-from common.outbox import Outbox
-from common.settings import StoreSettings
+from common.api.http import answer, resolver, tenant_of
+from common.runtime.settings import StoreSettings
+from common.runtime.telemetry import Telemetry
 from common.store import TaskStore, connect
-from common.telemetry import Telemetry
+from common.webhooks.publisher import WebhookPublisher
 from functions.cancel.service import Cancellation
 
 telemetry = Telemetry.from_env(os.environ)
 settings = StoreSettings.from_env(os.environ)
 redis = connect(settings.redis)
-store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
+store = TaskStore(redis, announcer=WebhookPublisher(settings.webhook_queue_url))
 cancellation = Cancellation(store, now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
@@ -45,4 +45,4 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # no
     return runner.run(app.resolve_async(event, context))
 
 
-cold_start.over()
+lambda_init.complete()

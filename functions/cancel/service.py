@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from common.absence import absent_task
-from common.errors import Conflict
-from common.lookup import BatchReader, find_batch
-from common.tasks import FailureCode, TaskRecord, TaskRef, TaskStatus
-from common.transitions import EndOutcome
-from common.views import Body, show_batch, show_task
+from common.api.lookup import BatchReader, find_batch
+from common.api.missing import missing_task
+from common.api.serializers import Body, show_batch, show_task
+from common.domain.errors import Conflict
+from common.domain.task import FailureCode, TaskRecord, TaskRef, TaskStatus
+from common.domain.transitions import EndOutcome
 
 
 class TaskCanceller(BatchReader, Protocol):
@@ -49,12 +49,12 @@ class Cancellation:
         """
         ref = TaskRef.parse(tenant, task_id)
         if ref is None:
-            raise absent_task(task_id, self._now_ms())
+            raise missing_task(task_id, self._now_ms())
         [outcome] = await self._store.cancel([ref])
         # Without its text: what is cancelled has none, and what is not is not shown.
         [record] = await self._store.read([ref], with_text=False)
         if record is None:
-            raise absent_task(task_id, self._now_ms())
+            raise missing_task(task_id, self._now_ms())
         if outcome is EndOutcome.ALREADY:
             raise AlreadyEnded(record.status)
         return show_task(record)

@@ -1,6 +1,6 @@
 """Start the dead-letter function: messages that the queue has given up in, those that have to stay out."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -9,20 +9,20 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.metrics import Metric
-from common.outbox import Outbox
-from common.settings import StoreSettings
-from common.store.backlog_store import BacklogStore
-from common.store.connection import connect
-from common.store.task_store import TaskStore
-from common.telemetry import Telemetry
-from functions.dead_letter.service import Letter, read_letters
+from common.runtime.metrics import Metric
+from common.runtime.settings import StoreSettings
+from common.runtime.telemetry import Telemetry
+from common.store.backlog import BacklogStore
+from common.store.client import connect
+from common.store.tasks import TaskStore
+from common.webhooks.publisher import WebhookPublisher
+from functions.dead_letter.service import DeadLetter, process_dead_letters
 
 TELEMETRY = Telemetry.from_env(os.environ)
 SETTINGS = StoreSettings.from_env(os.environ)
 REDIS = connect(SETTINGS.redis)
 BACKLOG = BacklogStore(REDIS)
-STORE = TaskStore(REDIS, announcer=Outbox(SETTINGS.webhook_queue_url))
+STORE = TaskStore(REDIS, announcer=WebhookPublisher(SETTINGS.webhook_queue_url))
 
 # One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
 RUNNER = asyncio.Runner()
@@ -32,17 +32,17 @@ RUNNER = asyncio.Runner()
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Record what can be recorded; what is not reported as failed, the poller deletes."""
     del context
-    letters = RUNNER.run(read_letters(event["Records"], STORE, BACKLOG))
+    letters = RUNNER.run(process_dead_letters(event["Records"], STORE, BACKLOG))
     for letter in letters:
         note(letter)
     return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in letters if not each.kind.is_done]}
 
 
-def note(letter: Letter) -> None:
+def note(letter: DeadLetter) -> None:
     """Log a letter by its ids alone, and count it as `DeadLetters<Kind>`: DeadLettersUnreadable is one to alarm on."""
     facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
     TELEMETRY.logger.warning("dead letter", extra=facts)
     TELEMETRY.count(Metric(f"DeadLetters{letter.kind.title()}"))
 
 
-cold_start.over()
+lambda_init.complete()

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from common.backlog import BacklogQueue, queue_of
-from common.errors import MessageError, StoreUnavailable
-from common.messages import TaskMessage
-from common.tasks import Task, TaskRef
-from common.transitions import EndOutcome
+from common.domain.backlog import BacklogQueue, queue_of
+from common.domain.errors import MessageError, StoreUnavailable
+from common.domain.message import TaskMessage
+from common.domain.task import Task, TaskRef
+from common.domain.transitions import EndOutcome
 
 
-class Undertaker(Protocol):
+class DeadLetterStore(Protocol):
     """Fail tasks for good; the store does."""
 
     async def dead_letter(self, task: Task) -> EndOutcome:
         """Fail a task whose message was given up, unless its lease is live; may raise StoreUnavailable."""
 
-    async def keep(self, ref: TaskRef, request: str) -> None:
+    async def save_request(self, ref: TaskRef, request: str) -> None:
         """Leave its request with a task that has failed; may raise StoreUnavailable."""
 
 
@@ -39,7 +39,7 @@ class Backlog(Protocol):
         """Give back the places of tasks whose messages have left their queue."""
 
 
-class LetterKind(StrEnum):
+class DeadLetterOutcome(StrEnum):
     """Name what can become of a dead letter."""
 
     FAILED = "failed"
@@ -56,42 +56,44 @@ class LetterKind(StrEnum):
     @property
     def is_done(self) -> bool:
         """Tell whether the message may be deleted."""
-        return self in {LetterKind.FAILED, LetterKind.ALREADY}
+        return self in {DeadLetterOutcome.FAILED, DeadLetterOutcome.ALREADY}
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """Say what became of one message."""
 
     message_id: str
-    kind: LetterKind
+    kind: DeadLetterOutcome
     task_id: str | None = None
 
 
-async def read_letters(records: Sequence[Mapping[str, Any]], store: Undertaker, backlog: Backlog) -> list[Letter]:
+async def process_dead_letters(
+    records: Sequence[Mapping[str, Any]], store: DeadLetterStore, backlog: Backlog
+) -> list[DeadLetter]:
     """See to every entry of an SQS event's `Records`; never raises for one of them."""
     return await asyncio.gather(*(_read(record["messageId"], record["body"], store, backlog) for record in records))
 
 
-async def _read(message_id: str, body: str, store: Undertaker, backlog: Backlog) -> Letter:
+async def _read(message_id: str, body: str, store: DeadLetterStore, backlog: Backlog) -> DeadLetter:
     try:
         task = TaskMessage.decode(body).task
     except MessageError:
-        return Letter(message_id, LetterKind.UNREADABLE)
+        return DeadLetter(message_id, DeadLetterOutcome.UNREADABLE)
     # It has left the workers' queue, whatever becomes of it here; a place that is not given back expires.
     with suppress(StoreUnavailable):
         await backlog.remove(queue_of(task.model), [task.ref])
     try:
         outcome = await store.dead_letter(task)
         if outcome is not EndOutcome.LOST:
-            await store.keep(task.ref, body)
+            await store.save_request(task.ref, body)
     except StoreUnavailable:
-        return Letter(message_id, LetterKind.UNAVAILABLE, task.ref.task_id)
+        return DeadLetter(message_id, DeadLetterOutcome.UNAVAILABLE, task.ref.task_id)
     match outcome:
         case EndOutcome.ENDED:
-            kind = LetterKind.FAILED
+            kind = DeadLetterOutcome.FAILED
         case EndOutcome.ALREADY:
-            kind = LetterKind.ALREADY
+            kind = DeadLetterOutcome.ALREADY
         case _:
-            kind = LetterKind.BUSY
-    return Letter(message_id, kind, task.ref.task_id)
+            kind = DeadLetterOutcome.BUSY
+    return DeadLetter(message_id, kind, task.ref.task_id)

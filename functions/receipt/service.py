@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from common.announcements import Announcement, Receipt
-from common.errors import MessageError, MessageUnreadable, StoreUnavailable
+from common.domain.errors import MessageError, MessageUnreadable, StoreUnavailable
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
 
 
-class Receiver(Protocol):
+class ReceiptStore(Protocol):
     """Keep receipts; the store does."""
 
-    async def receive(self, receipt: Receipt) -> None:
+    async def record_receipt(self, receipt: DeliveryReceipt) -> None:
         """Note how far a delivery has got, unless more is known; may raise StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filing:
+class ReceiptResult:
     """Say what became of one message: it is filed, or comes back because of a problem."""
 
     message_id: str
@@ -30,24 +30,24 @@ class Filing:
     """The id of an event that its queue has given up."""
 
 
-async def file_receipts(records: Sequence[Mapping[str, Any]], store: Receiver) -> list[Filing]:
+async def record_receipts(records: Sequence[Mapping[str, Any]], store: ReceiptStore) -> list[ReceiptResult]:
     """See to every entry of an SQS event's `Records`."""
     return list(await asyncio.gather(*(_file(record["messageId"], record["body"], store) for record in records)))
 
 
-async def _file(message_id: str, body: str, store: Receiver) -> Filing:
+async def _file(message_id: str, body: str, store: ReceiptStore) -> ReceiptResult:
     try:
         receipt, given_up = _receipt_in(body)
-        await store.receive(receipt)
+        await store.record_receipt(receipt)
     except (MessageError, StoreUnavailable) as error:
-        return Filing(message_id, problem=type(error).__name__)
-    return Filing(message_id, given_up=given_up)
+        return ReceiptResult(message_id, problem=type(error).__name__)
+    return ReceiptResult(message_id, given_up=given_up)
 
 
-def _receipt_in(body: str) -> tuple[Receipt, str | None]:
+def _receipt_in(body: str) -> tuple[DeliveryReceipt, str | None]:
     """Read a receipt; of an event make the one that it was given up, beside the event's id."""
     try:
-        return Receipt.decode(body), None
+        return DeliveryReceipt.decode(body), None
     except MessageUnreadable:
-        event = Announcement.decode(body)
-        return event.given_up(), event.webhook_id
+        event = WebhookNotification.decode(body)
+        return event.undeliverable_receipt(), event.webhook_id

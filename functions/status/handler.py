@@ -1,6 +1,6 @@
 """GET /tasks, /tasks/{task_id}, /batches/{batch_id}, /usage: look up, show."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -12,30 +12,30 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from common.http import answer, caller_of, resolver, tenant_of
-from common.metrics import Metric
-from common.outbox import Outbox
-from common.store import TaskStore, Wakes, connect
-from common.store.held_call_store import HeldCallStore
-from common.tasks import TaskRef, refs_in
-from common.telemetry import Telemetry
-from common.views import TASK_FIELDS
-from common.waiting import Waiting, WaitOutcome, wish_of
+from common.api.http import answer, caller_of, resolver, tenant_of
+from common.api.long_poll import LongPoll, WaitOutcome, read_wait_preference
+from common.api.serializers import TASK_FIELDS
+from common.domain.task import TaskRef, refs_in
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
+from common.store import TaskNotifications, TaskStore, connect
+from common.store.held_calls import HeldCallStore
+from common.webhooks.publisher import WebhookPublisher
+from functions.status.etag import etag_of, is_known
 from functions.status.query import fields, page, task_ids
-from functions.status.service import Lookup, View
+from functions.status.service import StatusService, View
 from functions.status.settings import StatusSettings
-from functions.status.stream import UNHELD_STEP, Stream, cursor_of
-from functions.status.tag import is_known, tag_of
+from functions.status.stream import UNHELD_STEP, EventStream, cursor_of
 from functions.status.usage import show_usage
 
 settings = StatusSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
-store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
-lookup = Lookup(store, now_ms=lambda: time.time_ns() // 1_000_000)
+store = TaskStore(redis, announcer=WebhookPublisher(settings.webhook_queue_url))
+lookup = StatusService(store, now_ms=lambda: time.time_ns() // 1_000_000)
 held_calls = HeldCallStore(redis, settings.holds)
-waiting = Waiting(store, Wakes(redis), held_calls)
-stream = Stream(store, Wakes(redis), held_calls, now_ms=lambda: time.time_ns() // 1_000_000)
+waiting = LongPoll(store, TaskNotifications(redis), held_calls)
+stream = EventStream(store, TaskNotifications(redis), held_calls, now_ms=lambda: time.time_ns() // 1_000_000)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -92,7 +92,7 @@ async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
     One that may not be held is as one whose time is over, and has no `Preference-Applied`.
     """
     event = app.current_event
-    wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
+    wish = read_wait_preference(event.headers.get("Prefer"), event.resolved_query_string_parameters)
     if not wish.seconds:
         return 200, {}
     outcome = await waiting.wait(refs, wish)
@@ -104,7 +104,7 @@ async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
 
 def _answer(view: View, status: int, headers: dict[str, str]) -> Response[str]:
     body = json.dumps(view.body)
-    tag = tag_of(body)
+    tag = etag_of(body)
     headers = {"ETag": tag, **headers}
     if is_known(tag, app.current_event.headers.get("If-None-Match")):
         return answer(304, "", headers=headers, retry_after=view.retry_after)
@@ -117,4 +117,4 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # no
     return runner.run(app.resolve_async(event, context))
 
 
-cold_start.over()
+lambda_init.complete()

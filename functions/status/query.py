@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
-from common.errors import InvalidRequest
-from common.tasks import MAX_BATCH_SIZE, TaskStatus
-from common.views import BATCH_FIELDS
+from common.api.serializers import BATCH_FIELDS
+from common.domain.errors import InvalidRequest
+from common.domain.task import MAX_BATCH_SIZE, TaskStatus
 
 type Query = Mapping[str, Sequence[str]]
 """Each parameter with all the values it came with."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from common.absence import absent_task, status_of_absent
-from common.lookup import BatchReader, find_batch
-from common.portions import fitting, portion_of
-from common.tasks import TaskRecord, TaskRef, TaskStatus
-from common.views import TEXT_FIELDS, Body, chosen, show_absent, show_batch, show_task, status_in
+from common.api.lookup import BatchReader, find_batch
+from common.api.missing import missing_task, status_of_missing
+from common.api.pagination import fill_page, fitting
+from common.api.serializers import TEXT_FIELDS, Body, chosen, show_batch, show_missing, show_task, status_in
+from common.domain.task import TaskRecord, TaskRef, TaskStatus
 from functions.status.query import Page, query_of
 
 type Fields = frozenset[str] | None
@@ -37,7 +37,7 @@ class View:
     retry_after: int | None
 
 
-class Lookup:
+class StatusService:
     """Answer the questions of any tenant; each sees only its own."""
 
     def __init__(self, store: TaskReader, *, now_ms: Callable[[], int]) -> None:
@@ -54,7 +54,7 @@ class Lookup:
         """
         [record] = await self._read(tenant, [task_id], fields)
         if record is None:
-            raise absent_task(task_id, self._now_ms())
+            raise missing_task(task_id, self._now_ms())
         return View(fitting(chosen(show_task(record), fields)), _retry_after([record.status]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
@@ -63,11 +63,13 @@ class Lookup:
 
         async def show(chunk: Sequence[str]) -> list[Body]:
             return [
-                chosen(show_task(record), fields) if record else show_absent(task_id, status_of_absent(task_id, now_ms))
+                chosen(show_task(record), fields)
+                if record
+                else show_missing(task_id, status_of_missing(task_id, now_ms))
                 for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True)
             ]
 
-        shown = await portion_of(task_ids, show)
+        shown = await fill_page(task_ids, show)
         body: Body = {"tasks": shown}
         if left := task_ids[len(shown) :]:
             body["next"] = f"?task_ids={quote(','.join(left), safe=',')}{query_of(fields)}"
@@ -97,9 +99,9 @@ class Lookup:
             async def show(places: Sequence[int]) -> list[Body]:
                 absent = status_in(batch, now_ms)
                 found = [(refs[place], records[place]) for place in places]
-                return [show_task(record) if record else show_absent(ref.task_id, absent) for ref, record in found]
+                return [show_task(record) if record else show_missing(ref.task_id, absent) for ref, record in found]
 
-            shown = await portion_of(wanted[: page.limit], show, beside=body)
+            shown = await fill_page(wanted[: page.limit], show, beside=body)
             body["tasks"] = shown
             if len(wanted) > len(shown):
                 body["next"] = page.following(wanted[len(shown)])

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from common.held_calls import HoldLimits
-from common.settings import Environment, RedisSettings, text
+from common.api.held_calls import HoldLimits
+from common.runtime.settings import Environment, RedisSettings, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from common.absence import absent_task
-from common.errors import InvalidRequest
-from common.portions import MOST_BYTES, cut, fitting, size_of
-from common.tasks import TaskRecord, TaskRef
-from common.views import show_task
-from common.waiting import LOOK_SECONDS, MOST_SECONDS, Ear, HeldCalls
+from common.api.long_poll import MOST_SECONDS, POLL_SECONDS, HeldCalls, Notification
+from common.api.missing import missing_task
+from common.api.pagination import MOST_BYTES, cut, fitting, size_of
+from common.api.serializers import show_task
+from common.domain.errors import InvalidRequest
+from common.domain.task import TaskRecord, TaskRef
 
 RETRY_MS: Final = 100
 """After how many milliseconds an EventSource asks for the next step: the step itself waits."""
@@ -56,27 +56,27 @@ def cursor_of(last_event_id: str | None, query: Mapping[str, Sequence[str]]) -> 
     return Cursor(characters=int(text or 0))
 
 
-class TaskReader(Protocol):
+class StreamedTaskReader(Protocol):
     """Read records. Raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the order asked, None for an unknown one."""
 
 
-class Listener(Protocol):
+class TaskSubscriber(Protocol):
     """Hear of tasks that end, and of steps of single ones."""
 
-    def listen(
+    def subscribe(
         self, batches: Iterable[tuple[str, str]], steps: Iterable[TaskRef] = ()
-    ) -> AbstractAsyncContextManager[Ear]:
+    ) -> AbstractAsyncContextManager[Notification]:
         """Listen. Never raises: it may only be deaf."""
 
 
-class Stream:
+class EventStream:
     """Follow tasks of any tenant; each sees only its own."""
 
     def __init__(
-        self, store: TaskReader, listener: Listener, held_calls: HeldCalls, *, now_ms: Callable[[], int]
+        self, store: StreamedTaskReader, listener: TaskSubscriber, held_calls: HeldCalls, *, now_ms: Callable[[], int]
     ) -> None:
         """Take where records are read, who hears of their steps, what bounds the steps that wait, and a clock.
 
@@ -109,18 +109,18 @@ class Stream:
             return await self._listen(record.ref, task_id, known, end)
 
     async def _listen(self, ref: TaskRef, task_id: str, known: Cursor, end: float) -> str:
-        async with self._listener.listen({(ref.tenant, ref.batch_id)}, [ref]) as ear:
+        async with self._listener.subscribe({(ref.tenant, ref.batch_id)}, [ref]) as ear:
             while not (events := events_of(await self._read(ref, task_id), known)):
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:
                     return f"retry: {RETRY_MS}\n: nothing new\n\n"
-                await ear.wait(min(left, LOOK_SECONDS))
+                await ear.wait(min(left, POLL_SECONDS))
         return events
 
     async def _read(self, ref: TaskRef | None, task_id: str) -> TaskRecord:
         record = (await self._store.read([ref]))[0] if ref else None
         if record is None:
-            raise absent_task(task_id, self._now_ms())
+            raise missing_task(task_id, self._now_ms())
         return record
 
 

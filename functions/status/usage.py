@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from common.budgets import Budgets
-from common.spending import Spend, usd_of
-from common.views import Body, show_estimated, time_of
+from common.api.serializers import Body, show_estimated, time_of
+from common.domain.budgets import Budgets
+from common.domain.spending import Spend, usd_of
 
 
 class SpendReader(Protocol):

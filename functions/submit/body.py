@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from common.errors import CallerError, InvalidItems, InvalidRequest
+from common.domain.errors import CallerError, InvalidItems, InvalidRequest
 
 MAX_DEPTH: Final = 64
 """Arrays and objects inside each other; a JSON schema in `params.response_format` rarely passes 20."""

@@ -7,19 +7,19 @@ message, but `messages` that have a system or developer message of their own kee
 from collections.abc import Sequence
 from typing import Any
 
-from common.errors import InvalidRequest, RequestTooLarge
-from functions.submit.conversation import messages_of
+from common.domain.errors import InvalidRequest, RequestTooLarge
+from functions.submit.conversion import converted, shaped
 from functions.submit.items import check_count, prompts_of
 from functions.submit.limits import Limits
+from functions.submit.messages import messages_of
 from functions.submit.params import check_params
 from functions.submit.schema import CallBody, PromptBody, Terms
-from functions.submit.service import Call, Prompt
-from functions.submit.shape import converted, shaped
-from functions.submit.target import read_webhook
+from functions.submit.service import Prompt, SubmitCall
 from functions.submit.template import CUSTOM_ID, Template, read_template
+from functions.submit.webhook import read_webhook
 
 
-def read_call(document: object, limits: Limits) -> Call:
+def read_call(document: object, limits: Limits) -> SubmitCall:
     """Check a call as a whole and then each of its prompts.
 
     Raises:
@@ -35,7 +35,7 @@ def read_call(document: object, limits: Limits) -> Call:
     return call_of(body, _prompts(body, name, items, limits), limits)
 
 
-def call_of(body: Terms, prompts: tuple[Prompt, ...], limits: Limits) -> Call:
+def call_of(body: Terms, prompts: tuple[Prompt, ...], limits: Limits) -> SubmitCall:
     """Check what holds for all prompts of a call."""
     retention = body.retention_seconds or limits.retention_seconds
     deadline = body.deadline_seconds or min(limits.deadline_seconds, retention)
@@ -44,7 +44,7 @@ def call_of(body: Terms, prompts: tuple[Prompt, ...], limits: Limits) -> Call:
             f"must be at most the retention, which is {retention}", pointer="/deadline_seconds", code="invalid_value"
         )
     webhook = read_webhook(body.webhook, allow_loopback=limits.allow_loopback)
-    return Call(prompts, deadline, retention, body.metadata, webhook)
+    return SubmitCall(prompts, deadline, retention, body.metadata, webhook)
 
 
 def _items(call: CallBody) -> tuple[str, list[Any]]:

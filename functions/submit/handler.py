@@ -1,6 +1,6 @@
 """POST /tasks, /workflows/{name}, /batches/{batch_id}/retry: validate, record as queued, put on a queue, answer 202."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -14,31 +14,31 @@ from typing import Any
 import boto3
 from aws_lambda_powertools.event_handler import Response
 
-from common.backlog import BacklogQueue
-from common.errors import StoreUnavailable
-from common.http import answer, caller_of, resolver
-from common.metrics import Metric
-from common.outbox import Outbox
-from common.store import TaskStore, Wakes, connect
-from common.store.backlog_store import BacklogStore
-from common.store.budget_store import BudgetStore
-from common.store.held_call_store import HeldCallStore
-from common.telemetry import Telemetry
-from common.views import ENDED
-from common.waiting import Waiting, WaitOutcome, Wish, wish_of
+from common.api.http import answer, caller_of, resolver
+from common.api.long_poll import LongPoll, WaitOutcome, WaitPreference, read_wait_preference
+from common.api.serializers import ENDED
+from common.domain.backlog import BacklogQueue
+from common.domain.errors import StoreUnavailable
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
+from common.store import TaskNotifications, TaskStore, connect
+from common.store.backlog import BacklogStore
+from common.store.budgets import BudgetStore
+from common.store.held_calls import HeldCallStore
+from common.webhooks.publisher import WebhookPublisher
+from functions.submit.admission import Admission
 from functions.submit.body import read_body
 from functions.submit.call import read_call
-from functions.submit.depth import QueueDepth
-from functions.submit.gate import Gate
+from functions.submit.held_response import in_full
 from functions.submit.idempotency import read_key, read_repeatable
-from functions.submit.outcome import in_full
 from functions.submit.queue import CLIENT, SqsTaskQueue
 from functions.submit.queue_cap import QueueCap
-from functions.submit.retry import Asked, Retries
+from functions.submit.queue_depth import QueueDepth
+from functions.submit.retry import RetryRequest, RetryService
 from functions.submit.schema import AcceptedBody, RetriedBody
-from functions.submit.service import Accepted, Call, Submission, Submissions
+from functions.submit.service import Accepted, SubmissionRouter, SubmissionService, SubmitCall
 from functions.submit.settings import SubmitSettings
-from functions.submit.workflows import Workflows
+from functions.submit.workflows import WorkflowCatalogue
 
 RETRY_AFTER_SECONDS = 1  # the soonest that asking for the tasks makes sense
 
@@ -52,31 +52,31 @@ settings = SubmitSettings.from_env(os.environ)
 telemetry = Telemetry.from_env(os.environ)
 redis = connect(settings.redis)
 sqs = boto3.client("sqs", config=CLIENT)
-store = TaskStore(redis, announcer=Outbox(settings.webhook_queue_url))
-waiting = Waiting(store, Wakes(redis), HeldCallStore(redis, settings.holds))
+store = TaskStore(redis, announcer=WebhookPublisher(settings.webhook_queue_url))
+waiting = LongPoll(store, TaskNotifications(redis), HeldCallStore(redis, settings.holds))
 
 
-def submission_to(queue: BacklogQueue, url: str) -> Submission:
+def submission_to(queue: BacklogQueue, url: str) -> SubmissionService:
     """Make what accepts calls whose tasks go to this queue."""
     depth = QueueDepth(sqs, url, clock=time.monotonic) if settings.most_queued else None
     cap = QueueCap(queue, depth, backlog, most=settings.most_queued, share=settings.queue_share) if depth else None
-    return Submission(
+    return SubmissionService(
         store,
         SqsTaskQueue(sqs, url, on_sent=depth.sent if depth else None),
-        Gate(budgets, cap, now_ms=now_ms),
+        Admission(budgets, cap, now_ms=now_ms),
         warn=telemetry.logger.warning,
         step=telemetry.step,
     )
 
 
 budgets = BudgetStore(redis)
-workflows = Workflows.from_file()
+workflows = WorkflowCatalogue.from_file()
 backlog = BacklogStore(redis)
-submissions = Submissions(
+submissions = SubmissionRouter(
     submission_to(BacklogQueue.TASKS, settings.queue_url),
     submission_to(BacklogQueue.WORKFLOWS, settings.workflow_queue_url),
 )
-retries = Retries(store, submissions, now_ms=now_ms)
+retries = RetryService(store, submissions, now_ms=now_ms)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -107,12 +107,12 @@ async def list_workflows() -> Response[str]:
 
 
 async def _accept(
-    read: Callable[[object, Sequence[str] | None], Call], *, workflow: str | None = None
+    read: Callable[[object, Sequence[str] | None], SubmitCall], *, workflow: str | None = None
 ) -> Response[str]:
     """Accept a call, as `read` makes it of the body and the models that the caller's key may ask."""
     started = asyncio.get_running_loop().time()
     event = app.current_event
-    wish = wish_of(event.headers.get("Prefer"), event.resolved_query_string_parameters)
+    wish = read_wait_preference(event.headers.get("Prefer"), event.resolved_query_string_parameters)
     caller = caller_of(event)
     document = read_body(event.body, is_base64=bool(event.is_base64_encoded))
     call = read(document, caller.models)
@@ -139,7 +139,7 @@ async def retry(batch_id: str) -> Response[str]:
     event = app.current_event
     key = read_key(event.headers.get("Idempotency-Key"))
     caller = caller_of(event)
-    asked = Asked(caller.tenant, batch_id, allowed_to(caller.models), caller.budgets)
+    asked = RetryRequest(caller.tenant, batch_id, allowed_to(caller.models), caller.budgets)
     retried = await retries.retry(asked, key)
     if not retried.accepted.replayed:
         telemetry.count(Metric.SUBMITTED, len(retried.accepted.refs))
@@ -154,7 +154,7 @@ def _headers(accepted: Accepted, links: dict[str, str]) -> dict[str, str]:
 
 
 async def _held(
-    accepted: Accepted, body: AcceptedBody, wish: Wish, spent_seconds: float, root: str
+    accepted: Accepted, body: AcceptedBody, wish: WaitPreference, spent_seconds: float, root: str
 ) -> tuple[int, str] | None:
     """Wait for the tasks, and show what has become of them; None where Redis does not say, or nothing may wait."""
     try:
@@ -174,4 +174,4 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # no
     return runner.run(app.resolve_async(event, context))
 
 
-cold_start.over()
+lambda_init.complete()

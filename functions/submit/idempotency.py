@@ -5,20 +5,20 @@ import json
 import re
 from typing import Final
 
-from common.errors import InvalidRequest
-from functions.submit.service import Repeatable
+from common.domain.errors import InvalidRequest
+from functions.submit.service import IdempotentRequest
 
 _KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
-def read_repeatable(key: str | None, document: object) -> Repeatable | None:
+def read_repeatable(key: str | None, document: object) -> IdempotentRequest | None:
     """Return what makes the request safe to repeat; None without an Idempotency-Key.
 
     Two bodies are the same request if they are the same JSON, however it is spaced and its fields are ordered.
     """
     if (key := read_key(key)) is None:
         return None
-    return Repeatable(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+    return IdempotentRequest(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
 
 
 def read_key(key: str | None) -> str | None:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from common.errors import CallerError, InvalidRequest, RequestTooLarge
-from common.portions import size_of
+from common.api.pagination import size_of
+from common.domain.errors import CallerError, InvalidRequest, RequestTooLarge
 from functions.submit.body import MAX_ERRORS, refuse_all
 from functions.submit.limits import Limits
 from functions.submit.service import Prompt

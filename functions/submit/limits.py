@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from common.errors import InvalidRequest
+from common.domain.errors import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from common.errors import InvalidRequest
-from common.tasks import ToolKind
+from common.domain.errors import InvalidRequest
+from common.domain.task import ToolKind
 from functions.submit.body import pointer_to
+from functions.submit.conversion import converted
 from functions.submit.schema import PRICED_TIERS, RESERVED_PARAMS, KnownParams
-from functions.submit.shape import converted
 
 
 def check_params(params: dict[str, Any], place: str) -> None:

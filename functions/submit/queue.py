@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.errors import QueueUnavailable
-from common.messages import TaskMessage
+from common.domain.errors import QueueUnavailable
+from common.domain.message import TaskMessage
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

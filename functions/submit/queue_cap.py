@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from common.backlog import BacklogQueue, QueueLimit
-from common.errors import RequestTooLarge
-from common.tasks import TaskRef
-from functions.submit.gate import QueueFull, QueueShareFull
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.errors import RequestTooLarge
+from common.domain.task import TaskRef
+from functions.submit.admission import QueueFull, QueueShareFull
 
 WHOLE: Final = 100
 """The share, in percent, at which tenants have none of their own, and nobody counts."""

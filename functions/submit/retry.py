@@ -11,14 +11,14 @@ from enum import StrEnum
 from itertools import batched
 from typing import Final, Protocol
 
-from common.budgets import Budgets
-from common.errors import Conflict, Gone, MessageError
-from common.lookup import BatchReader, find_batch
-from common.messages import TaskMessage
-from common.tasks import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
+from common.api.lookup import BatchReader, find_batch
+from common.domain.budgets import Budgets
+from common.domain.errors import Conflict, Gone, MessageError
+from common.domain.message import TaskMessage
+from common.domain.task import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
 from functions.submit.service import Accepted, Prompt
 
-READ_AT_ONCE: Final = 100
+READ_CHUNK: Final = 100
 """Requests in one answer of Redis: a batch has at most 20 MB of them, as POST has taken it."""
 
 LOOKS: Final = 3
@@ -31,14 +31,14 @@ class RetryStore(BatchReader, Protocol):
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the order asked, None for an unknown one; without text they are small."""
 
-    async def requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
+    async def load_requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         """Return what failed tasks have kept of their messages."""
 
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
         """Take failed tasks for a new batch, each once; False where something has changed since they were read."""
 
 
-class Sender(Protocol):
+class BatchSender(Protocol):
     """Record and send batches."""
 
     async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
@@ -58,7 +58,7 @@ class RetryInUse(Conflict):
     retry_after = 2
 
 
-class Left(StrEnum):
+class SkipReason(StrEnum):
     """Name why a failed task was not retried."""
 
     ALREADY_RETRIED = "already_retried"
@@ -72,7 +72,7 @@ class Left(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RetryRequest:
     """Say whose batch is to be retried, and which models and budgets its caller has."""
 
     tenant: str
@@ -82,11 +82,11 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftTask:
+class SkippedTask:
     """Name a failed task that was not retried, and why."""
 
     ref: TaskRef
-    why: Left
+    why: SkipReason
     retried_as: str | None = None
 
 
@@ -99,7 +99,7 @@ class Retried:
 
     accepted: Accepted
     of: Mapping[int, TaskRecord]
-    left: tuple[LeftTask, ...]
+    left: tuple[SkippedTask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +115,16 @@ class _Failed:
         return {int(place): each for (retry, _, place), each in marks if batch_id and retry == batch_id}
 
 
-class Retries:
+class RetryService:
     """Retry for any tenant; each reaches only its own tasks."""
 
-    def __init__(self, store: RetryStore, sender: Sender, *, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: RetryStore, sender: BatchSender, *, now_ms: Callable[[], int]) -> None:
         """Take where the records are, who sends batches, and a clock in milliseconds since 1970."""
         self._store = store
         self._sender = sender
         self._now_ms = now_ms
 
-    async def retry(self, asked: Asked, key: str | None = None) -> Retried:
+    async def retry(self, asked: RetryRequest, key: str | None = None) -> Retried:
         """Make new tasks of those that have failed and were not retried; a repeat answers the same ones.
 
         An earlier retry that was not sent comes first. `key` is the caller's Idempotency-Key.
@@ -156,16 +156,16 @@ class Retries:
                 return await self._finish(asked, failed, new_id, dict(enumerate(fresh)))
         raise RetryInUse("other calls are retrying this batch at this moment")
 
-    async def _look(self, asked: Asked) -> _Failed:
+    async def _look(self, asked: RetryRequest) -> _Failed:
         # The batch first: what is marked after that, the taking notices.
         batch = await find_batch(self._store, asked.tenant, asked.batch_id, now_ms=self._now_ms())
         records = await self._store.read(batch.refs(), with_text=False)
         return _Failed(batch, tuple(each for each in records if each and each.status is TaskStatus.FAILED))
 
-    async def _finish(self, asked: Asked, failed: _Failed, new_id: str, taken: dict[int, TaskRecord]) -> Retried:
+    async def _finish(self, asked: RetryRequest, failed: _Failed, new_id: str, taken: dict[int, TaskRecord]) -> Retried:
         """Send what was taken, unless it was sent before."""
         left = tuple(
-            LeftTask(each.ref, _why_left(each, asked) or Left.FAILED_SINCE, each.retried_as)
+            SkippedTask(each.ref, _why_left(each, asked) or SkipReason.FAILED_SINCE, each.retried_as)
             for each in failed.records
             if each not in taken.values()
         )
@@ -191,19 +191,19 @@ class Retries:
 
     async def _prompts(self, taken: Sequence[TaskRecord]) -> list[Prompt]:
         prompts: list[Prompt] = []
-        for some in batched(taken, READ_AT_ONCE, strict=False):
-            requests = await self._store.requests([each.ref for each in some])
+        for some in batched(taken, READ_CHUNK, strict=False):
+            requests = await self._store.load_requests([each.ref for each in some])
             prompts += [_prompt(record, request) for record, request in zip(some, requests, strict=True)]
         return prompts
 
 
-def _why_left(record: TaskRecord, asked: Asked) -> Left | None:
+def _why_left(record: TaskRecord, asked: RetryRequest) -> SkipReason | None:
     """Say why a failed task cannot be retried; None where it can."""
     if record.retried_as is not None:
-        return Left.ALREADY_RETRIED
+        return SkipReason.ALREADY_RETRIED
     if record.kept_bytes is None:
-        return Left.REQUEST_NOT_KEPT
-    return None if record.model in asked.models else Left.MODEL_NOT_ALLOWED
+        return SkipReason.REQUEST_NOT_KEPT
+    return None if record.model in asked.models else SkipReason.MODEL_NOT_ALLOWED
 
 
 def _prompt(record: TaskRecord, request: str | None) -> Prompt:
@@ -217,7 +217,7 @@ def _prompt(record: TaskRecord, request: str | None) -> Prompt:
     )
 
 
-def _id_of(asked: Asked, fresh: Sequence[TaskRecord]) -> str:
+def _id_of(asked: RetryRequest, fresh: Sequence[TaskRecord]) -> str:
     # The same tasks make the same id, also where Redis has lost that they were taken. No caller's key holds a NUL.
     places = ",".join(str(each.ref.index) for each in fresh)
     return batch_id_of_key(asked.tenant, f"\0retry:{asked.batch_id}:{places}")

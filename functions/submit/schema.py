@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from common.flow import MOST_ANSWER_TOKENS
-from common.tasks import SHORTEST_RETENTION_SECONDS, TaskStatus
-from common.views import time_of
-from common.webhooks import LONGEST_URL, WebhookEvent
+from common.api.serializers import time_of
+from common.domain.rate_limits import MOST_ANSWER_TOKENS
+from common.domain.task import SHORTEST_RETENTION_SECONDS, TaskStatus
+from common.webhooks.model import LONGEST_URL, WebhookEvent
 from functions.submit.retry import Retried
 from functions.submit.service import Accepted, Prompt
 
@@ -199,7 +199,7 @@ class RetriedTask(Struct, frozen=True):
     status: str = TaskStatus.QUEUED.value
 
 
-class LeftTaskBody(Struct, frozen=True, omit_defaults=True):
+class SkippedTaskBody(Struct, frozen=True, omit_defaults=True):
     """A failed task that was not retried; `retried_as` is what an earlier retry made of it."""
 
     task_id: str
@@ -217,7 +217,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
     deadline_at: str
     expires_at: str
     tasks: list[RetriedTask]
-    not_retried: list[LeftTaskBody]
+    not_retried: list[SkippedTaskBody]
     links: dict[str, str]
 
     @classmethod
@@ -236,7 +236,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
                 RetriedTask(ref.task_id, old.custom_id if old else None, old.ref.task_id if old else None)
                 for ref, old in olds
             ],
-            not_retried=[LeftTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
+            not_retried=[SkippedTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
             links=_links(accepted.batch_id, task_ids, root="../../"),
         )
 

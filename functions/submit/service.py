@@ -12,13 +12,22 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from common.budgets import Budgets
-from common.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
-from common.messages import TaskMessage
-from common.tasks import BatchRecord, FailureCode, NewBatch, Task, TaskRef, batch_id_of_key, new_batch_id, workflow_of
-from common.transitions import Created, CreateOutcome, EndOutcome
-from common.webhooks import Webhook
-from functions.submit.gate import Gate, Ticket
+from common.domain.budgets import Budgets
+from common.domain.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
+from common.domain.message import TaskMessage
+from common.domain.task import (
+    BatchRecord,
+    FailureCode,
+    NewBatch,
+    Task,
+    TaskRef,
+    batch_id_of_key,
+    new_batch_id,
+    workflow_of,
+)
+from common.domain.transitions import Created, CreateOutcome, EndOutcome
+from common.webhooks.model import Webhook
+from functions.submit.admission import Admission, Reservation
 
 
 class BatchWriter(Protocol):
@@ -27,13 +36,13 @@ class BatchWriter(Protocol):
     async def create(self, batch: NewBatch) -> Created:
         """Record a batch of queued tasks, or find the one of the same Idempotency-Key."""
 
-    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+    async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
         """Accept a batch that was sent; False where its sending, which `create` has allowed, has ended before."""
 
     async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
         """Read a batch, None for an unknown one."""
 
-    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+    async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         """Give up sending a batch, so that a repeat of the request sends it again."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
@@ -47,14 +56,14 @@ class PromptQueue(Protocol):
         """Send all messages, or raise QueueUnavailable; some may have been sent even so."""
 
 
-class KeyInUse(Conflict):
+class IdempotencyKeyInUse(Conflict):
     """The same request with the same Idempotency-Key is being accepted by another call."""
 
     code = "idempotency_key_in_use"
     retry_after = 2
 
 
-class KeyReused(Conflict):
+class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key came with another request before."""
 
     code = "idempotency_key_reused"
@@ -76,7 +85,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeatable:
+class IdempotentRequest:
     """Make a request safe to repeat: the caller's key, and the SHA-256 of what came with it."""
 
     key: str = field(repr=False)
@@ -84,7 +93,7 @@ class Repeatable:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SubmitCall:
     """Hold a valid call: at least one prompt, and what holds for all of them.
 
     `deadline_seconds` run from now, `retention_seconds` from a task's end. `metadata` is kept with the batch.
@@ -119,14 +128,14 @@ class Accepted:
         )
 
 
-class Submission:
+class SubmissionService:
     """Accept calls for any tenant."""
 
     def __init__(
         self,
         store: BatchWriter,
         queue: PromptQueue,
-        gate: Gate,
+        gate: Admission,
         *,
         warn: Callable[[str], object],
         step: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
@@ -142,7 +151,7 @@ class Submission:
         self._queue = queue
 
     async def accept(
-        self, tenant: str, call: Call, repeatable: Repeatable | None = None, budgets: Budgets | None = None
+        self, tenant: str, call: SubmitCall, repeatable: IdempotentRequest | None = None, budgets: Budgets | None = None
     ) -> Accepted:
         """Record and send one task for each prompt.
 
@@ -195,7 +204,7 @@ class Submission:
         with suppress(StoreUnavailable):
             await self._gate.release(batch)
 
-    async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Ticket | None:
+    async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Reservation | None:
         if batch.digest is None:
             return await self._gate.admit(batch, budgets)
         # Looked up first: a repeat of an accepted call asks for nothing new, and must take nobody's room for a moment.
@@ -205,11 +214,11 @@ class Submission:
                 return None
         return await self._gate.admit(batch, budgets, f"{batch.batch_id}-{batch.digest}")
 
-    async def _give_back(self, ticket: Ticket | None) -> None:
+    async def _give_back(self, ticket: Reservation | None) -> None:
         if ticket is None:
             return
         try:
-            await self._gate.give_back(ticket)
+            await self._gate.return_budget(ticket)
         except StoreUnavailable:
             self._warn("Tasks that were not accepted stay counted in their tenant's budget")
 
@@ -221,9 +230,9 @@ class Submission:
             case CreateOutcome.ACCEPTED:
                 return _accepted(batch, refs, created, replayed=True)
             case CreateOutcome.SENDING:
-                raise KeyInUse("this request is being accepted by another call at this moment")
+                raise IdempotencyKeyInUse("this request is being accepted by another call at this moment")
             case CreateOutcome.CONFLICT:
-                raise KeyReused("this Idempotency-Key came with another request before; take a new one")
+                raise IdempotencyKeyReused("this Idempotency-Key came with another request before; take a new one")
             case CreateOutcome.CREATED | CreateOutcome.UNSENT:
                 await self._send(batch, refs, prompts, created, budgets)
         return _accepted(batch, refs, created, replayed=False)
@@ -242,7 +251,7 @@ class Submission:
         try:
             with self._step("sqs"):
                 await self._queue.send(messages)
-            is_accepted = await self._store.accept(batch.tenant, batch.batch_id, created.sending_until_ms)
+            is_accepted = await self._store.mark_accepted(batch.tenant, batch.batch_id, created.sending_until_ms)
         except (QueueUnavailable, StoreUnavailable):
             await self._take_back(batch, refs, created)
             raise
@@ -256,7 +265,7 @@ class Submission:
             if batch.digest is None:
                 await self._store.cancel(refs, FailureCode.NOT_ACCEPTED)
             else:
-                await self._store.unsent(batch.tenant, batch.batch_id, created.sending_until_ms)
+                await self._store.mark_unsent(batch.tenant, batch.batch_id, created.sending_until_ms)
         except StoreUnavailable:
             self._warn("A batch that was not accepted could not be taken back")
 
@@ -276,15 +285,15 @@ class Submission:
         return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens, budgets, prompt.input)
 
 
-class Submissions:
+class SubmissionRouter:
     """Accept calls of prompts and calls of workflows, each for the queue of its workers."""
 
-    def __init__(self, prompts: Submission, workflows: Submission) -> None:
+    def __init__(self, prompts: SubmissionService, workflows: SubmissionService) -> None:
         """Take what accepts each."""
         self._prompts = prompts
         self._workflows = workflows
 
-    def of(self, prompts: Sequence[Prompt]) -> Submission:
+    def of(self, prompts: Sequence[Prompt]) -> SubmissionService:
         """Return what accepts these; a batch is of one kind."""
         return self._prompts if workflow_of(prompts[0].model) is None else self._workflows
 

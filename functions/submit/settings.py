@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from common.backlog import MOST_QUEUED
-from common.errors import SettingError
-from common.held_calls import HoldLimits
-from common.settings import Environment, RedisSettings, flag, number, text
-from common.tasks import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
+from common.api.held_calls import HoldLimits
+from common.domain.backlog import MOST_QUEUED
+from common.domain.errors import SettingError
+from common.domain.task import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
+from common.runtime.settings import Environment, RedisSettings, flag, number, text
 from functions.submit.limits import Limits
 from functions.submit.schema import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
 

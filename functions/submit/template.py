@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Final
 
-from common.errors import InvalidRequest, RequestTooLarge
+from common.domain.errors import InvalidRequest, RequestTooLarge
 from functions.submit.body import pointer_to
 
 CUSTOM_ID: Final = "custom_id"

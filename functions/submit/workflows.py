@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from common.errors import InvalidRequest, NotFound
-from common.tasks import WORKFLOW_PREFIX
+from common.domain.errors import InvalidRequest, NotFound
+from common.domain.task import WORKFLOW_PREFIX
 from functions.submit.body import pointer_to
 from functions.submit.call import call_of
+from functions.submit.conversion import converted, shaped, unknown_field
 from functions.submit.items import check_count, prompts_of
 from functions.submit.limits import Limits
 from functions.submit.schema import CustomId, WorkflowBody
-from functions.submit.service import Call, Prompt
-from functions.submit.shape import converted, shaped, unknown_field
+from functions.submit.service import Prompt, SubmitCall
 from functions.submit.template import CUSTOM_ID
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class UnknownWorkflow(NotFound):
 
 
 @dataclass(frozen=True)
-class Workflow:
+class WorkflowDescription:
     """Hold what callers are told of a workflow. The schema is JSON Schema, as pydantic writes it."""
 
     name: str
@@ -84,17 +84,19 @@ class Workflow:
         return validate
 
 
-class Workflows:
+class WorkflowCatalogue:
     """List the workflows of this service, and read calls of them."""
 
-    def __init__(self, workflows: Sequence[Workflow]) -> None:
+    def __init__(self, workflows: Sequence[WorkflowDescription]) -> None:
         """Take the workflows, in the order that they are shown."""
         self._by_name = {workflow.name: workflow for workflow in workflows}
 
     @classmethod
-    def from_file(cls, path: Path = LIST) -> "Workflows":
+    def from_file(cls, path: Path = LIST) -> "WorkflowCatalogue":
         """Read the list that `make workflows` has written."""
-        return cls([Workflow(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["workflows"]])
+        return cls(
+            [WorkflowDescription(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["workflows"]]
+        )
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ class Workflows:
             if models is None or each.model in models
         ]
 
-    def read(self, name: str, document: object, limits: Limits, models: Sequence[str] | None) -> Call:
+    def read(self, name: str, document: object, limits: Limits, models: Sequence[str] | None) -> SubmitCall:
         """Check a call of a workflow.
 
         Raises:

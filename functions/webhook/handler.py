@@ -1,6 +1,6 @@
 """Start the webhook function: events in, those that have to come back out. It has no Redis, and is far from it."""
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -13,22 +13,22 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.metrics import Metric
-from common.telemetry import Telemetry
-from functions.webhook.dialler import Dialler
-from functions.webhook.queue import CLIENT, Queues
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
+from functions.webhook.http_client import SafeHttpClient
+from functions.webhook.queue import CLIENT, WebhookQueues
 from functions.webhook.resolver import Resolver
-from functions.webhook.schedule import Schedule
-from functions.webhook.service import Courier, Event, Outcome
+from functions.webhook.retry_schedule import RetrySchedule
+from functions.webhook.service import EventOutcome, ReceivedEvent, WebhookSender
 from functions.webhook.settings import WebhookSettings
 from functions.webhook.signing import Signer
 
 SETTINGS = WebhookSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
-COURIER = Courier(
+COURIER = WebhookSender(
     Signer(SecretsProvider(), SETTINGS.secret),
-    Dialler(allow_loopback=SETTINGS.allow_loopback, resolve=Resolver().resolve),
-    Schedule(SystemRandom().random),
+    SafeHttpClient(allow_loopback=SETTINGS.allow_loopback, resolve=Resolver().resolve),
+    RetrySchedule(SystemRandom().random),
     now_ms=lambda: time.time_ns() // 1_000_000,
     allow_loopback=SETTINGS.allow_loopback,
 )
@@ -40,7 +40,7 @@ def queue_failed(code: str) -> None:
     TELEMETRY.count(Metric.QUEUE_FAILURES)
 
 
-QUEUES = Queues(
+QUEUES = WebhookQueues(
     boto3.client("sqs", config=CLIENT), SETTINGS.webhook_queue_url, SETTINGS.receipt_queue_url, queue_failed
 )
 RUNNER = asyncio.Runner()  # one loop for the environment's life
@@ -50,25 +50,25 @@ RUNNER = asyncio.Runner()  # one loop for the environment's life
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Try each event once; what is not reported as failed, the poller deletes."""
     del context
-    outcomes = RUNNER.run(deliver([Event.of(record) for record in event["Records"]]))
+    outcomes = RUNNER.run(deliver([ReceivedEvent.of(record) for record in event["Records"]]))
     for outcome in outcomes:
         note(outcome)
     return {"batchItemFailures": [{"itemIdentifier": each.event.message_id} for each in outcomes if not each.is_done]}
 
 
-async def deliver(events: list[Event]) -> list[Outcome]:
+async def deliver(events: list[ReceivedEvent]) -> list[EventOutcome]:
     """Make a try for each, all at once."""
     return await asyncio.gather(*map(deliver_one, events))
 
 
-async def deliver_one(event: Event) -> Outcome:
+async def deliver_one(event: ReceivedEvent) -> EventOutcome:
     """Make a try and settle it at once: its neighbours' receivers may be slow."""
     outcome = await COURIER.deliver(event)
-    await QUEUES.settle(outcome)
+    await QUEUES.finish(outcome)
     return outcome
 
 
-def note(outcome: Outcome) -> None:
+def note(outcome: EventOutcome) -> None:
     """Log a try by its ids alone, without the address, and count how it ended."""
     facts = {"webhook_id": outcome.webhook_id, "message_id": outcome.event.message_id, "problem": outcome.problem}
     delivery = outcome.receipt.delivery if outcome.receipt else None
@@ -81,4 +81,4 @@ def note(outcome: Outcome) -> None:
     TELEMETRY.count(Metric(f"Webhooks{delivery.status.title()}"), code=delivery.code)
 
 
-cold_start.over()
+lambda_init.complete()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.webhook.service import Outcome
+from functions.webhook.service import EventOutcome
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -22,7 +22,7 @@ CLIENT: Final = Config(
 """How the client has to be made; times are in seconds. A try's 15 s and this must end before the function does."""
 
 
-class Queues:
+class WebhookQueues:
     """Speak to both queues. Failures are told and not raised: an event then comes back when the queue likes."""
 
     def __init__(
@@ -34,11 +34,11 @@ class Queues:
         self._receipt_url = receipt_url
         self._on_failure = on_failure
 
-    async def settle(self, outcome: Outcome) -> None:
+    async def finish(self, outcome: EventOutcome) -> None:
         """Set when an event that was tried comes back, and send the receipt."""
         await asyncio.to_thread(self._settle, outcome)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: EventOutcome) -> None:
         try:
             if outcome.wait is not None:
                 self._client.change_message_visibility(

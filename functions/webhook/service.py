@@ -8,13 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from common.announcements import Announcement, Receipt
-from common.errors import MessageError, Unavailable
-from common.telemetry import place_of
-from common.webhooks import BadAddress, Delivery, DeliveryCode, DeliveryStatus, Target, target_of
-from functions.webhook.schedule import Schedule
+from common.domain.errors import MessageError, Unavailable
+from common.runtime.telemetry import place_of
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
+from common.webhooks.model import (
+    BadAddress,
+    Target,
+    WebhookDelivery,
+    WebhookDeliveryCode,
+    WebhookDeliveryStatus,
+    target_of,
+)
+from functions.webhook.retry_schedule import RetrySchedule
 
-FOR_GOOD: Final = frozenset({DeliveryCode.GONE, DeliveryCode.ADDRESS_NOT_ALLOWED})
+FOR_GOOD: Final = frozenset({WebhookDeliveryCode.GONE, WebhookDeliveryCode.ADDRESS_NOT_ALLOWED})
 """Failures after which no try is made: the receiver wants none, or we do not call there."""
 
 
@@ -25,29 +32,29 @@ class SecretUnavailable(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class AttemptResult:
     """Say what came of one try: delivered where there is no code."""
 
-    code: DeliveryCode | None = None
+    code: WebhookDeliveryCode | None = None
     status_code: int | None = None
 
 
-class Signing(Protocol):
+class HeaderSigner(Protocol):
     """Sign."""
 
     def headers(self, tenant: str, webhook_id: str, now_seconds: int, body: str) -> dict[str, str]:
         """Return the headers that prove where a body comes from, or raise SecretUnavailable."""
 
 
-class Dialling(Protocol):
+class HttpPoster(Protocol):
     """Call."""
 
-    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> AttemptResult:
         """Send a body for a tenant and return what came of it, in a bounded time; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ReceivedEvent:
     """Hold a message as Lambda hands it over; the body has an address, and stays out of the repr."""
 
     message_id: str
@@ -57,7 +64,7 @@ class Event:
     body: str = field(repr=False)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Event":
+    def of(cls, record: Mapping[str, Any]) -> "ReceivedEvent":
         """Read one entry of an SQS event's `Records`."""
         attributes = record["attributes"]
         receives, sent_ms = int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"])
@@ -65,28 +72,28 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EventOutcome:
     """Say what becomes of an event: it comes back in so many seconds, as the queue likes, or is done with.
 
     Without a receipt no try was made.
     """
 
-    event: Event
+    event: ReceivedEvent
     is_done: bool
     wait: float | None = None
     webhook_id: str | None = None
-    receipt: Receipt | None = None
+    receipt: DeliveryReceipt | None = None
     problem: str | None = None
 
 
-class Courier:
+class WebhookSender:
     """Deliver events for any tenant."""
 
     def __init__(
         self,
-        signer: Signing,
-        dialler: Dialling,
-        schedule: Schedule,
+        signer: HeaderSigner,
+        dialler: HttpPoster,
+        schedule: RetrySchedule,
         *,
         now_ms: Callable[[], int],
         allow_loopback: bool,
@@ -98,47 +105,47 @@ class Courier:
         self._now_ms = now_ms
         self._allow_loopback = allow_loopback
 
-    async def deliver(self, event: Event) -> Outcome:
+    async def deliver(self, event: ReceivedEvent) -> EventOutcome:
         """Make one try; never raises: its neighbours are delivered, and would be again if they came back with it."""
         try:
-            announcement = Announcement.decode(event.body)
+            announcement = WebhookNotification.decode(event.body)
         except MessageError as error:
-            return Outcome(event, is_done=False, problem=type(error).__name__)
+            return EventOutcome(event, is_done=False, problem=type(error).__name__)
         try:
-            made = await self._try(announcement)
+            made = await self._attempt(announcement)
         except SecretUnavailable as error:
             return self._untried(event, announcement, str(error))
         except Exception as error:  # noqa: BLE001  # the last resort; logged by type and place
             return self._untried(event, announcement, f"{type(error).__qualname__} at {place_of(error)}")
         return self._outcome(event, announcement, made)
 
-    def _untried(self, event: Event, announcement: Announcement, problem: str) -> Outcome:
+    def _untried(self, event: ReceivedEvent, announcement: WebhookNotification, problem: str) -> EventOutcome:
         wait = self._schedule.wait_after(event.receives, self._age_of(event))
-        return Outcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=problem)
+        return EventOutcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=problem)
 
-    async def _try(self, announcement: Announcement) -> Try:
+    async def _attempt(self, announcement: WebhookNotification) -> AttemptResult:
         body = announcement.body()
         headers = self._signer.headers(announcement.tenant, announcement.webhook_id, self._now_ms() // 1000, body)
         try:
             # Once more: the rules may have changed since it was accepted.
             target = target_of(announcement.url, allow_loopback=self._allow_loopback)
         except BadAddress:
-            return Try(DeliveryCode.ADDRESS_NOT_ALLOWED)
+            return AttemptResult(WebhookDeliveryCode.ADDRESS_NOT_ALLOWED)
         return await self._dialler.post(announcement.tenant, target, headers, body.encode())
 
-    def _outcome(self, event: Event, announcement: Announcement, made: Try) -> Outcome:
+    def _outcome(self, event: ReceivedEvent, announcement: WebhookNotification, made: AttemptResult) -> EventOutcome:
         now_ms, receives = self._now_ms(), event.receives
         wait = None
         if made.code is None:
-            delivery = Delivery(DeliveryStatus.DELIVERED, receives, made.status_code, None, None, now_ms)
+            delivery = WebhookDelivery(WebhookDeliveryStatus.DELIVERED, receives, made.status_code, None, None, now_ms)
         else:
             if made.code not in FOR_GOOD:
                 wait = self._schedule.wait_after(receives, self._age_of(event))
-            status = DeliveryStatus.FAILED if wait is None else DeliveryStatus.PENDING
+            status = WebhookDeliveryStatus.FAILED if wait is None else WebhookDeliveryStatus.PENDING
             due_ms = None if wait is None else now_ms + int(wait * 1000)
-            delivery = Delivery(status, receives, made.status_code, made.code, due_ms)
-        receipt = Receipt(announcement.tenant, announcement.batch_id, delivery)
-        return Outcome(event, is_done=wait is None, wait=wait, webhook_id=announcement.webhook_id, receipt=receipt)
+            delivery = WebhookDelivery(status, receives, made.status_code, made.code, due_ms)
+        receipt = DeliveryReceipt(announcement.tenant, announcement.batch_id, delivery)
+        return EventOutcome(event, is_done=wait is None, wait=wait, webhook_id=announcement.webhook_id, receipt=receipt)
 
-    def _age_of(self, event: Event) -> float:
+    def _age_of(self, event: ReceivedEvent) -> float:
         return (self._now_ms() - event.sent_ms) / 1000

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from common.settings import Environment, flag, text
+from common.runtime.settings import Environment, flag, text
 
 
 @dataclass(frozen=True, slots=True)

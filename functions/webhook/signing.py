@@ -6,8 +6,8 @@ from typing import Final
 from aws_lambda_powertools.utilities.parameters import GetParameterError, SecretsProvider
 from standardwebhooks import Webhook
 
-from functions.webhook.keys import BadSecret, key_of, texts_of
 from functions.webhook.service import SecretUnavailable
+from functions.webhook.signing_keys import BadSecret, key_of, texts_of
 
 KEPT_SECONDS: Final = 300
 """How long a secret that was changed may still sign."""

@@ -1,12 +1,11 @@
-"""Start the worker: SQS batch in, the messages that have to come back out.
+"""Handle SQS batches of prompts: run each message, return those that the queue must redeliver.
 
-All of it is in common/work, which the workflow worker shares: service.py shares the time of an invocation among its
-messages, attempt.py is one message's way, call.py the model's part of it, chat_model.py asks the model, queue.py brings
-messages back, flow.py lets calls start as the shared limits and pauses allow, concurrency.py adapts how many run at a
-time.
+The worker is in common/worker, which the workflow worker shares. runner.py divides an invocation among its messages,
+attempt.py processes one message, model_call.py makes its call, rate_limiter.py and concurrency.py decide when a call
+starts, redelivery.py returns messages to the queue.
 """
 
-from common import cold_start
+from common.runtime import lambda_init
 
 # isort: split
 import asyncio
@@ -15,14 +14,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from common.telemetry import Telemetry
-from common.work.assembly import Assembly
-from common.work.delivery import Delivery
-from common.work.settings import WorkerSettings
+from common.runtime.telemetry import Telemetry
+from common.worker.message import ReceivedMessage
+from common.worker.settings import WorkerSettings
+from common.worker.wiring import WorkerWiring
 
 SETTINGS = WorkerSettings.from_env(os.environ)
 TELEMETRY = Telemetry.from_env(os.environ)
-PARTS = Assembly(SETTINGS, TELEMETRY)
+PARTS = WorkerWiring(SETTINGS, TELEMETRY)
 MODEL = PARTS.chat_model
 WORKER = PARTS.worker(MODEL, PARTS.flow, SETTINGS.model_timeout_seconds, PARTS.billing)
 
@@ -33,9 +32,9 @@ RUNNER = asyncio.Runner()
 @TELEMETRY.observe
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work on a batch of messages; what is not reported as failed, the poller deletes."""
-    deliveries = [Delivery.of(record) for record in event["Records"]]
-    back = RUNNER.run(WORKER.work(deliveries, context.get_remaining_time_in_millis() / 1000))
+    deliveries = [ReceivedMessage.of(record) for record in event["Records"]]
+    back = RUNNER.run(WORKER.run(deliveries, context.get_remaining_time_in_millis() / 1000))
     return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}
 
 
-cold_start.over()
+lambda_init.complete()

@@ -10,8 +10,8 @@ from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from pydantic import BaseModel
 
-from common import tasks
-from common.tasks import Answer, ToolKind, Usage
+from common.domain import task
+from common.domain.task import Answer, ToolKind, Usage
 
 
 def response_format_of(schema: object) -> object:
@@ -43,7 +43,7 @@ def message_of(answer: Answer, model: str, schema: object = None) -> AIMessage:
     )
 
 
-def _add(call: tasks.ToolCall, calls: list[ToolCall], invalid: list[InvalidToolCall]) -> None:
+def _add(call: task.ToolCall, calls: list[ToolCall], invalid: list[InvalidToolCall]) -> None:
     if call.kind is ToolKind.CUSTOM:  # its input is text and no JSON, which LangChain names so
         calls.append(ToolCall(type="tool_call", name=call.name, args={"__arg1": call.arguments}, id=call.call_id))
         return

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
-from common.tasks import Usage
-from common.work.concurrency import NO_ROOM, Concurrency, Origin
-from common.work.permit import Permit
-from common.work.progress import CHARACTERS_PER_TOKEN
+from common.domain.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
+from common.domain.task import Usage
+from common.worker.concurrency import OVERLOAD_CODES, AdaptiveConcurrency, Origin
+from common.worker.permit import Permit
+from common.worker.progress import CHARACTERS_PER_TOKEN
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class CallMeter:
 
 
 @contextmanager
-def measured(concurrency: Concurrency, origin: Origin, permit: Permit) -> Iterator[CallMeter]:
+def measured(concurrency: AdaptiveConcurrency, origin: Origin, permit: Permit) -> Iterator[CallMeter]:
     """Tell the concurrency how the call in this block ends, and correct the schedules by what it has used."""
     meter, started = CallMeter(permit), _now()
     try:
@@ -48,7 +48,7 @@ def measured(concurrency: Concurrency, origin: Origin, permit: Permit) -> Iterat
         # A refusal is billed only where the answer had begun before it.
         elif meter.pieces or not isinstance(error, ModelBusy | ModelRefused):
             permit.cut_off(meter.tokens)
-        if isinstance(error, ModelBusy | ModelFailed) and error.code in NO_ROOM:
+        if isinstance(error, ModelBusy | ModelFailed) and error.code in OVERLOAD_CODES:
             concurrency.refused(origin, started, _now())
         raise
     else:

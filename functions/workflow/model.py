@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr
 
-from common.errors import (
+from common.domain.errors import (
     CallHeld,
     ModelBusy,
     ModelCrashed,
@@ -22,22 +22,22 @@ from common.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from common.flow import RefusalCause
-from common.messages import TaskMessage
-from common.spending import Charge
-from common.tasks import Answer, FailureCode, Task, WaitingOn
-from common.transitions import KeptStep
-from common.work.billing import Billing
-from common.work.budget import BudgetGuard
-from common.work.call import NO_BILLING
-from common.work.chat_model import ChatModel
-from common.work.concurrency import Concurrency, Origin
-from common.work.flow import FlowControl, Held
-from common.work.permit import Permit
-from common.work.slots import Slots
+from common.domain.message import TaskMessage
+from common.domain.rate_limits import RefusalCause
+from common.domain.spending import Charge
+from common.domain.task import Answer, FailureCode, Task, WaitingOn
+from common.domain.transitions import KeptStep
+from common.worker.billing import Billing
+from common.worker.budget_guard import BudgetGuard
+from common.worker.chat_model import ChatModel
+from common.worker.concurrency import AdaptiveConcurrency, Origin
+from common.worker.model_call import NO_BILLING
+from common.worker.permit import Permit
+from common.worker.rate_limiter import Deferred, RateLimiter
+from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.answers import message_of, response_format_of
 from functions.workflow.call_meter import measured
-from functions.workflow.run import Run, current_run
+from functions.workflow.chain_run import ChainRun, current_run
 from functions.workflow.step import Step
 
 
@@ -52,18 +52,18 @@ class LeaseLost(Unavailable):
     """Another worker has the task, or it was cancelled: what a further step would bring is nobody's."""
 
 
-class OpenGate:
+class BudgetLimiter:
     """Let every task's chain begin, if its tenant has a budget left: each of its calls stands in line by itself."""
 
-    def __init__(self, budget: BudgetGuard, flow: FlowControl) -> None:
+    def __init__(self, budget: BudgetGuard, flow: RateLimiter) -> None:
         """Take who judges budgets, and the lines in which the steps stand."""
         self._budget = budget
         self._flow = flow
 
-    async def start(self, message: TaskMessage) -> Permit | Held:
+    async def wait_for_start(self, message: TaskMessage) -> Permit | Deferred:
         """Let it begin, whenever it does."""
-        seconds = await self._budget.hold(message)
-        return Permit() if seconds is None else Held(seconds, waiting_on=WaitingOn.BUDGET)
+        seconds = await self._budget.deferral_seconds(message)
+        return Permit() if seconds is None else Deferred(seconds, waiting_on=WaitingOn.BUDGET)
 
     async def slow_down(self, message: TaskMessage, busy: ModelBusy, *, is_known: bool) -> RefusalCause:  # noqa: ARG002  # as the protocol has them
         """Say what the step that was refused has found out."""
@@ -98,9 +98,9 @@ class Provider:
     """Hold what all calls of an environment share. `model` is the one that is asked where a chain names none."""
 
     checkpoints: Checkpoints
-    flow: FlowControl
-    concurrency: Concurrency
-    slots: Slots
+    flow: RateLimiter
+    concurrency: AdaptiveConcurrency
+    slots: ResizableSemaphore
     chat_model: ChatModel
     timeout_seconds: float
     model: str
@@ -159,25 +159,25 @@ class StepModel(ChatOpenAI):
         run = current_run()
         request = self._get_request_payload(messages, stop=stop, **kwargs)
         name = run.name(request)
-        step = run.kept(name)
+        step = run.checkpointed(name)
         if step is None:
             with run.branches.call():
-                async with self._provider.slots.one(self._origin(run)):
-                    run.branches.has_slot()
+                async with self._provider.slots.acquire(self._origin(run)):
+                    run.branches.mark_started()
                     step, charge = await self._step(run, request)
                 await self._keep(run, KeptStep(name, step.encode(), charge))
             run.done(step)
         return ChatResult(generations=[ChatGeneration(message=step.message)])
 
-    async def _step(self, run: Run, request: Mapping[str, Any]) -> tuple[Step, Charge]:
+    async def _step(self, run: ChainRun, request: Mapping[str, Any]) -> tuple[Step, Charge]:
         """Make the call, when the shared limits let it start, and no longer than a call may take.
 
         What it has cost is on the attempt's bill where it brings no step.
         """
         provider, schema = self._provider, request.get("response_format")
         question = _question(run.message, self.model_name, request)
-        permit = await provider.flow.start(question)
-        if isinstance(permit, Held):
+        permit = await provider.flow.wait_for_start(question)
+        if isinstance(permit, Deferred):
             raise CallHeld(permit.seconds, permit.code, permit.waiting_on)
         if permit.refusal is not None:
             raise ModelRefused(permit.refusal)
@@ -198,7 +198,7 @@ class StepModel(ChatOpenAI):
         message = message_of(answer, self.model_name, schema)
         return Step(message, answer.finish_reason, answer.usage, answer.cost_nanos), charge
 
-    async def _answer(self, run: Run, question: TaskMessage, on_text: Callable[[str], None]) -> Answer:
+    async def _answer(self, run: ChainRun, question: TaskMessage, on_text: Callable[[str], None]) -> Answer:
         ends_at = asyncio.get_running_loop().time() + self._provider.timeout_seconds
         timer = asyncio.timeout_at(ends_at)
         try:
@@ -217,10 +217,10 @@ class StepModel(ChatOpenAI):
             # Or it would pass for an exception of the chain's own code, and fail the task for good.
             raise ModelCrashed(error) from None
 
-    def _origin(self, run: Run) -> Origin:
+    def _origin(self, run: ChainRun) -> Origin:
         return Origin(self.model_name, run.message.task.ref.tenant)
 
-    async def _keep(self, run: Run, kept: KeptStep) -> None:
+    async def _keep(self, run: ChainRun, kept: KeptStep) -> None:
         """Keep a step for the attempts that may follow. Without the store the run goes on: the answer is in hand."""
         is_kept = False
         try:

@@ -9,26 +9,26 @@ from typing import Any, Final, Protocol
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ValidationError
 
-from common.errors import ModelRefused, SluiceError
-from common.messages import TaskMessage
-from common.tasks import Answer, FailureCode, TaskRef, workflow_of
-from common.work.call import Listener
-from common.work.text import paired
-from functions.workflow.run import Run, as_current
+from common.domain.errors import ModelRefused, SluiceError
+from common.domain.message import TaskMessage
+from common.domain.task import Answer, FailureCode, TaskRef, workflow_of
+from common.worker.model_call import ProgressListener
+from common.worker.text import paired
+from functions.workflow.chain_run import ChainRun, as_current
 from functions.workflow.workflow import Chain, Chat, Workflow
 
 PARALLEL_STEPS: Final = 100
 """Steps that one chain starts side by side, at most. How many really run, the environment's own limit says."""
 
 
-class Steps(Protocol):
+class CheckpointReader(Protocol):
     """Keep finished steps; may raise StoreUnavailable."""
 
     async def steps(self, ref: TaskRef) -> Mapping[str, str]:
         """Return what former attempts have kept, by name."""
 
 
-class Models(Protocol):
+class ChatModelFactory(Protocol):
     """Make the models of chains, and keep what they share."""
 
     @property
@@ -48,10 +48,10 @@ class _Built:
     chain: Chain
 
 
-class Chains:
+class WorkflowModel:
     """Run the workflows of this service. One for the life of the environment: it keeps the chains that were built."""
 
-    def __init__(self, workflows: Sequence[Workflow[Any]], models: Models, steps: Steps) -> None:
+    def __init__(self, workflows: Sequence[Workflow[Any]], models: ChatModelFactory, steps: CheckpointReader) -> None:
         """Take the workflows, what makes their models, and where steps are kept."""
         self._built = {workflow.name: _Built(workflow, workflow.build(models.chat)) for workflow in workflows}
         self._models = models
@@ -65,7 +65,7 @@ class Chains:
         """Close the connections."""
         await self._models.close()
 
-    async def ask(self, message: TaskMessage, hear: Listener, *, ends_at: float = math.inf) -> Answer:
+    async def ask(self, message: TaskMessage, hear: ProgressListener, *, ends_at: float = math.inf) -> Answer:
         """Run a task's chain to its end; nothing of it runs on then, however it ended.
 
         Raises:
@@ -84,7 +84,7 @@ class Chains:
             # `from None`: it quotes the input.
             raise ModelRefused(FailureCode.INVALID_INPUT) from None
         kept = await self._steps.steps(message.task.ref)
-        run = Run(message, hear, kept, built.workflow.steps(given), ends_at)
+        run = ChainRun(message, hear, kept, built.workflow.steps(given), ends_at)
         with as_current(run):
             async with run.branches.ended():
                 text = await _text_of(built.chain, given)

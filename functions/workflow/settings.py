@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from common.settings import Environment, text
-from common.work.settings import WorkerSettings
+from common.runtime.settings import Environment, text
+from common.worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)

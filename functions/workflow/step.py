@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, message_to_dict, messages_from_dict
 from pydantic import BaseModel
 
-from common.tasks import Usage
+from common.domain.task import Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _become(order: Mapping[str, Any]) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     if order["newer"]:  # a later deployment: the same code, one version of the message on
-        messages = importlib.import_module("common.messages")
+        messages = importlib.import_module("common.domain.message")
         messages.VERSION += 1  # type: ignore[attr-defined]  # a module, loaded by its name
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from common.metrics import Metric
+from common.runtime.metrics import Metric
 from tests.infra.rules import Complaints, queues, sources
 from tests.infra.stack import ROOT, Stack, target
 

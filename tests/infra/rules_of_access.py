@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from common.errors import SettingError
-from common.settings import Environment, RedisSettings, StoreSettings
-from common.work.settings import WorkerSettings
+from common.domain.errors import SettingError
+from common.runtime.settings import Environment, RedisSettings, StoreSettings
+from common.worker.settings import WorkerSettings
 from functions.authorizer.settings import AuthorizerSettings
 from functions.status.settings import StatusSettings
 from functions.submit.settings import SubmitSettings

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from common.settings import RedisSettings
+from common.domain.task import Answer, Task, TaskRef
+from common.domain.transitions import Lease
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.tasks import Answer, Task, TaskRef
-from common.transitions import Lease
 from local.aws import TENANT
 from tests.local.calls import ANSWER_SECONDS, accept, ended, look_up, problem, submit
 from tests.local.conftest import Up, eventually

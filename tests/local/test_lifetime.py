@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
-from common.tasks import new_batch_id
+from common.domain.task import new_batch_id
 from local.answers import prompt_digest
 from tests.local.calls import accept, ended, look_up, problem
 from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually

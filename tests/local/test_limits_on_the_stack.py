@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from common.budgets import Budgets
+from common.domain.budgets import Budgets
 from local.aws import API_KEYS_SECRET
 from tests.local.calls import accept, ended, look_up, problem
 from tests.local.conftest import KEY, Up, eventually, started

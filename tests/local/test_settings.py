@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.work.window import margin_of
+from common.worker.deadlines import margin_of
 from local.errors import SettingError
 from local.settings import read_settings
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from common.announcements import Announcement
-from functions.webhook.keys import key_of
+from common.webhooks.events import WebhookNotification
+from functions.webhook.signing_keys import key_of
 from local.aws import TENANT, WEBHOOK_SIGNING
 from tests.local.conftest import Up, eventually
 from tests.receiver import HOST, receiving
@@ -74,7 +74,7 @@ def test_an_event_that_was_given_up_shows_on_its_batch(stack: Up, api: httpx.Cli
         assert shown["status"] == "pending"
 
         # WHEN its event comes to the dead-letter queue, as after twenty receives
-        event = Announcement(TENANT, accepted["batch_id"], url, 1, {"completed": 1})
+        event = WebhookNotification(TENANT, accepted["batch_id"], url, 1, {"completed": 1})
         letters = stack.resources()["WebhookDeadLetterQueue"]
         stack.aws("sqs").send_message(QueueUrl=letters, MessageBody=event.encode())
         shown = eventually(

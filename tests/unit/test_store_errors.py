@@ -5,8 +5,8 @@ import inspect
 import pytest
 from redis import exceptions
 
-from common.errors import StoreUnavailable
-from common.store.connection import REDIS_ERRORS, redis_errors
+from common.domain.errors import StoreUnavailable
+from common.store.client import REDIS_ERRORS, redis_errors
 
 KNOWN = [
     member

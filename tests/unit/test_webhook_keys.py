@@ -7,7 +7,7 @@ import pytest
 from moto import mock_aws
 from standardwebhooks import Webhook
 
-from functions.webhook.keys import key_of, texts_of
+from functions.webhook.signing_keys import key_of, texts_of
 from tests.infra.stack import read_template
 from tools.webhook_keys import DEFAULT_SECRET, main
 

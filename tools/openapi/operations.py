@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
-from common.http import JSON, PROBLEM_JSON
-from common.tasks import MAX_BATCH_SIZE, TaskStatus
-from common.views import BATCH_FIELDS, TASK_FIELDS
-from common.waiting import Until
+from common.api.http import JSON, PROBLEM_JSON
+from common.api.long_poll import Until
+from common.api.serializers import BATCH_FIELDS, TASK_FIELDS
+from common.domain.task import MAX_BATCH_SIZE, TaskStatus
 from functions.status.query import DEFAULT_LIMIT, MOST_IDS, MOST_LIMIT
 from tools.openapi.schemas import Schema, reference
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from common.absence import EXPIRED, NOT_FOUND
-from common.budgets import BudgetKind
-from common.tasks import FailureCode, TaskStatus, Usage, WaitingOn
-from common.views import BATCH_FIELDS, ENDED, TASK_FIELDS
-from common.webhooks import DeliveryCode, DeliveryStatus, WebhookEvent
-from functions.submit.retry import Left
+from common.api.missing import EXPIRED, NOT_FOUND
+from common.api.serializers import BATCH_FIELDS, ENDED, TASK_FIELDS
+from common.domain.budgets import BudgetKind
+from common.domain.task import FailureCode, TaskStatus, Usage, WaitingOn
+from common.webhooks.model import WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
+from functions.submit.retry import SkipReason
 from functions.submit.schema import (
     RESERVED_PARAMS,
     AcceptedBody,
@@ -68,10 +68,10 @@ WEBHOOK: Final = closed(
     {
         "url": TEXT,
         "events": {"type": "array", "items": {"enum": list(WebhookEvent)}},
-        "status": {"enum": list(DeliveryStatus)},
+        "status": {"enum": list(WebhookDeliveryStatus)},
         "attempts": COUNT,
         "last_status_code": {"type": "integer"},
-        "last_error": {"enum": list(DeliveryCode)},
+        "last_error": {"enum": list(WebhookDeliveryCode)},
         "next_attempt_at": TIME,
         "delivered_at": TIME,
     },
@@ -151,7 +151,7 @@ def _requests() -> dict[str, Schema]:
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
     made["WebhookBody"]["additionalProperties"] = False
-    made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(Left)}, "retried_as": TEXT}
+    made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(SkipReason)}, "retried_as": TEXT}
     answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody", "WorkflowBody"))
     for body in (call, prompt, accepted, *answered):
         body["additionalProperties"] = False

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from common.announcements import Receipt
+from common.domain.task import NewBatch, new_batch_id
 from common.store import TaskStore, connect
-from common.store.deliveries import Deliveries
 from common.store.scripts import Scripts, read_sources
-from common.tasks import NewBatch, new_batch_id
-from common.webhooks import Delivery, DeliveryStatus, Webhook
+from common.store.webhook_deliveries import WebhookDeliveryStore
+from common.webhooks.events import DeliveryReceipt
+from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryStatus
 from tests.integration.access.users import restricted_valkey, user_of
 
 
 @pytest.mark.parametrize("cluster", [False, True])
 async def test_a_receipt_is_filed_with_no_more_rights_than_it_takes(*, cluster: bool) -> None:
-    delivered = Delivery(DeliveryStatus.DELIVERED, 1, 204, None, None, 1)
+    delivered = WebhookDelivery(WebhookDeliveryStatus.DELIVERED, 1, 204, None, None, 1)
     batch = NewBatch(
         "acme", new_batch_id(1, bytes(16)), ("m",), (None,), 60_000, 3_600_000, webhook=Webhook("https://hooks.example")
     )
@@ -26,7 +26,9 @@ async def test_a_receipt_is_filed_with_no_more_rights_than_it_takes(*, cluster: 
             await TaskStore(admin).create(batch)
 
             with restricted.denying_nothing():
-                await Deliveries(limited, Scripts(read_sources())).receive(Receipt("acme", batch.batch_id, delivered))
+                await WebhookDeliveryStore(limited, Scripts(read_sources())).record_receipt(
+                    DeliveryReceipt("acme", batch.batch_id, delivered)
+                )
 
             record = await TaskStore(admin).read_batch("acme", batch.batch_id)
             assert record is not None

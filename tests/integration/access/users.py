@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from samtranslator.yaml_helper import yaml_parse
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from local.settings import ROOT
 from tests.valkey import running_valkey
 

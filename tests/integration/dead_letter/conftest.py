@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from tests.invocation import running_with_redis
 from tests.valkey import redis_variables, valkey
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from common.errors import SettingError
-from common.messages import TaskMessage
-from common.settings import RedisSettings
-from common.tasks import FailureCode, Task, TaskRef, TaskStatus, new_batch_id
-from common.transitions import Lease
+from common.domain.errors import SettingError
+from common.domain.message import TaskMessage
+from common.domain.task import FailureCode, Task, TaskRef, TaskStatus, new_batch_id
+from common.domain.transitions import Lease
+from common.runtime.settings import RedisSettings
 from tests.invocation import Context, started
 from tests.store import on_store, record_of
 

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.flow import NO_LIMIT, Feedback, Limit, Pauses, RateRefusal, StartRequest, StartTime, model_scope
-from common.store import FlowStore
-from common.store.connection import Client
+from common.domain.rate_limits import (
+    NO_LIMIT,
+    Feedback,
+    Limit,
+    Pauses,
+    RateRefusal,
+    StartRequest,
+    StartTime,
+    model_scope,
+)
+from common.store import RateLimitStore
+from common.store.client import Client
 from common.store.scripts import Scripts
 from tests.integration.store.harness import CLOCK_KEY, MOVE_CLOCK, START_MS, scripts_on_test_time, valkey_harness
 from tests.valkey import valkey, valkey_cluster
@@ -24,7 +33,7 @@ class Flows:
     """The store under test, and what most tests ask of it."""
 
     client: Client
-    store: FlowStore
+    store: RateLimitStore
     now_ms: int = START_MS
 
     async def advance(self, ms: int) -> None:
@@ -62,4 +71,4 @@ class Flows:
 async def flows(request: pytest.FixtureRequest) -> AsyncIterator[Flows]:
     scripts = Scripts(scripts_on_test_time())
     async with valkey_harness(request.getfixturevalue(request.param), scripts) as harness:
-        yield Flows(harness.client, FlowStore(harness.client, scripts))
+        yield Flows(harness.client, RateLimitStore(harness.client, scripts))

@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any, cast
 
 from redis import Redis
 
-from common.errors import ModelBusy
-from common.messages import TaskMessage
-from common.store import FlowStore
+from common.domain.errors import ModelBusy
+from common.domain.message import TaskMessage
+from common.domain.task import Answer, FailureCode, Task, TaskRecord, TaskRef
+from common.store import RateLimitStore
 from common.store.scripts import Scripts
-from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef
-from common.work.attempt import Attempts
-from common.work.backoff import Backoff
-from common.work.call import Calls
-from common.work.concurrency import Concurrency
-from common.work.delivery import Delivery
-from common.work.flow import FlowControl
-from common.work.limits import FlowLimits
-from common.work.progress import ProgressBoard
-from common.work.service import Worker
-from common.work.shares import TenantShares
-from common.work.window import Pace, margin_of
+from common.worker.attempt import AttemptRunner
+from common.worker.backoff import Backoff
+from common.worker.concurrency import AdaptiveConcurrency
+from common.worker.deadlines import CallDurationEstimator, margin_of
+from common.worker.limits import RateLimitSettings
+from common.worker.message import ReceivedMessage
+from common.worker.model_call import ModelCaller
+from common.worker.progress import ProgressReporter
+from common.worker.rate_limiter import RateLimiter
+from common.worker.runner import BatchRunner
+from common.worker.tenant_concurrency import TenantConcurrency
 from tests.fakes import FakeStore
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
 from tests.unit.worker.stage import LEASE_SECONDS, FakeJournal
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
-    from common.store.connection import Client
+    from common.store.client import Client
 
 TIMEOUT = 300.0
 BATCH = 10
@@ -68,29 +68,29 @@ class Wire:
 class Queue:
     """Hold messages until they are visible."""
 
-    _messages: list[tuple[float, int, Delivery]] = field(default_factory=list)
+    _messages: list[tuple[float, int, ReceivedMessage]] = field(default_factory=list)
     _order: "itertools.count[int]" = field(default_factory=itertools.count)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def send(self, delivery: Delivery, seconds: float = 0.0) -> None:
+    def send(self, delivery: ReceivedMessage, seconds: float = 0.0) -> None:
         heapq.heappush(self._messages, (now() + seconds, next(self._order), delivery))
         self._changed.set()
 
-    async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+    async def return_messages(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
         for delivery, seconds in waits:
             self.send(replace(delivery, receives=delivery.receives + 1), seconds)
 
-    async def hide(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+    async def extend_visibility(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
         """Do nothing: a message that was received stays hidden until it is put back."""
 
-    async def send_anew(
-        self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
+    async def resend(
+        self, waits: Sequence[tuple[ReceivedMessage, str, float]], on_sent: Callable[[ReceivedMessage], None]
     ) -> None:
         for delivery, _, seconds in waits:
             self.send(replace(delivery, receives=1), seconds)
             on_sent(delivery)
 
-    async def receive(self) -> list[Delivery]:
+    async def receive(self) -> list[ReceivedMessage]:
         """Wait until messages are visible, and take them."""
         while not self._messages or self._messages[0][0] > now():
             self._changed.clear()
@@ -100,7 +100,7 @@ class Queue:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-        taken: list[Delivery] = []
+        taken: list[ReceivedMessage] = []
         while self._messages and self._messages[0][0] <= now() and len(taken) < BATCH:
             taken.append(heapq.heappop(self._messages)[2])
         return taken
@@ -141,21 +141,23 @@ class Fleet:
         self._scripts = Scripts(scripts_on_test_time())
         self._workers = [self._environment(redis) for _ in range(environments)]
 
-    def _environment(self, redis: Redis) -> Worker:
-        flows = FlowStore(cast("Client", Wire(redis, lambda: 0.001)), self._scripts)
-        board = ProgressBoard(self.store, lambda _: None)
-        attempts = Attempts(
+    def _environment(self, redis: Redis) -> BatchRunner:
+        flows = RateLimitStore(cast("Client", Wire(redis, lambda: 0.001)), self._scripts)
+        board = ProgressReporter(self.store, lambda _: None)
+        attempts = AttemptRunner(
             claims=self.store,
-            calls=Calls(self.provider, board, Concurrency(1, BATCH), Pace(), timeout_seconds=120),
-            flow=FlowControl(flows, FlowLimits({}), now_ms=now_ms),
+            calls=ModelCaller(
+                self.provider, board, AdaptiveConcurrency(1, BATCH), CallDurationEstimator(), timeout_seconds=120
+            ),
+            flow=RateLimiter(flows, RateLimitSettings({}), now_ms=now_ms),
             backoff=Backoff(self._chance.random),
             max_attempts=3,
         )
         margin = margin_of(TIMEOUT)
-        return Worker(
+        return BatchRunner(
             attempts,
             self.queue,
-            TenantShares(flows, 0),
+            TenantConcurrency(flows, 0),
             FakeJournal(),
             margin_seconds=margin,
             lease_seconds=LEASE_SECONDS,
@@ -167,7 +169,7 @@ class Fleet:
         task = Task(ref, 10_000, now_ms(), now_ms() + DAY_MS, DAY_MS, "gpt-test")
         self.sent[prompt] = (task, now())
         body = TaskMessage(task, [{"role": "user", "content": prompt}]).encode()
-        self.queue.send(Delivery(prompt, "receipt", 1, body))
+        self.queue.send(ReceivedMessage(prompt, "receipt", 1, body))
 
     async def run(self, scene: Awaitable[None]) -> None:
         """Let the environments work while the scene lasts."""
@@ -177,9 +179,9 @@ class Fleet:
             for worker in workers:
                 worker.cancel()
 
-    async def _work(self, worker: Worker) -> None:
+    async def _work(self, worker: BatchRunner) -> None:
         while True:
-            await worker.work(await self.queue.receive(), TIMEOUT)
+            await worker.run(await self.queue.receive(), TIMEOUT)
 
     async def record(self, prompt: str) -> TaskRecord:
         """Read a task."""

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common.messages import TaskMessage
-from common.tasks import Task, TaskRef, new_batch_id
+from common.domain.message import TaskMessage
+from common.domain.task import Task, TaskRef, new_batch_id
 from tests.invocation import Context, started
 
 BATCH = 10

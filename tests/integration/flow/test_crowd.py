@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from redis import Redis
 
-from common.flow import Limit
-from common.messages import TaskMessage
-from common.settings import RedisSettings
-from common.store import FlowStore
+from common.domain.message import TaskMessage
+from common.domain.rate_limits import Limit
+from common.domain.task import Task, TaskRef, Usage
+from common.runtime.settings import RedisSettings
+from common.store import RateLimitStore
 from common.store.scripts import Scripts
-from common.tasks import Task, TaskRef, Usage
-from common.work.estimates import answer_tokens, prompt_tokens
-from common.work.flow import FlowControl, Held
-from common.work.limits import FlowLimits
+from common.worker.limits import RateLimitSettings
+from common.worker.rate_limiter import Deferred, RateLimiter
+from common.worker.token_estimates import answer_tokens, prompt_tokens
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
-    from common.store.connection import Client
+    from common.store.client import Client
 
 WORKERS = 20
 AT_ONCE = 10
@@ -78,22 +78,22 @@ class Crowd:
         self.provider = Provider()
         self.wires = [Wire(redis, self.chance) for _ in range(WORKERS)]
         self._scripts = Scripts(scripts_on_test_time())
-        self._limits = FlowLimits({"*": limit})
+        self._limits = RateLimitSettings({"*": limit})
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for wire in self.wires:
-                flow = FlowControl(
-                    FlowStore(cast("Client", wire), self._scripts), self._limits, now_ms=lambda: START_MS
+                flow = RateLimiter(
+                    RateLimitStore(cast("Client", wire), self._scripts), self._limits, now_ms=lambda: START_MS
                 )
                 for _ in range(AT_ONCE):
                     group.create_task(self._work(flow))
 
-    async def _work(self, flow: FlowControl) -> None:
+    async def _work(self, flow: RateLimiter) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() < MINUTES * 60:
-            permit = await flow.start(MESSAGE)
-            if isinstance(permit, Held):
+            permit = await flow.wait_for_start(MESSAGE)
+            if isinstance(permit, Deferred):
                 await asyncio.sleep(permit.seconds)
                 continue
             await asyncio.sleep(self.chance.choice([0.002, 0.004, 0.1]))  # the claim

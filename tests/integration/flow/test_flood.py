@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 
 ROOT = Path(__file__).parents[3]
 WORKERS = 20

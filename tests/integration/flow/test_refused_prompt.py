@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from redis import Redis
 
-from common.settings import RedisSettings
-from common.tasks import FailureCode, TaskStatus
-from common.work.refusals import MOST_REFUSALS
+from common.domain.task import FailureCode, TaskStatus
+from common.runtime.settings import RedisSettings
+from common.worker.refusals import MOST_REFUSALS
 from tests.integration.flow.fleet import Fleet, Provider, in_virtual_time, now
 
 REFUSED = "always refused"

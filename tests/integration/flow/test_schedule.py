@@ -4,13 +4,22 @@ import asyncio
 
 import pytest
 
-from common.errors import StoreUnavailable
-from common.flow import HORIZON_MS, NO_LIMIT, Feedback, Limit, Pauses, RateRefusal, StartRequest, StartTime
-from common.settings import RedisSettings
-from common.store import FlowStore, connect
+from common.domain.errors import StoreUnavailable
+from common.domain.rate_limits import (
+    HORIZON_MS,
+    NO_LIMIT,
+    Feedback,
+    Limit,
+    Pauses,
+    RateRefusal,
+    StartRequest,
+    StartTime,
+)
+from common.runtime.settings import RedisSettings
+from common.store import RateLimitStore, connect
 from common.store.keys import (
     CALLS_HALF_LIFE_MS,
-    FIRST_PAUSE_MS,
+    INITIAL_PAUSE_MS,
     LONGEST_PAUSE_MS,
     PAUSE_MEMORY_MS,
     PROVIDER_WORD_MS,
@@ -168,9 +177,9 @@ async def test_a_pause_that_names_no_time_doubles_with_each_refusal_of_another_t
         assert on_its_way.tenant_ms == pauses[-1], "a call that was on its way says nothing new"
         await flows.advance(pauses[-1])
 
-    assert pauses == [FIRST_PAUSE_MS * factor for factor in (1, 2, 4, 8, 16, 32)] + [LONGEST_PAUSE_MS] * 2
+    assert pauses == [INITIAL_PAUSE_MS * factor for factor in (1, 2, 4, 8, 16, 32)] + [LONGEST_PAUSE_MS] * 2
     await flows.advance(PAUSE_MEMORY_MS)
-    assert (await flows.refuse("task")).tenant_ms == FIRST_PAUSE_MS
+    assert (await flows.refuse("task")).tenant_ms == INITIAL_PAUSE_MS
 
 
 # ─── One task, or one tenant, against all ─────────────────────────────────────────────────────────────────────────────
@@ -302,37 +311,37 @@ async def test_every_key_of_a_pause_has_a_time_to_live(flows: Flows) -> None:
 
 
 async def test_a_tenants_invocations_share_its_cap(flows: Flows) -> None:
-    assert await flows.store.share("one", {"acme": 6, "other": 9}, 10, 60_000) == {"acme": 6, "other": 9}
-    assert await flows.store.share("two", {"acme": 6}, 10, 60_000) == {"acme": 4}
-    assert await flows.store.share("three", {"acme": 6}, 10, 60_000) == {"acme": 0}
+    assert await flows.store.acquire_slots("one", {"acme": 6, "other": 9}, 10, 60_000) == {"acme": 6, "other": 9}
+    assert await flows.store.acquire_slots("two", {"acme": 6}, 10, 60_000) == {"acme": 4}
+    assert await flows.store.acquire_slots("three", {"acme": 6}, 10, 60_000) == {"acme": 0}
 
-    assert await flows.store.share("one", {"acme": 0}, 10, 60_000) == {"acme": 0}
-    assert await flows.store.share("three", {"acme": 7}, 10, 60_000) == {"acme": 6}
+    assert await flows.store.acquire_slots("one", {"acme": 0}, 10, 60_000) == {"acme": 0}
+    assert await flows.store.acquire_slots("three", {"acme": 7}, 10, 60_000) == {"acme": 6}
 
 
 async def test_a_share_taken_twice_by_a_lost_reply_counts_once(flows: Flows) -> None:
     for _ in range(2):
-        assert await flows.store.share("one", {"acme": 6}, 10, 60_000) == {"acme": 6}
+        assert await flows.store.acquire_slots("one", {"acme": 6}, 10, 60_000) == {"acme": 6}
 
-    assert await flows.store.share("two", {"acme": 6}, 10, 60_000) == {"acme": 4}
+    assert await flows.store.acquire_slots("two", {"acme": 6}, 10, 60_000) == {"acme": 4}
 
 
 async def test_a_dead_invocations_share_is_free_when_its_lease_is_over(flows: Flows) -> None:
-    await flows.store.share("dead", {"acme": 10}, 10, 60_000)
-    await flows.store.share("alive", {"acme": 1}, 11, 90_000)
+    await flows.store.acquire_slots("dead", {"acme": 10}, 10, 60_000)
+    await flows.store.acquire_slots("alive", {"acme": 1}, 11, 90_000)
     await flows.advance(60_000)
 
-    assert await flows.store.share("next", {"acme": 10}, 10, 60_000) == {"acme": 9}
+    assert await flows.store.acquire_slots("next", {"acme": 10}, 10, 60_000) == {"acme": 9}
 
 
 async def test_a_flow_that_cannot_be_reached_is_unavailable(unused_tcp_port: int) -> None:
     client = connect(RedisSettings("127.0.0.1", unused_tcp_port, tls=False, cluster=False, username=None))
-    store = FlowStore(client)
+    store = RateLimitStore(client)
 
     for question in (
         store.reserve("model/m", NO_LIMIT, [StartRequest(1)], Feedback()),
         store.refused(RateRefusal(MODEL, ACME, "task")),
-        store.share("one", {"acme": 1}, 1, 1_000),
+        store.acquire_slots("one", {"acme": 1}, 1, 1_000),
     ):
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(question, 30)

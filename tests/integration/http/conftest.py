@@ -7,7 +7,7 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
 from tests.aws import aws, aws_variables
 from tests.integration.http.client import Api

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from common.announcements import Announcement
-from common.messages import TaskMessage
+from common.domain.message import TaskMessage
+from common.webhooks.events import WebhookNotification
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,12 +16,12 @@ class Queue:
         self._client = client
         self.url = url
 
-    def events(self) -> list[Announcement]:
+    def events(self) -> list[WebhookNotification]:
         """Take every event there is."""
         events = []
         while found := self._client.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
             for each in found:
-                events.append(Announcement.decode(each["Body"]))
+                events.append(WebhookNotification.decode(each["Body"]))
                 self._client.delete_message(QueueUrl=self.url, ReceiptHandle=each["ReceiptHandle"])
         return events
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from common.backlog import BacklogQueue
-from common.errors import StoreUnavailable
+from common.domain.backlog import BacklogQueue
+from common.domain.errors import StoreUnavailable
+from common.domain.task import Answer as ModelAnswer
+from common.domain.task import TaskRef, Usage, batch_id_of_key
+from common.domain.transitions import Lease
 from common.store.keys import SENDING_LEASE_MS
-from common.tasks import Answer as ModelAnswer
-from common.tasks import TaskRef, Usage, batch_id_of_key
-from common.transitions import Lease
 from tests.integration.http import conftest
 from tests.integration.http.client import Answer, Api
 from tests.integration.http.queue import Queue
@@ -66,7 +66,7 @@ def test_a_request_that_comes_again_before_it_is_known_as_accepted_is_counted_on
     assert api.post(body, key="k").body["code"] == "idempotency_key_in_use"
     batch_id = batch_id_of_key(api.tenant, "k")
     batch = api.status.runner.run(api.worker.read_batch(api.tenant, batch_id))
-    api.status.runner.run(api.worker.unsent(api.tenant, batch_id, batch.created_ms + SENDING_LEASE_MS))
+    api.status.runner.run(api.worker.mark_unsent(api.tenant, batch_id, batch.created_ms + SENDING_LEASE_MS))
     again = api.post(body, key="k")
     last = api.post(body, key="k")
 
@@ -100,7 +100,7 @@ def test_a_retry_is_held_to_the_budgets_and_can_be_repeated(api: Api, queue: Que
     old = api.post({"prompts": ["a", "b"]}).body
     for message in queue.drain():
         api.status.runner.run(api.worker.dead_letter(message.task))
-        api.status.runner.run(api.worker.keep(message.task.ref, message.encode()))
+        api.status.runner.run(api.worker.save_request(message.task.ref, message.encode()))
 
     assert refused(api.retry(old["batch_id"])) == (429, "budget_exhausted", "requests")
     assert queue.drain() == []
@@ -202,7 +202,7 @@ def test_a_retry_is_held_to_the_share_of_the_queue(api: Api, queue: Queue, cap: 
     old = api.post({"prompts": ["a", "b", "c"]}).body
     for message in queue.drain():
         api.status.runner.run(api.worker.dead_letter(message.task))
-        api.status.runner.run(api.worker.keep(message.task.ref, message.encode()))
+        api.status.runner.run(api.worker.save_request(message.task.ref, message.encode()))
 
     assert refused(api.retry(old["batch_id"])) == (429, "queue_share_full", None)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.tasks import Answer as ModelAnswer
-from common.tasks import WaitingOn
-from common.transitions import ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.domain.task import Answer as ModelAnswer
+from common.domain.task import WaitingOn
+from common.domain.transitions import ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 

@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from common.tasks import Answer as ModelAnswer
-from common.tasks import FailureCode, Usage
-from common.transitions import Lease, ProgressNote
+from common.domain.task import Answer as ModelAnswer
+from common.domain.task import FailureCode, Usage
+from common.domain.transitions import Lease, ProgressNote
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 from tests.integration.http.wsgi import Gateway
@@ -80,6 +80,6 @@ def worked_on(api: Api, queue: Queue) -> tuple[str, list[str]]:
     running, failed, completed = leases
     run(store.progress([ProgressNote(running.task.ref, "owner", 50, "half", 60_000)]))
     run(store.fail(failed, FailureCode.CONTENT_POLICY))
-    run(store.keep(failed.task.ref, messages[2].encode()))
+    run(store.save_request(failed.task.ref, messages[2].encode()))
     run(store.complete(completed, ModelAnswer("done", "length", Usage(1, 2, 3))))
     return accepted["batch_id"], accepted["task_ids"]

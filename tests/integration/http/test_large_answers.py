@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from common.portions import MOST_ANSWER_BYTES, MOST_BYTES, is_readable
-from common.tasks import Answer, Task, TaskRef, ToolCall
-from common.transitions import Lease
+from common.api.pagination import MOST_ANSWER_BYTES, MOST_BYTES, is_readable
+from common.domain.task import Answer, Task, TaskRef, ToolCall
+from common.domain.transitions import Lease
 from tests.integration.http.client import Answer as HttpAnswer
 from tests.integration.http.client import Api, event_of
 from tests.integration.http.queue import Queue

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from common.held_calls import HoldLimits
-from common.settings import RedisSettings
+from common.api.held_calls import HoldLimits
+from common.domain.task import Answer, Task, TaskRef
+from common.domain.transitions import Lease
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.tasks import Answer, Task, TaskRef
-from common.transitions import Lease
 from tests.integration.http.client import Api
 
 WAIT = {"Prefer": "wait=20"}

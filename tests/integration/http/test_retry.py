@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from common.messages import TaskMessage
+from common.domain.message import TaskMessage
+from common.domain.task import Answer as ModelAnswer
+from common.domain.task import FailureCode, TaskRef
+from common.domain.transitions import Lease
 from common.store.keys import task_key
-from common.tasks import Answer as ModelAnswer
-from common.tasks import FailureCode, TaskRef
-from common.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 
@@ -38,7 +38,7 @@ class Work:
 
     def keep(self, *indexes: int) -> None:
         for message in self._of(indexes):
-            self._run(self._store.keep(message.task.ref, message.encode()))
+            self._run(self._store.save_request(message.task.ref, message.encode()))
 
     def complete(self, *indexes: int) -> None:
         for message in self._of(indexes):

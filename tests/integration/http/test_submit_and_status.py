@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from common.tasks import Answer as ModelAnswer
-from common.tasks import FailureCode, TaskRef
-from common.transitions import Lease
+from common.domain.task import Answer as ModelAnswer
+from common.domain.task import FailureCode, TaskRef
+from common.domain.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from common.tasks import Answer, FailureCode
-from common.transitions import Lease
-from common.webhooks import Webhook
+from common.domain.task import Answer, FailureCode
+from common.domain.transitions import Lease
+from common.webhooks.model import Webhook
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 
@@ -106,7 +106,7 @@ def test_a_retry_tells_its_own_end_to_the_same_address(api: Api, queue: Queue) -
     run, lease = api.status.runner.run, Lease(message.task, "owner", 60_000, 3)
     run(api.worker.claim(lease))
     run(api.worker.fail(lease, FailureCode.CONTENT_POLICY))
-    run(api.worker.keep(message.task.ref, message.encode()))
+    run(api.worker.save_request(message.task.ref, message.encode()))
 
     # WHEN it is retried, and the new task has its answer
     retried = api.retry(accepted["batch_id"])

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from common.tasks import FailureCode
-from common.transitions import Lease
+from common.domain.task import FailureCode
+from common.domain.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 
@@ -129,7 +129,7 @@ def test_a_failed_one_is_retried_by_the_workflow_worker_with_its_input(
     lease = Lease(message.task, "owner", 60_000, 3)
     run(api.worker.claim(lease))
     run(api.worker.fail(lease, FailureCode.CHAIN_FAILED, None, "ValueError"))
-    run(api.worker.keep(message.task.ref, message.encode()))
+    run(api.worker.save_request(message.task.ref, message.encode()))
     task = api.get(f"tasks/{message.task.ref.task_id}").body
     assert (task["error"]["code"], task["error"]["type"]) == ("chain_failed", "ValueError")
 

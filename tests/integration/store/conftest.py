@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from common.store.gathering import GatheringScripts
+from common.store.script_batching import BatchingScripts
 from common.store.scripts import Scripts
 from tests.integration.store.harness import (
     FakeHarness,
@@ -18,7 +18,7 @@ from tests.valkey import valkey, valkey_cluster
 __all__ = ["valkey", "valkey_cluster"]
 
 
-KINDS = {"valkey_twice": TwiceScripts, "valkey_gathered": GatheringScripts}
+KINDS = {"valkey_twice": TwiceScripts, "valkey_gathered": BatchingScripts}
 
 
 @pytest.fixture(params=["fake", "valkey", "valkey_cluster", "valkey_twice", "valkey_gathered"])

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
-from common.announcements import Announcement
-from common.errors import QueueUnavailable
-from common.settings import RedisSettings
+from common.domain.errors import QueueUnavailable
+from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.domain.transitions import Created, Lease
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.store.connection import Client
-from common.store.deliveries import Deliveries
+from common.store.client import Client
 from common.store.keys import batch_key, task_key
-from common.store.scripts import Call, Scripts, read_sources
-from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
-from common.transitions import Created, Lease
-from common.webhooks import Webhook
+from common.store.scripts import ScriptCall, Scripts, read_sources
+from common.store.webhook_deliveries import WebhookDeliveryStore
+from common.webhooks.events import WebhookNotification
+from common.webhooks.model import Webhook
 from tests.fakes import FakeStore
 from tests.store import accepted
 
@@ -44,10 +44,10 @@ class Loudspeaker:
     """Announce to nobody: keep what was announced, and fail where that is told."""
 
     def __init__(self) -> None:
-        self.announced: list[Announcement] = []
+        self.announced: list[WebhookNotification] = []
         self.fails = False
 
-    async def announce(self, announcement: Announcement) -> None:
+    async def publish(self, announcement: WebhookNotification) -> None:
         if self.fails:
             raise QueueUnavailable("the test says so")
         self.announced.append(announcement)
@@ -89,7 +89,7 @@ class ValkeyHarness:
         self.announcer = Loudspeaker()
         self.store = TaskStore(client, scripts, announcer=self.announcer)
         self.silent_store = TaskStore(client, scripts)
-        self.deliveries = Deliveries(client, scripts)
+        self.deliveries = WebhookDeliveryStore(client, scripts)
 
     async def advance(self, ms: int) -> None:
         self.now_ms += ms
@@ -105,11 +105,11 @@ class ValkeyHarness:
 class TwiceScripts(Scripts):
     """Apply every call twice and return the second answer, as redis-py does when it loses the first."""
 
-    async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  as in its base
+    async def run(self, client: Client, call: ScriptCall) -> Any:  # noqa: ANN401  as in its base
         await super().run(client, call)
         return await super().run(client, call)
 
-    async def run_many(self, client: Client, calls: Sequence[Call]) -> list[Any]:
+    async def run_many(self, client: Client, calls: Sequence[ScriptCall]) -> list[Any]:
         await super().run_many(client, calls)
         return await super().run_many(client, calls)
 

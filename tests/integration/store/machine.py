@@ -12,15 +12,10 @@ from typing import Any, ClassVar, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from common.announcements import Announcement
-from common.errors import EventUnsent, StoreUnavailable
-from common.flow import RefusalCause
-from common.spending import Charge
-from common.store import TaskStore
-from common.store.connection import Client
-from common.store.keys import SENDING_LEASE_MS
-from common.store.scripts import Call, Scripts
-from common.tasks import (
+from common.domain.errors import EventUnsent, StoreUnavailable
+from common.domain.rate_limits import RefusalCause
+from common.domain.spending import Charge
+from common.domain.task import (
     TRANSITIONS,
     Answer,
     BatchRecord,
@@ -34,7 +29,7 @@ from common.tasks import (
     WaitingOn,
     batch_id_of_key,
 )
-from common.transitions import (
+from common.domain.transitions import (
     CallReport,
     ClaimOutcome,
     Created,
@@ -44,7 +39,12 @@ from common.transitions import (
     ProgressNote,
     ReleaseOutcome,
 )
-from common.webhooks import Webhook
+from common.store import TaskStore
+from common.store.client import Client
+from common.store.keys import SENDING_LEASE_MS
+from common.store.scripts import ScriptCall, Scripts
+from common.webhooks.events import WebhookNotification
+from common.webhooks.model import Webhook
 from tests.fakes import FakeStore
 from tests.integration.store.harness import TENANT, FakeHarness, Harness, ValkeyHarness, new_batch, tasks_of
 
@@ -91,7 +91,7 @@ class LossyScripts(Scripts):
 
     twice = False
 
-    async def run(self, client: Client, call: Call) -> Any:  # noqa: ANN401  as in its base
+    async def run(self, client: Client, call: ScriptCall) -> Any:  # noqa: ANN401  as in its base
         if self.twice:
             await super().run(client, call)
         return await super().run(client, call)
@@ -560,7 +560,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Leave its request with a task before its message goes, as whoever acknowledges it does."""
         self.both("keep", task.ref, f"what task {task.ref.index} asks")
 
-    def announced(self) -> list[Announcement]:
+    def announced(self) -> list[WebhookNotification]:
         """List what was announced of this batch, and not of one that had its id and is gone."""
         announced = self.real.announcer.announced[self.announced_before :]
         return [each for each in announced if each.batch_id == self.request.batch_id]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from common.domain.task import BatchRecord, FailureCode, TaskRecord, TaskRef, TaskStatus, WaitingOn, batch_id_of_key
+from common.domain.transitions import Claim, ClaimOutcome, Created, CreateOutcome, EndOutcome
 from common.store.keys import SENDING_LEASE_MS
-from common.tasks import BatchRecord, FailureCode, TaskRecord, TaskRef, TaskStatus, WaitingOn, batch_id_of_key
-from common.transitions import Claim, ClaimOutcome, Created, CreateOutcome, EndOutcome
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     RETENTION_MS,

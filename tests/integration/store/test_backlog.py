@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import pytest
 
-from common.backlog import BacklogQueue, QueueLimit
-from common.errors import StoreUnavailable
-from common.settings import RedisSettings
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.errors import StoreUnavailable
+from common.domain.task import TaskRef, new_batch_id
+from common.runtime.settings import RedisSettings
 from common.store import connect
-from common.store.backlog_store import BacklogStore
+from common.store.backlog import BacklogStore
 from common.store.keys import BACKLOG_GRACE_MS, SENDING_LEASE_MS
 from common.store.scripts import Scripts
-from common.tasks import TaskRef, new_batch_id
 from tests.fakes import FakeBacklog
 from tests.integration.store.harness import START_MS, FakeHarness, TwiceScripts, scripts_on_test_time, valkey_harness
 

@@ -6,13 +6,13 @@ from typing import Final
 
 import pytest
 
-from common.budgets import BudgetKind, Budgets, Verdict
-from common.errors import StoreUnavailable
-from common.spending import Spend
-from common.store.budget_store import BudgetStore
+from common.domain.budgets import BudgetCheck, BudgetKind, Budgets
+from common.domain.errors import StoreUnavailable
+from common.domain.spending import Spend
+from common.domain.task import Answer, Usage
+from common.store.budgets import BudgetStore
 from common.store.keys import budgets_key
 from common.store.scripts import Scripts
-from common.tasks import Answer, Usage
 from tests.integration.store.harness import (
     START_MS,
     TENANT,
@@ -77,9 +77,9 @@ async def test_what_is_given_back_can_be_used_again_and_only_once(harness: Valke
     limits = Budgets(requests=5)
     await admit(budgets, 5, limits, "a")
 
-    await budgets.give_back(TENANT, 5, "a", START_MS)
-    await budgets.give_back(TENANT, 5, "a", START_MS)
-    await budgets.give_back(TENANT, 5, "never counted", START_MS)
+    await budgets.return_count(TENANT, 5, "a", START_MS)
+    await budgets.return_count(TENANT, 5, "a", START_MS)
+    await budgets.return_count(TENANT, 5, "never counted", START_MS)
 
     assert await requests_of(harness) == 0
     assert await admit(budgets, 5, limits, "b") is None
@@ -94,9 +94,9 @@ async def test_a_request_is_counted_once_and_given_back_by_the_call_that_counted
     assert await admit(budgets, 4, limits, "order:second") is None
     assert await admit(budgets, 4, limits, "another:third") == BudgetKind.REQUESTS
 
-    await budgets.give_back(TENANT, 4, "order:second", START_MS)
+    await budgets.return_count(TENANT, 4, "order:second", START_MS)
     assert await requests_of(harness) == 4
-    await budgets.give_back(TENANT, 4, "order:first", START_MS)
+    await budgets.return_count(TENANT, 4, "order:first", START_MS)
 
     assert await requests_of(harness) == 0
     assert await admit(budgets, 4, limits, "order:second") is None
@@ -108,13 +108,13 @@ async def test_what_answers_have_used_up_refuses_calls_and_holds_workers(
     harness: ValkeyHarness, budgets: BudgetStore, limits: Budgets, kind: str
 ) -> None:
     assert await admit(budgets, 1, limits, "a") is None
-    assert (await budgets.look(TENANT, limits, START_MS)).exhausted is None
+    assert (await budgets.check(TENANT, limits, START_MS)).exhausted is None
 
     await answered(harness)
 
     assert await admit(budgets, 1, limits, "b") == kind
-    assert (await budgets.look(TENANT, limits, START_MS)).exhausted == kind
-    assert (await budgets.look("rival", limits, START_MS)).exhausted is None
+    assert (await budgets.check(TENANT, limits, START_MS)).exhausted == kind
+    assert (await budgets.check("rival", limits, START_MS)).exhausted is None
     assert await requests_of(harness) == 1
 
 
@@ -123,12 +123,12 @@ async def test_the_next_day_begins_with_nothing(harness: ValkeyHarness, budgets:
     await admit(budgets, 1, limits, "a")
     await answered(harness)
     verdict = await budgets.admit(TENANT, 1, limits, "b", START_MS)
-    assert verdict == Verdict(BudgetKind.REQUESTS, START_MS)
+    assert verdict == BudgetCheck(BudgetKind.REQUESTS, START_MS)
 
     await harness.advance(verdict.seconds_left * 1000)
 
     assert await admit(budgets, 1, limits, "c", harness.now_ms) is None
-    assert (await budgets.look(TENANT, limits, harness.now_ms)).exhausted is None
+    assert (await budgets.check(TENANT, limits, harness.now_ms)).exhausted is None
 
 
 async def test_a_worker_goes_by_the_budgets_of_the_tenants_last_call(
@@ -136,14 +136,14 @@ async def test_a_worker_goes_by_the_budgets_of_the_tenants_last_call(
 ) -> None:
     sent_with = Budgets(tokens=100)
     await answered(harness)
-    assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted == BudgetKind.TOKENS
+    assert (await budgets.check(TENANT, sent_with, START_MS)).exhausted == BudgetKind.TOKENS
 
     await admit(budgets, 1, Budgets(tokens=101), "a")  # raised since
-    assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted is None
+    assert (await budgets.check(TENANT, sent_with, START_MS)).exhausted is None
     await admit(budgets, 1, Budgets(cost_nanos=1), "b")  # another kind since, and refused
-    assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted == BudgetKind.USD
+    assert (await budgets.check(TENANT, sent_with, START_MS)).exhausted == BudgetKind.USD
     await admit(budgets, 1, Budgets(requests=9), "c")  # of tokens and money none any more
-    assert (await budgets.look(TENANT, sent_with, START_MS)).exhausted is None
+    assert (await budgets.check(TENANT, sent_with, START_MS)).exhausted is None
 
 
 async def test_where_redis_has_lost_the_budgets_those_of_the_message_count(
@@ -153,14 +153,14 @@ async def test_where_redis_has_lost_the_budgets_those_of_the_message_count(
     await answered(harness)
     await harness.client.delete(budgets_key(TENANT))
 
-    assert (await budgets.look(TENANT, Budgets(tokens=100), START_MS)).exhausted == BudgetKind.TOKENS
+    assert (await budgets.check(TENANT, Budgets(tokens=100), START_MS)).exhausted == BudgetKind.TOKENS
 
 
 async def test_a_budget_of_nothing_lets_nothing_through(budgets: BudgetStore) -> None:
     assert await admit(budgets, 1, Budgets(requests=0), "a") == BudgetKind.REQUESTS
     assert await admit(budgets, 1, Budgets(tokens=0), "b") == BudgetKind.TOKENS
     assert await admit(budgets, 1, Budgets(cost_nanos=0), "c") == BudgetKind.USD
-    assert (await budgets.look(TENANT, Budgets(tokens=0), START_MS)).exhausted is not None
+    assert (await budgets.check(TENANT, Budgets(tokens=0), START_MS)).exhausted is not None
 
 
 async def test_a_count_that_cannot_be_made_is_the_store_being_unavailable(
@@ -169,4 +169,4 @@ async def test_a_count_that_cannot_be_made_is_the_store_being_unavailable(
     await harness.client.set(budgets_key(TENANT), "not a hash", px=DAY_MS * 365 * 100)
 
     with pytest.raises(StoreUnavailable):
-        await budgets.look(TENANT, Budgets(tokens=1), START_MS)
+        await budgets.check(TENANT, Budgets(tokens=1), START_MS)

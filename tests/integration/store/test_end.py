@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.tasks import (
+from common.domain.task import (
     Answer,
     Attempt,
     FailureCode,
@@ -18,7 +18,7 @@ from common.tasks import (
     Usage,
     WaitingOn,
 )
-from common.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, ReleaseOutcome
+from common.domain.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, ReleaseOutcome
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from common.announcements import Announcement, Receipt
-from common.errors import StoreUnavailable
-from common.tasks import Answer, FailureCode, Task, TaskStatus, WaitingOn
-from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
+from common.domain.errors import StoreUnavailable
+from common.domain.task import Answer, FailureCode, Task, TaskStatus, WaitingOn
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
+from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,
@@ -118,7 +118,7 @@ async def test_the_last_end_is_announced_once_however_it_comes(
     # THEN that was announced once, with how they ended
     counts: dict[str, int] = {TaskStatus.COMPLETED: 1, TaskStatus.FAILED: 0, TaskStatus.CANCELLED: 0}
     counts[status] += 1
-    expected = Announcement(TENANT, last.ref.batch_id, HOOK.url, ended_ms, counts)
+    expected = WebhookNotification(TENANT, last.ref.batch_id, HOOK.url, ended_ms, counts)
     assert harness.announcer.announced == [expected]
 
 
@@ -239,25 +239,25 @@ async def test_a_repeat_of_the_request_gives_a_lost_batch_its_webhook(harness: H
     assert len(harness.announcer.announced) == 1
 
 
-async def delivery_of(harness: Harness, task: Task) -> Delivery:
+async def delivery_of(harness: Harness, task: Task) -> WebhookDelivery:
     batch = await harness.store.read_batch(TENANT, task.ref.batch_id)
     assert batch is not None
     assert batch.webhook == HOOK
-    delivery: Delivery = batch.delivery
+    delivery: WebhookDelivery = batch.delivery
     return delivery
 
 
-FIRST: Final = Delivery(DeliveryStatus.PENDING, 1, 500, DeliveryCode.REFUSED, START_MS + 5_000)
-SECOND: Final = Delivery(DeliveryStatus.PENDING, 2, None, DeliveryCode.TIMEOUT, START_MS + 9_000)
-DELIVERED: Final = Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, START_MS + 9_500)
-GIVEN_UP: Final = Delivery(DeliveryStatus.FAILED, 4, 410, DeliveryCode.GONE)
-UNDELIVERABLE: Final = Delivery(DeliveryStatus.FAILED, 0, None, DeliveryCode.UNDELIVERABLE)
+FIRST: Final = WebhookDelivery(WebhookDeliveryStatus.PENDING, 1, 500, WebhookDeliveryCode.REFUSED, START_MS + 5_000)
+SECOND: Final = WebhookDelivery(WebhookDeliveryStatus.PENDING, 2, None, WebhookDeliveryCode.TIMEOUT, START_MS + 9_000)
+DELIVERED: Final = WebhookDelivery(WebhookDeliveryStatus.DELIVERED, 3, 204, None, None, START_MS + 9_500)
+GIVEN_UP: Final = WebhookDelivery(WebhookDeliveryStatus.FAILED, 4, 410, WebhookDeliveryCode.GONE)
+UNDELIVERABLE: Final = WebhookDelivery(WebhookDeliveryStatus.FAILED, 0, None, WebhookDeliveryCode.UNDELIVERABLE)
 
 
 @pytest.mark.parametrize(
     ("receipts", "known"),
     [
-        ([], Delivery()),
+        ([], WebhookDelivery()),
         ([FIRST], FIRST),
         ([FIRST, FIRST, SECOND], SECOND),
         ([SECOND, FIRST], SECOND),
@@ -274,12 +274,12 @@ UNDELIVERABLE: Final = Delivery(DeliveryStatus.FAILED, 0, None, DeliveryCode.UND
     ],
 )
 async def test_receipts_in_any_order_leave_what_is_known_last(
-    harness: Harness, receipts: list[Delivery], known: Delivery
+    harness: Harness, receipts: list[WebhookDelivery], known: WebhookDelivery
 ) -> None:
     [task] = await submitted(harness, webhook=HOOK)
 
     for delivery in receipts:
-        await receive(harness, Receipt(TENANT, task.ref.batch_id, delivery))
+        await receive(harness, DeliveryReceipt(TENANT, task.ref.batch_id, delivery))
 
     assert await delivery_of(harness, task) == known
 
@@ -288,14 +288,14 @@ async def test_a_receipt_makes_no_batch_and_gives_none_a_webhook(harness: Harnes
     [task] = await submitted(harness)
     unknown = task.ref.batch_id[::-1]
 
-    await receive(harness, Receipt(TENANT, task.ref.batch_id, DELIVERED))
-    await receive(harness, Receipt(TENANT, unknown, DELIVERED))
+    await receive(harness, DeliveryReceipt(TENANT, task.ref.batch_id, DELIVERED))
+    await receive(harness, DeliveryReceipt(TENANT, unknown, DELIVERED))
 
     batch = await harness.store.read_batch(TENANT, task.ref.batch_id)
     assert batch is not None
-    assert (batch.webhook, batch.delivery) == (None, Delivery())
+    assert (batch.webhook, batch.delivery) == (None, WebhookDelivery())
     assert await harness.store.read_batch(TENANT, unknown) is None
 
 
-async def receive(harness: Harness, receipt: Receipt) -> None:
+async def receive(harness: Harness, receipt: DeliveryReceipt) -> None:
     await harness.deliveries.receive(receipt)

@@ -7,10 +7,10 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-from common.held_calls import HoldLimits
-from common.settings import RedisSettings
+from common.api.held_calls import HoldLimits
+from common.runtime.settings import RedisSettings
 from common.store import connect
-from common.store.held_call_store import HeldCallStore
+from common.store.held_calls import HeldCallStore
 from common.store.keys import HOLD_LEASE_MS, held_key
 from common.store.scripts import Scripts
 from tests.fakes import FakeHeldCalls

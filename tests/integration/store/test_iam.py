@@ -14,10 +14,10 @@ import pytest
 from botocore.credentials import Credentials
 from redis import Redis
 
-from common.errors import SettingError, StoreUnavailable
-from common.settings import IamSettings, RedisSettings
+from common.domain.errors import SettingError, StoreUnavailable
+from common.runtime.settings import IamSettings, RedisSettings
 from common.store import TaskStore, connect, iam
-from common.store.connection import Client, redis_errors
+from common.store.client import Client, redis_errors
 from tests.integration.store.harness import new_batch
 from tests.tls import tls_front
 from tests.valkey import running_valkey
@@ -147,7 +147,7 @@ async def test_a_function_without_a_role_says_so(time: Time) -> None:
 
 def test_a_start_without_iam_imports_no_botocore() -> None:
     program = (
-        "import sys; from common.store import connect; from common.settings import RedisSettings; "
+        "import sys; from common.store import connect; from common.runtime.settings import RedisSettings; "
         "connect(RedisSettings('localhost', 6379, True, True, None)); "
         "sys.exit(any(name.startswith('botocore') for name in sys.modules))"
     )

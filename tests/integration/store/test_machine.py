@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from common.settings import RedisSettings
+from common.domain.task import TRANSITIONS
+from common.domain.transitions import ClaimOutcome, CreateOutcome, EndOutcome, ReleaseOutcome
+from common.runtime.settings import RedisSettings
 from common.store import connect
-from common.tasks import TRANSITIONS
-from common.transitions import ClaimOutcome, CreateOutcome, EndOutcome, ReleaseOutcome
 from tests.integration.store.harness import ValkeyHarness, scripts_on_test_time
 from tests.integration.store.machine import LossyScripts, StoreMachine
 from tests.integration.store.planted import PLANTED, Fault

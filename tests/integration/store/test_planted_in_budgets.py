@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from common.settings import RedisSettings
-from common.store.budget_store import BudgetStore
+from common.runtime.settings import RedisSettings
+from common.store.budgets import BudgetStore
 from common.store.scripts import Scripts
 from tests.integration.store import test_budgets as contract
 from tests.integration.store.harness import TwiceScripts, ValkeyHarness, scripts_on_test_time, valkey_harness

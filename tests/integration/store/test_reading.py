@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from common.settings import RedisSettings
+from common.domain.task import Answer, FailureCode, TaskStatus, Usage, new_batch_id
+from common.domain.transitions import ProgressNote
+from common.runtime.settings import RedisSettings
 from common.store.scripts import Scripts, read_sources
-from common.tasks import Answer, FailureCode, TaskStatus, Usage, new_batch_id
-from common.transitions import ProgressNote
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from common.tasks import Answer, BatchRecord, FailureCode, Task
+from common.domain.task import Answer, BatchRecord, FailureCode, Task
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     RETENTION_MS,

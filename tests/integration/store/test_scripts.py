@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from common.errors import StoreUnavailable
-from common.settings import RedisSettings
+from common.domain.errors import StoreUnavailable
+from common.domain.task import Answer, TaskRef
+from common.domain.transitions import ClaimOutcome, EndOutcome
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
-from common.store.connection import Client
+from common.store.client import Client
 from common.store.keys import task_key
-from common.tasks import Answer, TaskRef
-from common.transitions import ClaimOutcome, EndOutcome
 from tests.integration.store.harness import lease_of, new_batch, tasks_of
 from tests.store import accepted
 

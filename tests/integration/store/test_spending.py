@@ -2,9 +2,9 @@
 
 import asyncio
 
-from common.spending import NO_CHARGE, Charge, Spend
-from common.tasks import Answer, FailureCode, TaskStatus, Usage
-from common.transitions import CallReport, EndOutcome
+from common.domain.spending import NO_CHARGE, Charge, Spend
+from common.domain.task import Answer, FailureCode, TaskStatus, Usage
+from common.domain.transitions import CallReport, EndOutcome
 from tests.integration.store.harness import START_MS, TENANT, Harness, lease_of, read_one, submitted
 
 PRICED = Answer("To reach the other bank.", "stop", Usage(11, 7, 18, 4), cost_nanos=123)

@@ -6,11 +6,11 @@ from typing import Final
 
 import pytest
 
-from common.spending import Charge, Spend
+from common.domain.spending import Charge, Spend
+from common.domain.task import BatchRecord, Task, Usage
+from common.domain.transitions import KeptStep
+from common.store.checkpoints import CheckpointStore
 from common.store.scripts import Scripts
-from common.store.step_store import StepStore
-from common.tasks import BatchRecord, Task, Usage
-from common.transitions import KeptStep
 from tests.integration.store.harness import (
     TENANT,
     TwiceScripts,
@@ -35,8 +35,8 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[ValkeyHarness
 
 
 @pytest.fixture
-def steps(harness: ValkeyHarness) -> StepStore:
-    return StepStore(harness.client, harness.store._scripts)
+def steps(harness: ValkeyHarness) -> CheckpointStore:
+    return CheckpointStore(harness.client, harness.store._scripts)
 
 
 async def claimed(harness: ValkeyHarness, owner: str = "a") -> Task:
@@ -51,7 +51,9 @@ async def batch_of(harness: ValkeyHarness, task: Task) -> BatchRecord:
     return batch
 
 
-async def test_steps_are_kept_and_booked_on_the_batch_and_on_the_day(harness: ValkeyHarness, steps: StepStore) -> None:
+async def test_steps_are_kept_and_booked_on_the_batch_and_on_the_day(
+    harness: ValkeyHarness, steps: CheckpointStore
+) -> None:
     task = await claimed(harness)
 
     assert await steps.checkpoint(task, "a", FIRST)
@@ -66,7 +68,7 @@ async def test_steps_are_kept_and_booked_on_the_batch_and_on_the_day(harness: Va
     )
 
 
-async def test_a_step_is_booked_once_however_often_it_is_kept(harness: ValkeyHarness, steps: StepStore) -> None:
+async def test_a_step_is_booked_once_however_often_it_is_kept(harness: ValkeyHarness, steps: CheckpointStore) -> None:
     task = await claimed(harness)
 
     await asyncio.gather(*(steps.checkpoint(task, "a", FIRST) for _ in range(3)))
@@ -77,7 +79,9 @@ async def test_a_step_is_booked_once_however_often_it_is_kept(harness: ValkeyHar
     assert (await harness.store.spend(TENANT, TODAY)).cost_nanos == 4
 
 
-async def test_a_task_that_is_anothers_by_now_keeps_and_books_nothing(harness: ValkeyHarness, steps: StepStore) -> None:
+async def test_a_task_that_is_anothers_by_now_keeps_and_books_nothing(
+    harness: ValkeyHarness, steps: CheckpointStore
+) -> None:
     task = await claimed(harness, "another")
     [cancelled] = await submitted(harness)
     await harness.store.cancel([cancelled.ref])
@@ -90,7 +94,7 @@ async def test_a_task_that_is_anothers_by_now_keeps_and_books_nothing(harness: V
     assert await harness.store.spend(TENANT, TODAY) == Spend()
 
 
-async def test_a_lost_record_takes_the_task_from_nobody(harness: ValkeyHarness, steps: StepStore) -> None:
+async def test_a_lost_record_takes_the_task_from_nobody(harness: ValkeyHarness, steps: CheckpointStore) -> None:
     task = await claimed(harness)
     await harness.lose(task.ref)
 

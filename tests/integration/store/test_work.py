@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from common.flow import RefusalCause
+from common.domain.rate_limits import RefusalCause
+from common.domain.task import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
+from common.domain.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from common.store.keys import LATE_CLAIM_WAIT_MS, PROGRESS_CHUNK
-from common.tasks import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
-from common.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,

@@ -4,11 +4,11 @@ import os
 import sys
 from contextlib import suppress
 
-from common.messages import TaskMessage
-from common.tasks import FailureCode, Task, TaskRef
-from common.telemetry import Telemetry
-from common.work.delivery import Delivery, Ending, EndingKind
-from common.work.journal import WorkerJournal
+from common.domain.message import TaskMessage
+from common.domain.task import FailureCode, Task, TaskRef
+from common.runtime.telemetry import Telemetry
+from common.worker.message import DeliveryOutcome, OutcomeKind, ReceivedMessage
+from common.worker.telemetry import WorkerTelemetry
 from tests.invocation import Context
 
 PROMPT = "attack at dawn"
@@ -19,17 +19,19 @@ TELEMETRY = Telemetry.from_env(os.environ)
 def worker(event: dict[str, str], context: object) -> None:
     """Note how three deliveries ended, one of them without a call."""
     del context
-    journal = WorkerJournal(TELEMETRY)
+    journal = WorkerTelemetry(TELEMETRY)
     message = TaskMessage(
         Task(TaskRef("acme", "0" * 36, 0), 3, 0, 10**13, 10**7, "gpt-test"), [{"role": "user", "content": PROMPT}]
     )
     attributes = {"ApproximateReceiveCount": "1", "AWSTraceHeader": event["header"]}
     record = {"messageId": "m", "receiptHandle": "r", "body": message.encode(), "attributes": attributes}
-    delivery = Delivery.of(record)
-    journal.ended(delivery, Ending(EndingKind.COMPLETED, task_id="task-0", call_seconds=2.5), message)
-    refused = Ending(EndingKind.FAILED, task_id="task-1", call_seconds=0.5, code=FailureCode.UNAUTHORIZED)
-    journal.ended(delivery, refused, message)
-    journal.ended(delivery, Ending(EndingKind.BUSY, 3.0, "task-2"), message)
+    delivery = ReceivedMessage.of(record)
+    journal.record_outcome(
+        delivery, DeliveryOutcome(OutcomeKind.COMPLETED, task_id="task-0", call_seconds=2.5), message
+    )
+    refused = DeliveryOutcome(OutcomeKind.FAILED, task_id="task-1", call_seconds=0.5, code=FailureCode.UNAUTHORIZED)
+    journal.record_outcome(delivery, refused, message)
+    journal.record_outcome(delivery, DeliveryOutcome(OutcomeKind.BUSY, 3.0, "task-2"), message)
 
 
 @TELEMETRY.observe

@@ -14,14 +14,14 @@ import boto3
 import pytest
 from standardwebhooks import Webhook as Standard
 
-from common.announcements import Announcement, Receipt
-from common.errors import QueueUnavailable, SettingError
-from common.outbox import Outbox
-from common.settings import RedisSettings
+from common.domain.errors import QueueUnavailable, SettingError
+from common.domain.task import NewBatch, new_batch_id
+from common.runtime.settings import RedisSettings
 from common.store import TaskStore
-from common.tasks import NewBatch, new_batch_id
-from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Webhook
-from functions.webhook.keys import key_of
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
+from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
+from common.webhooks.publisher import WebhookPublisher
+from functions.webhook.signing_keys import key_of
 from tests.aws import aws, aws_variables, received
 from tests.invocation import Context, running_with_redis, started
 from tests.receiver import HOST, Receiver, receiving
@@ -99,15 +99,15 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
     url = f"http://{HOST}:{receiver.port}/hook?token=mine"
     run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
     queue_url, receipt_url = webhook.SETTINGS.webhook_queue_url, webhook.SETTINGS.receipt_queue_url
-    run(Outbox(queue_url, sqs).announce(Announcement("acme", batch_id, url, 1, {"completed": 1})))
+    run(WebhookPublisher(queue_url, sqs).publish(WebhookNotification("acme", batch_id, url, 1, {"completed": 1})))
     receiver.statuses = [503, 200]
 
-    def state() -> Delivery:
+    def state() -> WebhookDelivery:
         filed = received(sqs, receipt_url)
         assert receipt.lambda_handler(filed, CONTEXT) == {"batchItemFailures": []}
         record = run(store.read_batch("acme", batch_id))
         assert record is not None
-        delivery: Delivery = record.delivery
+        delivery: WebhookDelivery = record.delivery
         return delivery
 
     # WHEN it is tried, THEN it comes back and the batch says why
@@ -115,8 +115,8 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
     [record] = event["Records"]
     assert webhook.lambda_handler(event, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
     first = state()
-    assert (first.status, first.attempts, first.status_code) == (DeliveryStatus.PENDING, 1, 503)
-    assert first.code is DeliveryCode.REFUSED
+    assert (first.status, first.attempts, first.status_code) == (WebhookDeliveryStatus.PENDING, 1, 503)
+    assert first.code is WebhookDeliveryCode.REFUSED
     assert first.next_attempt_ms is not None
     # five seconds, more or less: the queue hides it for as long, and no longer
     assert received(sqs, queue_url)["Records"] == []
@@ -126,7 +126,7 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
     again = received(sqs, queue_url)
     assert webhook.lambda_handler(again, CONTEXT) == {"batchItemFailures": []}
     second = state()
-    assert (second.status, second.attempts, second.status_code) == (DeliveryStatus.DELIVERED, 2, 200)
+    assert (second.status, second.attempts, second.status_code) == (WebhookDeliveryStatus.DELIVERED, 2, 200)
     bodies = {each.body for each in receiver.received}
     assert len(bodies) == 1
     for each in receiver.received:
@@ -157,7 +157,7 @@ def test_an_event_that_its_queue_gives_up_is_shown_as_failed_by_its_batch(
     batch_id = new_batch_id(3, secrets.token_bytes(16))
     url = f"http://{HOST}:{receiver.port}/?token=mine"
     run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
-    run(Outbox(queue_url, sqs).announce(Announcement("acme", batch_id, url, 1, {"completed": 1})))
+    run(WebhookPublisher(queue_url, sqs).publish(WebhookNotification("acme", batch_id, url, 1, {"completed": 1})))
     receiver.statuses = [503]
     event = received(sqs, queue_url)
     webhook.lambda_handler(event, CONTEXT)
@@ -175,7 +175,7 @@ def test_an_event_that_its_queue_gives_up_is_shown_as_failed_by_its_batch(
     # THEN the batch says so, the try stays counted, and an alarm has something to see
     record = run(store.read_batch("acme", batch_id))
     assert record is not None
-    assert record.delivery == Delivery(DeliveryStatus.FAILED, 1, None, DeliveryCode.UNDELIVERABLE)
+    assert record.delivery == WebhookDelivery(WebhookDeliveryStatus.FAILED, 1, None, WebhookDeliveryCode.UNDELIVERABLE)
     assert '"WebhooksUndeliverable"' in capsys.readouterr().out
     said = log.getvalue()
     assert f"{batch_id}.completed" in said
@@ -200,7 +200,7 @@ def test_names_of_one_tenant_that_never_resolve_leave_anothers_delivery_and_rece
     addresses = [("rival", f"https://hang-{number}.example/") for number in range(40)]
     addresses.append(("acme", f"http://localhost:{receiver.port}/"))
     for tenant, url in addresses:
-        Outbox(queue_url, sqs)._send(Announcement(tenant, batch_id, url, 1, {"completed": 1}))
+        WebhookPublisher(queue_url, sqs)._send(WebhookNotification(tenant, batch_id, url, 1, {"completed": 1}))
     records: list[Any] = []
     while len(records) < len(addresses):
         records += received(sqs, queue_url)["Records"]
@@ -215,8 +215,8 @@ def test_names_of_one_tenant_that_never_resolve_leave_anothers_delivery_and_rece
             QueueUrl=receipt_url, MessageSystemAttributeNames=["MessageGroupId"], WaitTimeSeconds=20
         )["Messages"]
         assert filed["Attributes"]["MessageGroupId"] == "acme"
-        receipt = Receipt.decode(filed["Body"])
-        assert (receipt.tenant, receipt.delivery.status) == ("acme", DeliveryStatus.DELIVERED)
+        receipt = DeliveryReceipt.decode(filed["Body"])
+        assert (receipt.tenant, receipt.delivery.status) == ("acme", WebhookDeliveryStatus.DELIVERED)
         assert not given_up.is_set()
     finally:
         given_up.set()
@@ -245,7 +245,7 @@ def test_without_redis_receipts_stay_on_their_queue(
 ) -> None:
     settings.setenv("REDIS_PORT", "1")
     handler: ModuleType = request.getfixturevalue("receipt")
-    body = Receipt("acme", new_batch_id(1, bytes(16)), Delivery()).encode()
+    body = DeliveryReceipt("acme", new_batch_id(1, bytes(16)), WebhookDelivery()).encode()
 
     answer = handler.lambda_handler({"Records": [{"messageId": "one", "body": body}]}, CONTEXT)
 
@@ -257,7 +257,7 @@ def test_without_a_queue_to_speak_to_the_try_counts_all_the_same(
 ) -> None:
     batch_id = new_batch_id(2, secrets.token_bytes(16))
     url = f"http://{HOST}:{receiver.port}/"
-    announcement = Announcement("acme", batch_id, url, 1, {"completed": 1})
+    announcement = WebhookNotification("acme", batch_id, url, 1, {"completed": 1})
     sqs.send_message(QueueUrl=webhook.SETTINGS.webhook_queue_url, MessageBody=announcement.encode())
     event = received(sqs, webhook.SETTINGS.webhook_queue_url)
     sqs.delete_queue(QueueUrl=webhook.SETTINGS.receipt_queue_url)
@@ -281,10 +281,10 @@ def test_a_setting_that_is_missing_or_wrong_stops_the_start_with_its_name(
 
 async def test_an_event_that_its_queue_does_not_take_is_told_without_its_address(sqs: "SQSClient") -> None:
     url = "https://hooks.example/?token=t"
-    announcement = Announcement("acme", new_batch_id(1, bytes(16)), url, 1, {"completed": 1})
+    announcement = WebhookNotification("acme", new_batch_id(1, bytes(16)), url, 1, {"completed": 1})
 
     with pytest.raises(QueueUnavailable) as caught:
-        await Outbox("http://127.0.0.1:9/nowhere", sqs).announce(announcement)
+        await WebhookPublisher("http://127.0.0.1:9/nowhere", sqs).publish(announcement)
 
     assert "token" not in repr(caught.value)
     assert json.loads(announcement.encode())["url"] == url

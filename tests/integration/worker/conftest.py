@@ -7,7 +7,7 @@ import boto3
 import pytest
 from redis import Redis
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from local.model import StandIn
 from tests.aws import aws, aws_variables
 from tests.integration.worker.environment import (

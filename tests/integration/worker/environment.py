@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from moto.sqs.models import Message, sqs_backends
 
-from common.messages import TaskMessage
-from common.settings import RedisSettings
-from common.tasks import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.domain.message import TaskMessage
+from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.runtime.settings import RedisSettings
 from local.model import StandIn
 from tests.aws import REGION, received
 from tests.invocation import Context, started

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from common.backlog import BacklogQueue
-from common.errors import SettingError
+from common.domain.backlog import BacklogQueue
+from common.domain.errors import SettingError
+from common.domain.task import FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from common.store.keys import backlog_key
-from common.tasks import FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from local.answers import prompt_digest
 from tests.integration.worker.environment import VISIBILITY_SECONDS, WorkerEnvironment, prompt_in
 from tests.invocation import Context, started

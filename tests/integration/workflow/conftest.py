@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from functions.workflow.workflow import Workflow
 from local.model import StandIn
 from tests.integration.worker.conftest import Line, aws, line, model, valkey, worker_settings

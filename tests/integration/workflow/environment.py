@@ -1,7 +1,7 @@
 """One Lambda environment of the workflow worker: its real handler on moto, Valkey and the stand-in model."""
 
-from common.messages import TaskMessage
-from common.tasks import WORKFLOW_PREFIX, TaskRecord, TaskRef
+from common.domain.message import TaskMessage
+from common.domain.task import WORKFLOW_PREFIX, TaskRecord, TaskRef
 from tests.integration.worker.environment import WorkerEnvironment
 from tests.store import record_of
 

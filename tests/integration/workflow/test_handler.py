@@ -9,7 +9,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
 
-from common.tasks import FailureCode, TaskStatus
+from common.domain.task import FailureCode, TaskStatus
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.integration.workflow.conftest import Start
 from tests.integration.workflow.doomed import Given, two_steps

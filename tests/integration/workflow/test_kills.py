@@ -12,8 +12,8 @@ from threading import Event
 import pytest
 from redis import Redis
 
+from common.domain.task import TaskRef, TaskStatus
 from common.store import keys
-from common.tasks import TaskRef, TaskStatus
 from local.answers import prompt_digest
 from tests.integration.workflow.conftest import Start
 from tests.integration.workflow.doomed import two_steps

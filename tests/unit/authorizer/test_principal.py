@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.authorizer.principal import Principals, principal_in, question_in
+from functions.authorizer.principal import Principals, principal_in, sts_request_in
 from functions.authorizer.service import CallerUnknown, KeysUnavailable
 from tests.local import pages
 from tests.signing import encoded, sts, token
@@ -35,7 +35,7 @@ def name_the_audience(request: AWSRequest, **_: object) -> None:
 @pytest.mark.parametrize("session_token", [None, "a/session+token=="])
 @pytest.mark.parametrize("region", ["eu-west-1", "us-gov-east-1", "ap-southeast-2"])
 def test_what_the_aws_cli_makes_is_a_question(region: str, session_token: str | None) -> None:
-    question = question_in(presigned_as_the_cli_does(region, session_token), now=datetime.now(UTC))
+    question = sts_request_in(presigned_as_the_cli_does(region, session_token), now=datetime.now(UTC))
 
     assert question is not None
     assert (question.scheme, question.host) == ("https", f"sts.{region}.amazonaws.com")
@@ -52,7 +52,7 @@ def test_the_lines_of_the_documentation_make_a_token(monkeypatch: pytest.MonkeyP
     found: dict[str, str] = {}
     exec(lines, found)  # noqa: S102  # what a reader would do
 
-    assert question_in(found["token"], now=datetime.now(UTC)) is not None
+    assert sts_request_in(found["token"], now=datetime.now(UTC)) is not None
 
 
 def with_query(more: str) -> Callable[[], str]:
@@ -65,7 +65,7 @@ def with_query(more: str) -> Callable[[], str]:
 
 
 def test_the_shortest_question_is_one() -> None:
-    assert question_in(with_query("")(), now=NOW) is not None
+    assert sts_request_in(with_query("")(), now=NOW) is not None
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_the_shortest_question_is_one() -> None:
     ],
 )
 def test_anything_else_is_not_asked(make: Callable[[], str]) -> None:
-    assert question_in(make(), now=NOW) is None
+    assert sts_request_in(make(), now=NOW) is None
 
 
 @given(st.text(max_size=200))
 def test_no_text_makes_it_stumble(text: str) -> None:
-    assert question_in(text, now=NOW) is None
-    assert question_in(encoded(text.encode("utf-8", "replace").decode()), now=NOW) is None
+    assert sts_request_in(text, now=NOW) is None
+    assert sts_request_in(encoded(text.encode("utf-8", "replace").decode()), now=NOW) is None
 
 
 @pytest.mark.parametrize(

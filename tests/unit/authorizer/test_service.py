@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from common.budgets import Budgets
-from common.callers import Caller
-from functions.authorizer.service import REFETCH_SECONDS, Doorkeeper, KeysUnavailable, digest_of
+from common.api.auth_context import Caller
+from common.domain.budgets import Budgets
+from functions.authorizer.service import REFETCH_SECONDS, Authenticator, KeysUnavailable, digest_of
 
 
 def digest(key: str) -> str:
@@ -50,12 +50,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def doorkeeper(keys: FakeKeyList, clock: Clock) -> Doorkeeper:
-    return Doorkeeper(keys, digest_of, clock=clock)
+def doorkeeper(keys: FakeKeyList, clock: Clock) -> Authenticator:
+    return Authenticator(keys, digest_of, clock=clock)
 
 
 @pytest.mark.parametrize("header", ["Bearer local", "bearer local", "BEARER  local", " Bearer local "])
-def test_a_known_key_is_its_tenants(doorkeeper: Doorkeeper, header: str) -> None:
+def test_a_known_key_is_its_tenants(doorkeeper: Authenticator, header: str) -> None:
     assert doorkeeper.caller_of(header) == Caller("acme")
 
 
@@ -66,18 +66,18 @@ def test_a_known_key_is_its_tenants(doorkeeper: Doorkeeper, header: str) -> None
         *("Bearer lo\u00e9", "Bearer a\nb", "Bearer " + "x" * 5_000, "Bearer " + digest("local")),
     ],
 )
-def test_anything_else_is_nobodys(doorkeeper: Doorkeeper, header: str) -> None:
+def test_anything_else_is_nobodys(doorkeeper: Authenticator, header: str) -> None:
     assert doorkeeper.caller_of(header) is None
 
 
-def test_a_new_key_works_at_once(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
+def test_a_new_key_works_at_once(doorkeeper: Authenticator, keys: FakeKeyList) -> None:
     keys.entries[digest("new")] = {"tenant": "newcomer"}
 
     assert doorkeeper.caller_of("Bearer new") == Caller("newcomer")
 
 
 def test_guessing_keys_does_not_fetch_the_list_each_time(
-    doorkeeper: Doorkeeper, keys: FakeKeyList, clock: Clock
+    doorkeeper: Authenticator, keys: FakeKeyList, clock: Clock
 ) -> None:
     for guess in range(50):
         assert doorkeeper.caller_of(f"Bearer {guess}") is None
@@ -92,19 +92,19 @@ def test_guessing_keys_does_not_fetch_the_list_each_time(
 def test_an_entry_may_say_more_than_its_tenant() -> None:
     entry = {"tenant": "acme", "id": "1f9d6c1e", "created_at": "2026-11-21T10:00:00Z", "note": "mine"}
 
-    assert Doorkeeper(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of(
+    assert Authenticator(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of(
         "Bearer local"
     ) == Caller("acme")
 
 
-def test_a_known_key_fetches_nothing(doorkeeper: Doorkeeper, keys: FakeKeyList) -> None:
+def test_a_known_key_fetches_nothing(doorkeeper: Authenticator, keys: FakeKeyList) -> None:
     doorkeeper.caller_of("Bearer local")
 
     assert keys.fetches == 0
 
 
 def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
-    doorkeeper: Doorkeeper, keys: FakeKeyList
+    doorkeeper: Authenticator, keys: FakeKeyList
 ) -> None:
     keys.is_down = True
 
@@ -117,7 +117,7 @@ def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
 )
 def test_an_entry_without_a_tenant_lets_nobody_in(entry: object) -> None:
     with pytest.raises(KeysUnavailable):
-        Doorkeeper(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of("Bearer local")
+        Authenticator(FakeKeyList({digest("local"): entry}), digest_of, clock=Clock()).caller_of("Bearer local")
 
 
 ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
@@ -125,7 +125,7 @@ ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
 
 def test_a_key_may_ask_the_models_of_its_entry(clock: Clock) -> None:
     keys = FakeKeyList({digest("local"): ALLOWED, digest("other"): {"tenant": "acme"}})
-    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
+    doorkeeper = Authenticator(keys, digest_of, clock=clock)
 
     assert doorkeeper.caller_of("Bearer local") == Caller("acme", ("small", "tiny"))
     assert doorkeeper.caller_of("Bearer other") == Caller("acme")
@@ -140,7 +140,7 @@ def test_a_tenants_budgets_are_the_lowest_of_all_its_keys(clock: Clock) -> None:
             digest("rival"): {"tenant": "rival", "budgets": {"requests": 1}},
         }
     )
-    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
+    doorkeeper = Authenticator(keys, digest_of, clock=clock)
 
     for key in ("one", "two", "none"):
         assert doorkeeper.caller_of(f"Bearer {key}") == Caller("acme", None, Budgets(10, 500, 10**9))
@@ -171,7 +171,7 @@ def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock,
     keys = FakeKeyList(
         {digest("one"): {"tenant": "acme"}, digest("two"): {"tenant": "acme", **flaw}, digest("r"): {"tenant": "r"}}
     )
-    doorkeeper = Doorkeeper(keys, digest_of, clock=clock)
+    doorkeeper = Authenticator(keys, digest_of, clock=clock)
 
     for key in ("one", "two"):
         with pytest.raises(KeysUnavailable, match="tenant acme"):
@@ -182,6 +182,6 @@ def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock,
 @pytest.mark.parametrize("models", [None, [], "small", [1], [""], {"small": 1}])
 def test_models_that_cannot_be_read_let_nobody_in(clock: Clock, models: object) -> None:
     with pytest.raises(KeysUnavailable, match="models"):
-        Doorkeeper(FakeKeyList({digest("local"): {**ALLOWED, "models": models}}), digest_of, clock=clock).caller_of(
+        Authenticator(FakeKeyList({digest("local"): {**ALLOWED, "models": models}}), digest_of, clock=clock).caller_of(
             "Bearer local"
         )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import day as days
 from benchmarks.cost import DEFAULT, drawn_makespan, drawn_seconds
 from benchmarks.simulation import FIRST_POLLERS, Day, Invocation, Invocations, System, drawn, simulate
-from common.flow import HORIZON_MS
+from common.domain.rate_limits import HORIZON_MS
 from local.settings import ROOT
 
 MINUTE = 60

@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.errors import NotFound
-from common.tasks import Answer, NewBatch, Task, TaskRef, TaskStatus, new_batch_id
-from common.transitions import EndOutcome, Lease
+from common.domain.errors import NotFound
+from common.domain.task import Answer, NewBatch, Task, TaskRef, TaskStatus, new_batch_id
+from common.domain.transitions import EndOutcome, Lease
 from functions.cancel.service import AlreadyEnded, Cancellation
 from tests.fakes import FakeStore
 from tests.store import accepted

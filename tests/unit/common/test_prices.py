@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from common.errors import SettingError
-from common.prices import Price, read_prices
-from common.spending import usd_of
-from common.tasks import Usage
+from common.domain.errors import SettingError
+from common.domain.prices import Price, read_prices
+from common.domain.spending import usd_of
+from common.domain.task import Usage
 
 ROOT = Path(__file__).parents[3]
 TABLE: dict[str, Any] = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from common.errors import SettingError
-from common.metrics import Metric
-from common.telemetry import Telemetry
+from common.domain.errors import SettingError
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
 from tests.invocation import Context
 
 SECRET = "Attack at dawn"

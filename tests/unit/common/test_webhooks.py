@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from common.webhooks import BadAddress, Target, Webhook, is_allowed, target_of
+from common.webhooks.model import BadAddress, Target, Webhook, is_allowed, target_of
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import Any, override
 
 import pytest
 
-from common.backlog import BacklogQueue, QueueLimit
-from common.errors import StoreUnavailable
-from common.messages import TaskMessage
-from common.tasks import Answer, FailureCode, Task, TaskRef, TaskStatus
-from common.transitions import EndOutcome, Lease
-from functions.dead_letter.service import Letter, LetterKind, read_letters
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.errors import StoreUnavailable
+from common.domain.message import TaskMessage
+from common.domain.task import Answer, FailureCode, Task, TaskRef, TaskStatus
+from common.domain.transitions import EndOutcome, Lease
+from functions.dead_letter.service import DeadLetter, DeadLetterOutcome, process_dead_letters
 from tests.fakes import FakeBacklog, FakeStore
 
 NOW_MS = 1_800_000_000_000
@@ -27,22 +27,22 @@ def record_of(task: Task, message_id: str = "message-1") -> dict[str, Any]:
 
 
 async def test_a_task_that_was_given_up_fails_and_its_message_goes(store: FakeStore) -> None:
-    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
+    letters = await process_dead_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
-    assert letters == [Letter("message-1", LetterKind.FAILED, TASK.ref.task_id)]
+    assert letters == [DeadLetter("message-1", DeadLetterOutcome.FAILED, TASK.ref.task_id)]
     assert letters[0].kind.is_done
     [record] = await store.read([TASK.ref])
     assert record is not None
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEAD_LETTER)
-    assert await store.requests([TASK.ref]) == [record_of(TASK)["body"]]
+    assert await store.load_requests([TASK.ref]) == [record_of(TASK)["body"]]
 
 
 async def test_a_task_that_had_ended_keeps_its_end_and_its_message_goes(store: FakeStore) -> None:
     await store.complete(Lease(TASK, "worker", 1000, 3), Answer("fine", "stop"))
 
-    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
+    letters = await process_dead_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
-    assert letters[0].kind is LetterKind.ALREADY
+    assert letters[0].kind is DeadLetterOutcome.ALREADY
     assert letters[0].kind.is_done
     [record] = await store.read([TASK.ref])
     assert record is not None
@@ -52,9 +52,9 @@ async def test_a_task_that_had_ended_keeps_its_end_and_its_message_goes(store: F
 async def test_a_task_that_a_worker_may_be_at_stays(store: FakeStore) -> None:
     await store.claim(Lease(TASK, "worker", 1000, 3))
 
-    letters = await read_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
+    letters = await process_dead_letters([record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
-    assert letters[0].kind is LetterKind.BUSY
+    assert letters[0].kind is DeadLetterOutcome.BUSY
     assert not letters[0].kind.is_done
 
 
@@ -64,9 +64,9 @@ async def test_without_the_store_every_message_stays() -> None:
         async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
             raise StoreUnavailable
 
-    letters = await read_letters([record_of(TASK)], Down(lambda: NOW_MS), FakeBacklog(lambda: NOW_MS))
+    letters = await process_dead_letters([record_of(TASK)], Down(lambda: NOW_MS), FakeBacklog(lambda: NOW_MS))
 
-    assert letters[0].kind is LetterKind.UNAVAILABLE
+    assert letters[0].kind is DeadLetterOutcome.UNAVAILABLE
     assert not letters[0].kind.is_done
 
 
@@ -74,9 +74,9 @@ async def test_without_the_store_every_message_stays() -> None:
 async def test_a_message_that_nobody_can_read_stays_as_evidence_and_the_others_go(store: FakeStore, body: str) -> None:
     odd = {"messageId": "odd", "body": body}
 
-    letters = await read_letters([odd, record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
+    letters = await process_dead_letters([odd, record_of(TASK)], store, FakeBacklog(lambda: NOW_MS))
 
-    assert letters[0] == Letter("odd", LetterKind.UNREADABLE)
+    assert letters[0] == DeadLetter("odd", DeadLetterOutcome.UNREADABLE)
     assert not letters[0].kind.is_done
     assert letters[1].kind.is_done
 
@@ -88,7 +88,7 @@ async def test_a_letter_has_left_its_queue_and_its_tenants_share_of_it(
     backlog = FakeBacklog(lambda: NOW_MS)
     await backlog.reserve("acme", queue, TASK.ref.batch_id, 2, QueueLimit(0, 10, 50))
 
-    await read_letters([record_of(replace(TASK, model=model))], store, backlog)
+    await process_dead_letters([record_of(replace(TASK, model=model))], store, backlog)
 
     assert backlog.held("acme", queue) == [replace(TASK.ref, index=1)]
 
@@ -102,6 +102,6 @@ async def test_a_place_that_cannot_be_given_back_keeps_no_letter(
     backlog = FakeBacklog(lambda: NOW_MS)
     monkeypatch.setattr(backlog, "remove", fail)
 
-    [letter] = await read_letters([record_of(TASK)], store, backlog)
+    [letter] = await process_dead_letters([record_of(TASK)], store, backlog)
 
-    assert letter.kind is LetterKind.FAILED
+    assert letter.kind is DeadLetterOutcome.FAILED

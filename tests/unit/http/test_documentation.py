@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator
 
-from common.tasks import TaskStatus, WaitingOn
-from common.views import SENTENCES
+from common.api.serializers import SENTENCES
+from common.domain.task import TaskStatus, WaitingOn
 from functions.submit.schema import RESERVED_PARAMS, CallBody, PromptBody
 from tests.local import pages
 from tools.openapi.document import document
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
 BEHIND_THE_API = ("submit", "status", "cancel")
 SOURCES = [
-    ROOT / "common/http.py",
+    ROOT / "common/api/http.py",
     *(path for name in BEHIND_THE_API for path in (ROOT / "functions" / name).glob("*.py")),
 ]
 CODES = {

@@ -10,7 +10,8 @@ import pytest
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
-from common.errors import (
+from common.api.http import PROBLEM_JSON, NoTenant, resolver, tenant_of
+from common.domain.errors import (
     CallerError,
     Conflict,
     InvalidItems,
@@ -21,9 +22,8 @@ from common.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from common.http import PROBLEM_JSON, NoTenant, resolver, tenant_of
-from common.metrics import Metric
-from common.telemetry import Telemetry, WordlessFormatter
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry, WordlessFormatter
 
 REQUEST_ID = "1f9d6c1e"
 

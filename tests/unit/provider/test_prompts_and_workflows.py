@@ -14,19 +14,19 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel
 
-from common.errors import ModelBusy, ModelCrashed, ModelError, ModelFailed, ModelRefused
-from common.messages import TaskMessage
-from common.prices import Price, Prices
-from common.tasks import TRUNCATED, WORKFLOW_PREFIX, Answer, FailureCode, Task, TaskRef, Usage
-from common.work import chat_model as chat_model_module
-from common.work.chat_model import ChatModel
-from common.work.concurrency import Concurrency
-from common.work.flow import FlowControl
-from common.work.limits import FlowLimits
-from common.work.provider_client import ProviderClient
-from common.work.slots import Slots
+from common.domain.errors import ModelBusy, ModelCrashed, ModelError, ModelFailed, ModelRefused
+from common.domain.message import TaskMessage
+from common.domain.prices import Price, Prices
+from common.domain.task import TRUNCATED, WORKFLOW_PREFIX, Answer, FailureCode, Task, TaskRef, Usage
+from common.worker import chat_model as chat_model_module
+from common.worker.chat_model import ChatModel
+from common.worker.concurrency import AdaptiveConcurrency
+from common.worker.limits import RateLimitSettings
+from common.worker.provider_client import ProviderClient
+from common.worker.rate_limiter import RateLimiter
+from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
-from functions.workflow.service import Chains
+from functions.workflow.service import WorkflowModel
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.unit.worker.stage import FakeFlows
 from tests.unit.workflow.stage import FakeSteps, Listener
@@ -93,14 +93,16 @@ class Hearing(Listener):
 
 
 def workflows(model: ChatModel, pieces: list[str]) -> Ask:
-    def made() -> Chains:
-        steps, concurrency = FakeSteps(), Concurrency(1, 10)
+    def made() -> WorkflowModel:
+        steps, concurrency = FakeSteps(), AdaptiveConcurrency(1, 10)
         steps.owner = "owner"
         now = asyncio.get_running_loop().time
-        flow = FlowControl(FakeFlows(now), FlowLimits({}), now_ms=lambda: round(now() * 1000))
-        return Chains(
+        flow = RateLimiter(FakeFlows(now), RateLimitSettings({}), now_ms=lambda: round(now() * 1000))
+        return WorkflowModel(
             [Workflow("made", Given, build)],
-            Provider(steps, flow, concurrency, Slots(concurrency), model, timeout_seconds=5, model="gpt-test"),
+            Provider(
+                steps, flow, concurrency, ResizableSemaphore(concurrency), model, timeout_seconds=5, model="gpt-test"
+            ),
             steps,
         )
 

@@ -5,9 +5,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from common.errors import InvalidRequest
-from common.tasks import TaskStatus
-from common.views import TASK_FIELDS
+from common.api.serializers import TASK_FIELDS
+from common.domain.errors import InvalidRequest
+from common.domain.task import TaskStatus
 from functions.status.query import LONGEST_ID, MOST_IDS, Page, Query, fields, page, task_ids
 
 

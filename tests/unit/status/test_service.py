@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from common.errors import Gone, NotFound
-from common.portions import CHUNK, MOST_BYTES
-from common.tasks import (
+from common.api.pagination import CHUNK, MOST_BYTES
+from common.domain.errors import Gone, NotFound
+from common.domain.task import (
     Answer,
     FailureCode,
     NewBatch,
@@ -18,12 +18,12 @@ from common.tasks import (
     batch_id_of_key,
     new_batch_id,
 )
-from common.transitions import Lease
+from common.domain.transitions import Lease
 from functions.status.query import Page
 from functions.status.service import (
     QUEUED_RETRY_AFTER_SECONDS,
     RUNNING_RETRY_AFTER_SECONDS,
-    Lookup,
+    StatusService,
 )
 from tests.fakes import FakeStore
 from tests.store import accepted
@@ -40,7 +40,7 @@ class Stage:
     def __init__(self) -> None:
         self.now_ms = NOW_MS
         self.store = FakeStore(lambda: self.now_ms)
-        self.lookup = Lookup(self.store, now_ms=lambda: self.now_ms)
+        self.lookup = StatusService(self.store, now_ms=lambda: self.now_ms)
 
     async def create(self, size: int) -> list[str]:
         await accepted(self.store, NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
@@ -268,7 +268,7 @@ async def test_what_is_not_asked_for_is_not_even_read(stage: Stage) -> None:
             read.append(with_text)
             return await stage.store.read(refs, with_text=with_text)
 
-    lookup = Lookup(Watched(lambda: NOW_MS), now_ms=lambda: NOW_MS)
+    lookup = StatusService(Watched(lambda: NOW_MS), now_ms=lambda: NOW_MS)
     for names in ({"progress"}, {"progress", "usage"}):
         await lookup.tasks("acme", [done], frozenset(names))
 

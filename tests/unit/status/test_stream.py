@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidRequest, NotFound
-from common.held_calls import HoldLimits
-from common.portions import MOST_ANSWER_BYTES, MOST_BYTES, size_of
-from common.tasks import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
-from common.transitions import Lease, ProgressNote
-from common.waiting import MOST_SECONDS
-from functions.status.stream import UNHELD_STEP, Cursor, Stream, cursor_of
+from common.api.held_calls import HoldLimits
+from common.api.long_poll import MOST_SECONDS
+from common.api.pagination import MOST_ANSWER_BYTES, MOST_BYTES, size_of
+from common.domain.errors import InvalidRequest, NotFound
+from common.domain.task import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
+from common.domain.transitions import Lease, ProgressNote
+from functions.status.stream import UNHELD_STEP, Cursor, EventStream, cursor_of
 from tests.fakes import FakeHeldCalls, FakeStore
 from tests.store import accepted
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -39,13 +39,13 @@ class Stage:
         self.loop = loop
         self.store = FakeStore(lambda: 1_000 + round(loop.now * 1000))
         self.held_calls = FakeHeldCalls(lambda: 1_000 + round(loop.now * 1000), HoldLimits(tenant=1))
-        self.stream = Stream(self.store, self, self.held_calls, now_ms=lambda: 1_000)
+        self.stream = EventStream(self.store, self, self.held_calls, now_ms=lambda: 1_000)
         self.last_event_id = ""
         self.sizes: list[int] = []
         self.runner.run(accepted(self.store, NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
 
     @asynccontextmanager
-    async def listen(
+    async def subscribe(
         self, batches: Iterable[tuple[str, str]], steps: Iterable[TaskRef] = ()
     ) -> AsyncGenerator[DeafEar]:
         assert ([*batches], [*steps]) == ([("acme", BATCH)], [REF])

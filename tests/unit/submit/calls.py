@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import CallerError
+from common.domain.errors import CallerError
 from functions.submit.call import read_call
 from functions.submit.limits import Limits
 from functions.submit.service import Prompt

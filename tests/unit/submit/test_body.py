@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from common.errors import CallerError, InvalidItems
+from common.domain.errors import CallerError, InvalidItems
 from functions.submit.body import MAX_DEPTH, MAX_ERRORS, pointer_to, read_body
 
 

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import CallerError, InvalidItems
+from common.domain.errors import CallerError, InvalidItems
 from functions.submit.call import read_call
 from functions.submit.limits import Limits
 from functions.submit.schema import RESERVED_PARAMS
-from functions.submit.service import Call, Prompt
+from functions.submit.service import Prompt, SubmitCall
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 
 def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
-    assert read_call({"prompts": ["Tell me"]}, LIMITS) == Call((Prompt("small", [user("Tell me")]),), 60, 100)
+    assert read_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", [user("Tell me")]),), 60, 100)
 
 
 def test_a_prompt_may_say_everything_for_itself() -> None:

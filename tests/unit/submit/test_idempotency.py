@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import CallerError
+from common.domain.errors import CallerError
 from functions.submit.idempotency import read_repeatable
 
 

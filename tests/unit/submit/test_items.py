@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidItems, RequestTooLarge
+from common.domain.errors import InvalidItems, RequestTooLarge
 from functions.submit.body import MAX_ERRORS
 from functions.submit.call import read_call
 from functions.submit.items import MOST_CALL_BYTES

@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import QueueUnavailable
-from common.messages import TaskMessage
-from common.tasks import Task, TaskRef, new_batch_id
+from common.domain.errors import QueueUnavailable
+from common.domain.message import TaskMessage
+from common.domain.task import Task, TaskRef, new_batch_id
 from functions.submit.queue import MOST_BYTES, MOST_ENTRIES, SqsTaskQueue, packs
 
 if TYPE_CHECKING:

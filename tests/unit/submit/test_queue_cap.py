@@ -2,17 +2,17 @@
 
 import pytest
 
-from common.backlog import BacklogQueue, QueueLimit
-from common.budgets import BudgetKind
-from common.errors import QueueUnavailable, RequestTooLarge, StoreUnavailable
-from common.tasks import batch_id_of_key
-from functions.submit.gate import BudgetExhausted, QueueFull, QueueShareFull
-from functions.submit.service import Call, KeyInUse, KeyReused, Repeatable
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.budgets import BudgetKind
+from common.domain.errors import QueueUnavailable, RequestTooLarge, StoreUnavailable
+from common.domain.task import batch_id_of_key
+from functions.submit.admission import BudgetExhausted, QueueFull, QueueShareFull
+from functions.submit.service import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, SubmitCall
 from tests.unit.submit.test_service import BUDGETS, KEY, PROMPTS, Stage
 
 
-def call_of(size: int) -> Call:
-    return Call(tuple(PROMPTS[:1] * size), 60, 100)
+def call_of(size: int) -> SubmitCall:
+    return SubmitCall(tuple(PROMPTS[:1] * size), 60, 100)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ async def test_a_repeat_takes_no_more_places_and_gives_none_back(stage: Stage) -
     first = await submission.accept("acme", call_of(5), KEY)
     assert (await submission.accept("acme", call_of(5), KEY)).replayed
 
-    with pytest.raises(KeyReused):
-        await submission.accept("acme", call_of(5), Repeatable(KEY.key, "another"))
+    with pytest.raises(IdempotencyKeyReused):
+        await submission.accept("acme", call_of(5), IdempotentRequest(KEY.key, "another"))
 
     assert set(stage.backlog.held("acme")) == set(first.refs)
 
@@ -93,7 +93,7 @@ async def test_a_call_beside_one_of_the_same_key_takes_it_no_places_away(stage: 
     await stage.backlog.reserve("acme", BacklogQueue.TASKS, batch_id, 5, QueueLimit(0, 10, 50))
     stage.queue.fails_after = None
 
-    with pytest.raises(KeyInUse):
+    with pytest.raises(IdempotencyKeyInUse):
         await submission.accept("acme", call_of(5), KEY)
 
     assert len(stage.backlog.held("acme")) == 5

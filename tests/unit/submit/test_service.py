@@ -5,16 +5,23 @@ from dataclasses import dataclass
 
 import pytest
 
-from common.backlog import BacklogQueue
-from common.budgets import BudgetKind, Budgets, Verdict
-from common.errors import QueueUnavailable, StoreUnavailable
-from common.messages import TaskMessage
+from common.domain.backlog import BacklogQueue
+from common.domain.budgets import BudgetCheck, BudgetKind, Budgets
+from common.domain.errors import QueueUnavailable, StoreUnavailable
+from common.domain.message import TaskMessage
+from common.domain.task import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
+from common.domain.transitions import ClaimOutcome, Lease
 from common.store.keys import SENDING_LEASE_MS
-from common.tasks import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
-from common.transitions import ClaimOutcome, Lease
-from functions.submit.gate import BudgetExhausted, Gate, QueueFull
+from functions.submit.admission import Admission, BudgetExhausted, QueueFull
 from functions.submit.queue_cap import QueueCap
-from functions.submit.service import Call, KeyInUse, KeyReused, Prompt, Repeatable, Submission
+from functions.submit.service import (
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    IdempotentRequest,
+    Prompt,
+    SubmissionService,
+    SubmitCall,
+)
 from tests.fakes import FakeBacklog, FakeStore
 
 NOW_MS = 1_000_000
@@ -22,8 +29,8 @@ PROMPTS = [
     Prompt("small", [{"role": "user", "content": "a"}], {"seed": 1}, "first", 50),
     Prompt("large", [{"role": "user", "content": "b"}]),
 ]
-CALL = Call(tuple(PROMPTS), 60, 100)
-KEY = Repeatable("key", "digest")
+CALL = SubmitCall(tuple(PROMPTS), 60, 100)
+KEY = IdempotentRequest("key", "digest")
 BUDGETS = Budgets(requests=5)
 
 
@@ -46,18 +53,18 @@ class Flaky(FakeStore):
     refused: frozenset[str] = frozenset()
     unheard: frozenset[str] = frozenset()
 
-    async def accept(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
+    async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
         if "accept" in self.refused:
             raise StoreUnavailable
-        is_accepted = await super().accept(tenant, batch_id, sending_until_ms)
+        is_accepted = await super().mark_accepted(tenant, batch_id, sending_until_ms)
         if "accept" in self.unheard:
             raise StoreUnavailable
         return is_accepted
 
-    async def unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
+    async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         if "unsent" in self.refused:
             raise StoreUnavailable
-        await super().unsent(tenant, batch_id, sending_until_ms)
+        await super().mark_unsent(tenant, batch_id, sending_until_ms)
 
 
 class FakeCounts:
@@ -69,16 +76,16 @@ class FakeCounts:
         self.exhausted: BudgetKind | None = None
         self.is_down = False
 
-    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> Verdict:
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> BudgetCheck:
         assert (tenant, budgets, now_ms) == ("acme", BUDGETS, NOW_MS)
         self.asked.append(nonce)
         if self.is_down:
             raise StoreUnavailable
         if self.exhausted is None:
             self.counted[nonce] = tasks
-        return Verdict(self.exhausted, NOW_MS)
+        return BudgetCheck(self.exhausted, NOW_MS)
 
-    async def give_back(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
+    async def return_count(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
         assert (tenant, now_ms) == ("acme", NOW_MS)
         if self.is_down:
             raise StoreUnavailable
@@ -108,14 +115,14 @@ class Stage:
         self.warnings: list[str] = []
         self.counts = FakeCounts()
         self.backlog = FakeBacklog(lambda: NOW_MS)
-        self.gate = Gate(self.counts, None, now_ms=lambda: NOW_MS)
-        self.submission = Submission(self.store, self.queue, self.gate, warn=self.warnings.append)
+        self.gate = Admission(self.counts, None, now_ms=lambda: NOW_MS)
+        self.submission = SubmissionService(self.store, self.queue, self.gate, warn=self.warnings.append)
 
-    def capped(self, *, most: int, depth: int = 0, share: int = 50) -> Submission:
+    def capped(self, *, most: int, depth: int = 0, share: int = 50) -> SubmissionService:
         """Make another submission to the same queue, whose depth has a cap."""
         cap = QueueCap(BacklogQueue.TASKS, FakeDepth(depth), self.backlog, most=most, share=share)
-        gate = Gate(self.counts, cap, now_ms=lambda: NOW_MS)
-        return Submission(self.store, self.queue, gate, warn=self.warnings.append)
+        gate = Admission(self.counts, cap, now_ms=lambda: NOW_MS)
+        return SubmissionService(self.store, self.queue, gate, warn=self.warnings.append)
 
     async def claimed(self) -> list[ClaimOutcome]:
         """Claim each task that was sent, as a worker does that meets its message."""
@@ -187,15 +194,15 @@ async def test_a_repeat_with_the_key_gets_the_same_ids_and_sends_nothing(stage: 
 async def test_the_key_with_another_request_is_refused(stage: Stage) -> None:
     await stage.submission.accept("acme", CALL, KEY)
 
-    with pytest.raises(KeyReused):
-        await stage.submission.accept("acme", CALL, Repeatable("key", "another digest"))
+    with pytest.raises(IdempotencyKeyReused):
+        await stage.submission.accept("acme", CALL, IdempotentRequest("key", "another digest"))
 
     assert len(stage.queue.sent) == len(PROMPTS)
 
 
 async def test_a_key_is_each_tenants_own(stage: Stage) -> None:
     await stage.submission.accept("acme", CALL, KEY)
-    other = await stage.submission.accept("other", CALL, Repeatable("key", "another digest"))
+    other = await stage.submission.accept("other", CALL, IdempotentRequest("key", "another digest"))
 
     assert not other.replayed
 
@@ -232,10 +239,10 @@ async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(st
     with pytest.raises(QueueUnavailable):
         await stage.submission.accept("acme", CALL, KEY)
 
-    with pytest.raises(KeyInUse) as caught:
+    with pytest.raises(IdempotencyKeyInUse) as caught:
         await stage.submission.accept("acme", CALL, KEY)
 
-    assert caught.value.retry_after == KeyInUse.retry_after
+    assert caught.value.retry_after == IdempotencyKeyInUse.retry_after
     assert stage.warnings == ["A batch that was not accepted could not be taken back"]
 
 
@@ -367,10 +374,10 @@ async def test_all_calls_of_a_request_count_under_one_name(stage: Stage) -> None
     with pytest.raises(StoreUnavailable):
         await stage.submission.accept("acme", CALL, KEY, BUDGETS)
     stage.store.refused = frozenset()
-    with pytest.raises(KeyInUse):
+    with pytest.raises(IdempotencyKeyInUse):
         await stage.submission.accept("acme", CALL, KEY, BUDGETS)
-    with pytest.raises(KeyReused):
-        await stage.submission.accept("acme", CALL, Repeatable("key", "another"), BUDGETS)
+    with pytest.raises(IdempotencyKeyReused):
+        await stage.submission.accept("acme", CALL, IdempotentRequest("key", "another"), BUDGETS)
     stage.now_ms += SENDING_LEASE_MS
     await stage.submission.accept("acme", CALL, KEY, BUDGETS)
     await stage.submission.accept("acme", CALL, None, BUDGETS)
@@ -384,7 +391,7 @@ async def test_all_calls_of_a_request_count_under_one_name(stage: Stage) -> None
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-async def test_what_could_not_be_sent_is_given_back(stage: Stage, key: Repeatable | None) -> None:
+async def test_what_could_not_be_sent_is_given_back(stage: Stage, key: IdempotentRequest | None) -> None:
     stage.queue.fails_after = 1
     with pytest.raises(QueueUnavailable):
         await stage.submission.accept("acme", CALL, key, BUDGETS)
@@ -397,8 +404,8 @@ async def test_what_could_not_be_sent_is_given_back(stage: Stage, key: Repeatabl
 
 async def test_a_key_of_another_request_counts_nothing(stage: Stage) -> None:
     await stage.submission.accept("acme", CALL, KEY, BUDGETS)
-    with pytest.raises(KeyReused):
-        await stage.submission.accept("acme", CALL, Repeatable("key", "another"), BUDGETS)
+    with pytest.raises(IdempotencyKeyReused):
+        await stage.submission.accept("acme", CALL, IdempotentRequest("key", "another"), BUDGETS)
 
     assert list(stage.counts.counted.values()) == [2]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.errors import SettingError
+from common.domain.errors import SettingError
 from functions.submit.settings import SubmitSettings
 
 ENVIRONMENT = {

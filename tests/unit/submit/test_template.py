@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import InvalidRequest, RequestTooLarge
+from common.domain.errors import InvalidRequest, RequestTooLarge
 from functions.submit.template import read_template
 
 

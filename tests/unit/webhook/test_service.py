@@ -10,19 +10,19 @@ import pytest
 from aws_lambda_powertools.utilities.parameters import GetParameterError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from common.announcements import Announcement, Receipt
-from common.errors import MessageTooNew, MessageUnreadable
-from common.tasks import new_batch_id
-from common.webhooks import Delivery, DeliveryCode, DeliveryStatus, Target
-from functions.webhook.keys import BadSecret, key_of, texts_of
-from functions.webhook.schedule import MOST_SECONDS, WAITS, Schedule
-from functions.webhook.service import Courier, Event, Outcome, SecretUnavailable, Try
+from common.domain.errors import MessageTooNew, MessageUnreadable
+from common.domain.task import new_batch_id
+from common.webhooks.events import DeliveryReceipt, WebhookNotification
+from common.webhooks.model import Target, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
+from functions.webhook.retry_schedule import MOST_SECONDS, WAITS, RetrySchedule
+from functions.webhook.service import AttemptResult, EventOutcome, ReceivedEvent, SecretUnavailable, WebhookSender
 from functions.webhook.signing import Signer
+from functions.webhook.signing_keys import BadSecret, key_of, texts_of
 
 NOW_MS: Final = 1_800_000_000_000
 BATCH_ID: Final = new_batch_id(NOW_MS, bytes(16))
 COUNTS: Final = {"completed": 3, "failed": 1, "cancelled": 0}
-ANNOUNCEMENT: Final = Announcement("acme", BATCH_ID, "https://hooks.example/a?token=t", NOW_MS - 1, COUNTS)
+ANNOUNCEMENT: Final = WebhookNotification("acme", BATCH_ID, "https://hooks.example/a?token=t", NOW_MS - 1, COUNTS)
 OLD, NEW = "o" * 32, "n" * 64
 
 
@@ -43,33 +43,35 @@ class Provider:
 class Calls:
     """Stand for the dialler, and answer as told."""
 
-    answer: Try = field(default_factory=lambda: Try(None, 204))
+    answer: AttemptResult = field(default_factory=lambda: AttemptResult(None, 204))
     made: list[tuple[Target, dict[str, str], bytes]] = field(default_factory=list)
 
-    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> AttemptResult:
         assert tenant == "acme"
         self.made.append((target, dict(headers), body))
         return self.answer
 
 
-def event(announcement: Announcement = ANNOUNCEMENT, *, receives: int = 1, age_seconds: float = 0.0) -> Event:
-    return Event("message", "handle", receives, NOW_MS - int(age_seconds * 1000), announcement.encode())
+def event(
+    announcement: WebhookNotification = ANNOUNCEMENT, *, receives: int = 1, age_seconds: float = 0.0
+) -> ReceivedEvent:
+    return ReceivedEvent("message", "handle", receives, NOW_MS - int(age_seconds * 1000), announcement.encode())
 
 
-def courier(calls: Calls, provider: Provider | None = None) -> Courier:
+def courier(calls: Calls, provider: Provider | None = None) -> WebhookSender:
     signer = Signer(provider or Provider(), "sluice/webhook-signing")  # type: ignore[arg-type]  # a stand-in
-    return Courier(signer, calls, Schedule(lambda: 0.5), now_ms=lambda: NOW_MS, allow_loopback=False)
+    return WebhookSender(signer, calls, RetrySchedule(lambda: 0.5), now_ms=lambda: NOW_MS, allow_loopback=False)
 
 
 class Broken(Calls):
     """Raise what no dialler should."""
 
     @override
-    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> Try:
+    async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> AttemptResult:
         raise UnicodeError(target.path)
 
 
-def receipt_of(outcome: Outcome) -> Delivery:
+def receipt_of(outcome: EventOutcome) -> WebhookDelivery:
     assert outcome.receipt is not None
     assert (outcome.receipt.tenant, outcome.receipt.batch_id) == ("acme", BATCH_ID)
     return outcome.receipt.delivery
@@ -81,7 +83,7 @@ async def test_a_delivered_event_is_done_with() -> None:
     outcome = await courier(calls).deliver(event(receives=3))
 
     assert (outcome.is_done, outcome.wait) == (True, None)
-    assert receipt_of(outcome) == Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS)
+    assert receipt_of(outcome) == WebhookDelivery(WebhookDeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS)
     [(target, _, body)] = calls.made
     assert target == Target("hooks.example", 443, "/a?token=t")
     assert json.loads(body) == {
@@ -135,7 +137,7 @@ def _at(text: str) -> Any:  # noqa: ANN401  # a datetime, as the library's own
 
 
 async def test_two_tries_of_an_event_are_the_same_but_for_time_and_signature() -> None:
-    calls = Calls(Try(DeliveryCode.TIMEOUT))
+    calls = Calls(AttemptResult(WebhookDeliveryCode.TIMEOUT))
 
     for receives in (1, 2):
         await courier(calls).deliver(event(receives=receives))
@@ -143,27 +145,29 @@ async def test_two_tries_of_an_event_are_the_same_but_for_time_and_signature() -
     assert calls.made[0] == calls.made[1]
 
 
-@pytest.mark.parametrize("code", [code for code in DeliveryCode if code not in {"gone", "address_not_allowed"}])
-async def test_what_was_not_taken_comes_back_when_its_next_try_is_due(code: DeliveryCode) -> None:
-    outcome = await courier(Calls(Try(code, 503))).deliver(event(receives=2, age_seconds=6))
+@pytest.mark.parametrize("code", [code for code in WebhookDeliveryCode if code not in {"gone", "address_not_allowed"}])
+async def test_what_was_not_taken_comes_back_when_its_next_try_is_due(code: WebhookDeliveryCode) -> None:
+    outcome = await courier(Calls(AttemptResult(code, 503))).deliver(event(receives=2, age_seconds=6))
 
     assert (outcome.is_done, outcome.wait) == (False, WAITS[1])
-    assert receipt_of(outcome) == Delivery(DeliveryStatus.PENDING, 2, 503, code, NOW_MS + WAITS[1] * 1000)
+    assert receipt_of(outcome) == WebhookDelivery(WebhookDeliveryStatus.PENDING, 2, 503, code, NOW_MS + WAITS[1] * 1000)
 
 
-@pytest.mark.parametrize("code", [DeliveryCode.GONE, DeliveryCode.ADDRESS_NOT_ALLOWED])
-async def test_what_is_refused_for_good_is_given_up_at_once(code: DeliveryCode) -> None:
-    outcome = await courier(Calls(Try(code, 410))).deliver(event())
+@pytest.mark.parametrize("code", [WebhookDeliveryCode.GONE, WebhookDeliveryCode.ADDRESS_NOT_ALLOWED])
+async def test_what_is_refused_for_good_is_given_up_at_once(code: WebhookDeliveryCode) -> None:
+    outcome = await courier(Calls(AttemptResult(code, 410))).deliver(event())
 
     assert outcome.is_done
-    assert receipt_of(outcome) == Delivery(DeliveryStatus.FAILED, 1, 410, code)
+    assert receipt_of(outcome) == WebhookDelivery(WebhookDeliveryStatus.FAILED, 1, 410, code)
 
 
 async def test_after_a_day_it_is_given_up() -> None:
-    outcome = await courier(Calls(Try(DeliveryCode.REFUSED, 500))).deliver(event(receives=14, age_seconds=MOST_SECONDS))
+    outcome = await courier(Calls(AttemptResult(WebhookDeliveryCode.REFUSED, 500))).deliver(
+        event(receives=14, age_seconds=MOST_SECONDS)
+    )
 
     assert outcome.is_done
-    assert receipt_of(outcome) == Delivery(DeliveryStatus.FAILED, 14, 500, DeliveryCode.REFUSED)
+    assert receipt_of(outcome) == WebhookDelivery(WebhookDeliveryStatus.FAILED, 14, 500, WebhookDeliveryCode.REFUSED)
 
 
 async def test_an_address_that_may_no_longer_be_called_is_given_up_uncalled() -> None:
@@ -172,7 +176,7 @@ async def test_an_address_that_may_no_longer_be_called_is_given_up_uncalled() ->
     outcome = await courier(calls).deliver(event(replace(ANNOUNCEMENT, url="http://127.0.0.1/")))
 
     assert calls.made == []
-    assert receipt_of(outcome).code is DeliveryCode.ADDRESS_NOT_ALLOWED
+    assert receipt_of(outcome).code is WebhookDeliveryCode.ADDRESS_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("secret", [None, "", "short", f"{NEW} {NEW} {NEW}"])
@@ -196,7 +200,7 @@ async def test_what_is_no_event_stays_for_the_dead_letter_queue(body: str) -> No
 
 @pytest.mark.parametrize("random", [0.0, 0.5, 0.999])
 def test_the_tries_of_a_day_grow_apart_and_stay_below_the_receives_of_a_message(random: float) -> None:
-    schedule = Schedule(lambda: random)
+    schedule = RetrySchedule(lambda: random)
     age, waits = 0.0, list[float]()
     while (wait := schedule.wait_after(len(waits) + 1, age)) is not None:
         waits.append(wait)
@@ -223,20 +227,22 @@ def test_a_secret_that_is_none_is_refused_without_being_quoted() -> None:
 
 def test_the_messages_of_both_queues_come_back_as_they_went_in() -> None:
     for delivery in (
-        Delivery(),
-        Delivery(DeliveryStatus.PENDING, 2, 500, DeliveryCode.REFUSED, NOW_MS),
-        Delivery(DeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS),
+        WebhookDelivery(),
+        WebhookDelivery(WebhookDeliveryStatus.PENDING, 2, 500, WebhookDeliveryCode.REFUSED, NOW_MS),
+        WebhookDelivery(WebhookDeliveryStatus.DELIVERED, 3, 204, None, None, NOW_MS),
     ):
-        receipt = Receipt("acme", BATCH_ID, delivery)
-        assert Receipt.decode(receipt.encode()) == receipt
-    assert Announcement.decode(ANNOUNCEMENT.encode()) == ANNOUNCEMENT
+        receipt = DeliveryReceipt("acme", BATCH_ID, delivery)
+        assert DeliveryReceipt.decode(receipt.encode()) == receipt
+    assert WebhookNotification.decode(ANNOUNCEMENT.encode()) == ANNOUNCEMENT
 
 
-@pytest.mark.parametrize("kind", [Announcement, Receipt])
+@pytest.mark.parametrize("kind", [WebhookNotification, DeliveryReceipt])
 @pytest.mark.parametrize(
     ("body", "error"), [("[", MessageUnreadable), ("[]", MessageUnreadable), ('{"v": 9}', MessageTooNew)]
 )
-def test_other_messages_are_told_apart(kind: type[Announcement | Receipt], body: str, error: type[Exception]) -> None:
+def test_other_messages_are_told_apart(
+    kind: type[WebhookNotification | DeliveryReceipt], body: str, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         kind.decode(body)
 

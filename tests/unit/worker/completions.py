@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from common.errors import ModelError
-from common.tasks import Answer
-from common.work.completion_stream import read_completion
+from common.domain.errors import ModelError
+from common.domain.task import Answer
+from common.worker.completion_stream import read_completion
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 DONE = b"data: [DONE]\n\n"

@@ -7,27 +7,36 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, override
 
-from common.budgets import BudgetKind, Budgets, Verdict
-from common.errors import StoreUnavailable, Unavailable
-from common.flow import HORIZON_MS, Feedback, Limit, Pauses, RateRefusal, RefusalCause, StartRequest, StartTime
-from common.messages import TaskMessage
-from common.prices import Price, Prices
-from common.spending import Charge
-from common.tasks import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
-from common.transitions import NO_REPORT, CallReport, Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
-from common.work.attempt import Attempts
-from common.work.backoff import Backoff
-from common.work.billing import Billing
-from common.work.budget import BudgetGuard
-from common.work.call import Calls
-from common.work.concurrency import Concurrency
-from common.work.delivery import Delivery, Ending
-from common.work.flow import FlowControl
-from common.work.limits import FlowLimits
-from common.work.progress import ProgressBoard
-from common.work.service import Worker
-from common.work.shares import TenantShares
-from common.work.window import Pace, margin_of
+from common.domain.budgets import BudgetCheck, BudgetKind, Budgets
+from common.domain.errors import StoreUnavailable, Unavailable
+from common.domain.message import TaskMessage
+from common.domain.prices import Price, Prices
+from common.domain.rate_limits import (
+    HORIZON_MS,
+    Feedback,
+    Limit,
+    Pauses,
+    RateRefusal,
+    RefusalCause,
+    StartRequest,
+    StartTime,
+)
+from common.domain.spending import Charge
+from common.domain.task import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
+from common.domain.transitions import NO_REPORT, CallReport, Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.worker.attempt import AttemptRunner
+from common.worker.backoff import Backoff
+from common.worker.billing import Billing
+from common.worker.budget_guard import BudgetGuard
+from common.worker.concurrency import AdaptiveConcurrency
+from common.worker.deadlines import CallDurationEstimator, margin_of
+from common.worker.limits import RateLimitSettings
+from common.worker.message import DeliveryOutcome, ReceivedMessage
+from common.worker.model_call import ModelCaller
+from common.worker.progress import ProgressReporter
+from common.worker.rate_limiter import RateLimiter
+from common.worker.runner import BatchRunner
+from common.worker.tenant_concurrency import TenantConcurrency
 from tests.fakes import FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
@@ -189,8 +198,8 @@ class FakeQueue:
     refuses: bool = False
     hangs_at: str | None = None
 
-    async def send_anew(
-        self, waits: Sequence[tuple[Delivery, str, float]], on_sent: Callable[[Delivery], None]
+    async def resend(
+        self, waits: Sequence[tuple[ReceivedMessage, str, float]], on_sent: Callable[[ReceivedMessage], None]
     ) -> None:
         for delivery, _, wait in waits:
             if delivery.message_id == self.hangs_at:
@@ -199,10 +208,10 @@ class FakeQueue:
                 self.sent[delivery.message_id] = wait
                 on_sent(delivery)
 
-    async def hide(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+    async def extend_visibility(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
         self.hidden.append({delivery.message_id: wait for delivery, wait in waits})
 
-    async def put_back(self, waits: Sequence[tuple[Delivery, float]]) -> None:
+    async def return_messages(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
         self.waits |= {delivery.message_id: wait for delivery, wait in waits}
 
 
@@ -258,7 +267,7 @@ class FakeFlows:
         left_ms = math.ceil(max(0.0, self.paused_until - self._now()) * 1000)
         return Pauses(left_ms, left_ms, self.are_others_refused)
 
-    async def share(
+    async def acquire_slots(
         self,
         invocation: str,  # noqa: ARG002
         wanted: Mapping[str, int],
@@ -278,7 +287,7 @@ class FakeBudgets:
         self.is_down = False
         self.asked = 0
 
-    async def look(self, tenant: str, budgets: Budgets, now_ms: int) -> Verdict:
+    async def check(self, tenant: str, budgets: Budgets, now_ms: int) -> BudgetCheck:
         assert tenant == "acme"
         assert now_ms == EPOCH_MS + round(self._now() * 1000)
         self.asked += 1
@@ -286,19 +295,19 @@ class FakeBudgets:
         if self.is_down:
             raise StoreUnavailable
         is_over = budgets.tokens is not None and self.used >= budgets.tokens
-        return Verdict(BudgetKind.TOKENS if is_over else None, EPOCH_MS + round(self._now() * 1000))
+        return BudgetCheck(BudgetKind.TOKENS if is_over else None, EPOCH_MS + round(self._now() * 1000))
 
 
 @dataclass
 class FakeJournal:
-    endings: dict[str, Ending] = field(default_factory=dict)
+    endings: dict[str, DeliveryOutcome] = field(default_factory=dict)
     faults: list[Exception] = field(default_factory=list)
 
-    def ended(self, delivery: Delivery, ending: Ending, message: TaskMessage | None) -> None:
+    def record_outcome(self, delivery: ReceivedMessage, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
         del message
         self.endings[delivery.message_id] = ending
 
-    def fault(self, error: Exception) -> None:
+    def record_unexpected_error(self, error: Exception) -> None:
         self.faults.append(error)
 
 
@@ -311,7 +320,7 @@ class Stage:
         concurrency: int = 10,
         max_attempts: int = 3,
         chance: float = 1.0,
-        limits: FlowLimits = FlowLimits({}),  # noqa: B008  frozen
+        limits: RateLimitSettings = RateLimitSettings({}),  # noqa: B008  frozen
     ) -> None:
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
         loop = self.runner.get_loop()
@@ -321,22 +330,24 @@ class Stage:
         self.flows = FakeFlows(lambda: loop.now)
         self.budgets = FakeBudgets(lambda: loop.now)
         guard = BudgetGuard(self.budgets, now_ms=self.now_ms)
-        self.flow = FlowControl(self.flows, limits, guard, now_ms=self.now_ms)
+        self.flow = RateLimiter(self.flows, limits, guard, now_ms=self.now_ms)
         self.model = FakeModel({})
         self.queue = FakeQueue()
         self.journal = FakeJournal()
         self._indexes: dict[str, int] = {}
-        board = ProgressBoard(self.store, self.journal.fault)
-        attempts = Attempts(
+        board = ProgressReporter(self.store, self.journal.record_unexpected_error)
+        attempts = AttemptRunner(
             claims=self.store,
-            calls=Calls(self.model, board, Concurrency(1, concurrency), Pace(), 120.0, Billing(PRICES)),
+            calls=ModelCaller(
+                self.model, board, AdaptiveConcurrency(1, concurrency), CallDurationEstimator(), 120.0, Billing(PRICES)
+            ),
             flow=self.flow,
             backoff=Backoff(lambda: chance),
             max_attempts=max_attempts,
         )
         margin = margin_of(WORKER_TIMEOUT)
-        shares = TenantShares(self.flows, limits.tenant_in_flight)
-        self.worker = Worker(
+        shares = TenantConcurrency(self.flows, limits.tenant_in_flight)
+        self.worker = BatchRunner(
             attempts, self.queue, shares, self.journal, margin_seconds=margin, lease_seconds=LEASE_SECONDS
         )
 
@@ -371,14 +382,14 @@ class Stage:
         expected_tokens: int | None = None,
         budgets: Budgets | None = None,
         tenant: str = "acme",
-    ) -> Delivery:
+    ) -> ReceivedMessage:
         """Deliver the prompt's task; the prompt is the message's id too."""
         message = self.message(
             prompt, deadline_in=deadline_in, expected_tokens=expected_tokens, budgets=budgets, tenant=tenant
         )
-        return Delivery(prompt, f"receipt of {prompt}", receives, message.encode())
+        return ReceivedMessage(prompt, f"receipt of {prompt}", receives, message.encode())
 
-    def work(self, *deliveries: Delivery, remaining: float = WORKER_TIMEOUT) -> list[str]:
+    def work(self, *deliveries: ReceivedMessage, remaining: float = WORKER_TIMEOUT) -> list[str]:
         """Run one invocation, and return the ids of the messages that it reports."""
         self.queue.waits.clear()
         self.queue.sent.clear()
@@ -388,8 +399,8 @@ class Stage:
         assert not asyncio.all_tasks(self.loop), "something runs on after the invocation"
         return [delivery.message_id for delivery in back]
 
-    async def _work(self, deliveries: Sequence[Delivery], remaining: float) -> list[Delivery]:
-        back = await self.worker.work(deliveries, remaining)
+    async def _work(self, deliveries: Sequence[ReceivedMessage], remaining: float) -> list[ReceivedMessage]:
+        back = await self.worker.run(deliveries, remaining)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         assert not others, "something still runs when the work is said to be over"
         return back

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from common.domain.task import NewBatch
+from common.domain.transitions import Claim, Created, Lease
 from common.store.keys import SENDING_LEASE_MS
-from common.tasks import NewBatch
-from common.transitions import Claim, Created, Lease
-from common.work.attempt import ACCEPT_SECONDS
-from common.work.delivery import Delivery, EndingKind
+from common.worker.attempt import ACCEPT_SECONDS
+from common.worker.message import OutcomeKind, ReceivedMessage
 from tests.unit.worker.stage import HOUR_MS, Stage, answers
 
 SENDING_SECONDS = SENDING_LEASE_MS / 1000
@@ -32,7 +32,7 @@ def accept_in(stage: Stage, seconds: float, created: Created) -> None:
 
     async def accept() -> None:
         await asyncio.sleep(seconds)
-        assert await stage.store.accept(ref.tenant, ref.batch_id, created.sending_until_ms)
+        assert await stage.store.mark_accepted(ref.tenant, ref.batch_id, created.sending_until_ms)
 
     async def claim_and_go_on(lease: Lease) -> Claim:
         if not accepted:
@@ -49,7 +49,7 @@ def test_a_task_that_is_a_moment_early_is_called_as_soon_as_its_call_is_accepted
 
     assert stage.work(*map(stage.delivery, PROMPTS)) == []
 
-    assert [stage.journal.endings[prompt].kind for prompt in PROMPTS] == [EndingKind.COMPLETED] * 2
+    assert [stage.journal.endings[prompt].kind for prompt in PROMPTS] == [OutcomeKind.COMPLETED] * 2
     assert all(0.2 <= started < 0.4 for started in stage.model.started_at.values())
 
 
@@ -60,7 +60,7 @@ def test_a_task_whose_call_takes_longer_goes_back_unclaimed(stage: Stage, create
 
     assert stage.loop.now == pytest.approx(ACCEPT_SECONDS)
     assert stage.model.calls == []
-    assert stage.journal.endings["first"].kind is EndingKind.UNACCEPTED
+    assert stage.journal.endings["first"].kind is OutcomeKind.UNACCEPTED
     assert stage.queue.waits["first"] == pytest.approx(1, rel=0.11)
     record = stage.record("first")
     assert record is not None
@@ -93,11 +93,11 @@ def test_waiting_for_its_call_makes_no_message_suspect_or_dead(stage: Stage, cre
 
 def test_a_message_of_a_call_that_was_never_accepted_is_dropped_without_a_call(stage: Stage, created: Created) -> None:
     ref = stage.task("first").ref
-    stage.runner.run(stage.store.unsent(ref.tenant, ref.batch_id, created.sending_until_ms))
+    stage.runner.run(stage.store.mark_unsent(ref.tenant, ref.batch_id, created.sending_until_ms))
 
     assert stage.work(*map(stage.delivery, PROMPTS)) == []
 
-    assert [stage.journal.endings[prompt].kind for prompt in PROMPTS] == [EndingKind.DISCARDED] * 2
+    assert [stage.journal.endings[prompt].kind for prompt in PROMPTS] == [OutcomeKind.DISCARDED] * 2
     assert stage.queue.waits == {}
     assert stage.model.calls == []
 
@@ -107,9 +107,9 @@ def test_what_is_early_costs_its_neighbours_nothing(stage: Stage, created: Creat
     stage.model.scripts["neighbour"] = answers(seconds=0.5)
     message = stage.message("neighbour")
     task = replace(message.task, ref=replace(message.task.ref, batch_id="1" * 36))
-    neighbour = Delivery("neighbour", "receipt", 1, replace(message, task=task).encode())
+    neighbour = ReceivedMessage("neighbour", "receipt", 1, replace(message, task=task).encode())
 
     assert stage.work(stage.delivery("first"), neighbour) == ["first"]
 
-    assert stage.journal.endings["neighbour"].kind is EndingKind.COMPLETED
+    assert stage.journal.endings["neighbour"].kind is OutcomeKind.COMPLETED
     assert stage.model.started_at["neighbour"] == 0

@@ -7,12 +7,20 @@ from typing import NoReturn
 
 import pytest
 
-from common.errors import ModelBusy, ModelCrashed, ModelError, ModelFailed, ModelRefused, StoreUnavailable, Unavailable
-from common.spending import Charge
-from common.tasks import Answer, FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
-from common.transitions import Claim, EndOutcome, Lease
-from common.work.attempt import PAUSE_SECONDS
-from common.work.delivery import Delivery, EndingKind
+from common.domain.errors import (
+    ModelBusy,
+    ModelCrashed,
+    ModelError,
+    ModelFailed,
+    ModelRefused,
+    StoreUnavailable,
+    Unavailable,
+)
+from common.domain.spending import Charge
+from common.domain.task import Answer, FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
+from common.domain.transitions import Claim, EndOutcome, Lease
+from common.worker.attempt import PAUSE_SECONDS
+from common.worker.message import OutcomeKind, ReceivedMessage
 from tests.unit.worker.stage import LEASE_SECONDS, STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
@@ -36,7 +44,7 @@ def test_an_answer_is_recorded_with_its_usage_and_the_time_of_its_call(stage: St
     assert record.status is TaskStatus.COMPLETED
     assert record.answer == Answer("yes yes yes ", "stop", USAGE)
     ending = stage.journal.endings["prompt"]
-    assert (ending.kind, ending.attempt, ending.usage) == (EndingKind.COMPLETED, 1, USAGE)
+    assert (ending.kind, ending.attempt, ending.usage) == (OutcomeKind.COMPLETED, 1, USAGE)
     assert ending.call_seconds == pytest.approx(3)
     assert ending.task_id == record.ref.task_id
 
@@ -80,7 +88,7 @@ def test_a_duplicate_of_an_ended_task_is_acknowledged_without_a_call(stage: Stag
     assert stage.work(stage.delivery("prompt")) == []
 
     assert stage.model.calls == ["prompt"]
-    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.DUPLICATE
 
 
 def test_two_copies_in_one_batch_cost_one_call_and_the_other_comes_back_when_the_lease_is_over(stage: Stage) -> None:
@@ -105,7 +113,7 @@ def test_an_answer_that_comes_second_is_acknowledged_and_the_first_stays(stage: 
     assert stage.work(stage.delivery("prompt")) == []
 
     assert recorded(stage).answer == Answer("first", "stop")
-    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.DUPLICATE
 
 
 # ─── The provider's errors ────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +129,7 @@ def test_a_rate_limit_refunds_the_attempt_and_waits_as_asked(stage: Stage) -> No
     assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 0)
     assert record.waiting_on is WaitingOn.RATE_LIMIT
     assert record.last_code is FailureCode.RATE_LIMITED
-    assert stage.journal.endings["prompt"].kind is EndingKind.RATE_LIMITED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.RATE_LIMITED
 
 
 def test_a_rate_limit_waits_longer_each_time_so_that_twenty_receives_last(stage: Stage) -> None:
@@ -143,7 +151,7 @@ def test_a_failed_call_costs_an_attempt_and_waits_longer_each_time(stage: Stage)
     record = recorded(stage)
     assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 1)
     assert record.waiting_on is WaitingOn.PROVIDER
-    assert stage.journal.endings["prompt"].kind is EndingKind.RETRIED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.RETRIED
 
     assert stage.work(stage.delivery("prompt", receives=2)) == ["prompt"]
     assert stage.queue.waits == {"prompt": 2}
@@ -168,7 +176,7 @@ def test_the_last_attempt_fails_the_task_and_acknowledges(make_stage: MakeStage)
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
     assert record.last_code is FailureCode.STREAM_CUT
     ending = stage.journal.endings["prompt"]
-    assert (ending.kind, ending.code) == (EndingKind.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
+    assert (ending.kind, ending.code) == (OutcomeKind.FAILED, FailureCode.ATTEMPTS_EXHAUSTED)
     assert len(stage.model.calls) == 2
 
 
@@ -189,7 +197,7 @@ def test_a_key_that_is_gone_by_the_time_of_the_call_refunds_the_attempt(stage: S
 
     record = recorded(stage)
     assert (record.attempts, record.waiting_on) == ((), WaitingOn.PROVIDER)
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNAVAILABLE
 
 
 # ─── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +228,7 @@ def test_a_task_whose_deadline_has_passed_is_never_asked(stage: Stage) -> None:
 
     assert stage.model.calls == []
     assert recorded(stage).code is FailureCode.DEADLINE_EXCEEDED
-    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.FAILED
 
 
 def test_a_call_is_cut_at_the_deadline_of_its_task(stage: Stage) -> None:
@@ -232,7 +240,7 @@ def test_a_call_is_cut_at_the_deadline_of_its_task(stage: Stage) -> None:
     record = recorded(stage)
     assert (record.status, record.code) == (TaskStatus.FAILED, FailureCode.DEADLINE_EXCEEDED)
     assert record.last_code is FailureCode.TIMEOUT
-    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.FAILED
 
 
 def test_attempts_that_died_with_their_workers_are_counted_by_the_next_claim(make_stage: MakeStage) -> None:
@@ -257,7 +265,7 @@ def test_without_the_store_no_call_is_made(stage: Stage) -> None:
 
     assert stage.model.calls == []
     assert stage.queue.waits == {"prompt": 2}
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNAVAILABLE
 
 
 def test_where_neither_a_claim_nor_its_way_back_is_heard_of_the_message_comes_back(stage: Stage) -> None:
@@ -265,7 +273,7 @@ def test_where_neither_a_claim_nor_its_way_back_is_heard_of_the_message_comes_ba
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNAVAILABLE
 
 
 async def hangs(*_: object, **__: object) -> NoReturn:
@@ -289,7 +297,7 @@ def test_a_write_that_hangs_does_not_hold_the_invocation(
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNRECORDED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNRECORDED
     assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
 
 
@@ -301,7 +309,7 @@ def test_a_claim_and_its_way_back_that_hang_do_not_hold_the_invocation(
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNAVAILABLE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNAVAILABLE
     assert STOP_AT < stage.loop.now < WORKER_TIMEOUT
 
 
@@ -311,7 +319,7 @@ def test_a_pause_that_cannot_be_told_leaves_time_for_the_release(stage: Stage, m
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.RATE_LIMITED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.RATE_LIMITED
     assert PAUSE_SECONDS <= stage.loop.now < STOP_AT
     assert recorded(stage).status is TaskStatus.QUEUED
 
@@ -331,7 +339,7 @@ def test_an_answer_that_the_store_never_takes_comes_back_when_its_lease_is_over(
 
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNRECORDED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNRECORDED
     assert stage.loop.now < 300, "the invocation is not killed over it"
     assert stage.loop.now + stage.queue.waits["prompt"] == pytest.approx(305)
 
@@ -364,7 +372,7 @@ def test_a_task_that_is_cancelled_while_it_runs_is_aborted_and_acknowledged_next
 
     assert stage.loop.now < 3, "the next note of progress ends the call"
     assert stage.queue.waits == {"prompt": 5}
-    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.LOST
     assert stage.work(stage.delivery("prompt")) == []
     assert recorded(stage).status is TaskStatus.CANCELLED
     assert stage.model.calls == ["prompt"]
@@ -395,7 +403,7 @@ def test_a_lease_that_is_gone_at_its_release_leaves_the_decision_to_the_next_cla
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     assert stage.queue.waits == {"prompt": 5}
-    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.LOST
     assert recorded(stage).status is TaskStatus.CANCELLED
 
 
@@ -420,7 +428,7 @@ def test_a_refusal_of_a_task_that_another_worker_holds_is_left_to_that_one(
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     assert stage.queue.waits == {"prompt": 5}
-    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.LOST
     assert recorded(stage).status is TaskStatus.PROCESSING
 
 
@@ -433,7 +441,7 @@ def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Sta
 
     assert stage.work(stage.delivery("prompt")) == []
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.DUPLICATE
 
 
 # ─── Messages that cannot be worked, and faults of ours ───────────────────────────────────────────────────────────────
@@ -442,18 +450,20 @@ def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Sta
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        ("no json", EndingKind.UNREADABLE),
-        ("[1]", EndingKind.UNREADABLE),
-        ('{"v": 1}', EndingKind.UNREADABLE),
-        ('{"v": 2}', EndingKind.TOO_NEW),
+        ("no json", OutcomeKind.UNREADABLE),
+        ("[1]", OutcomeKind.UNREADABLE),
+        ('{"v": 1}', OutcomeKind.UNREADABLE),
+        ('{"v": 2}', OutcomeKind.TOO_NEW),
     ],
 )
-def test_a_message_that_cannot_be_worked_stays_away_longer_each_time(stage: Stage, body: str, kind: EndingKind) -> None:
-    assert stage.work(Delivery("odd", "receipt", 2, body), stage.delivery("prompt")) == ["odd"]
+def test_a_message_that_cannot_be_worked_stays_away_longer_each_time(
+    stage: Stage, body: str, kind: OutcomeKind
+) -> None:
+    assert stage.work(ReceivedMessage("odd", "receipt", 2, body), stage.delivery("prompt")) == ["odd"]
     assert stage.queue.waits == {"odd": 2}
     assert stage.journal.endings["odd"].kind is kind
 
-    stage.work(Delivery("odd", "receipt", 6, body))
+    stage.work(ReceivedMessage("odd", "receipt", 6, body))
     assert stage.queue.waits == {"odd": 32}
 
 
@@ -467,7 +477,7 @@ def test_an_exception_that_no_rule_knows_is_a_failed_attempt_and_leaves_the_othe
     record, ending = recorded(stage, "broken"), stage.journal.endings["broken"]
     assert record.status is TaskStatus.QUEUED, "its lease is given back"
     assert [attempt.code for attempt in record.attempts] == [FailureCode.UNREADABLE_ANSWER]
-    assert (ending.kind, ending.error) == (EndingKind.RETRIED, fault)
+    assert (ending.kind, ending.error) == (OutcomeKind.RETRIED, fault)
     assert stage.queue.waits == {"broken": 1}, "as after any failed attempt"
 
 
@@ -482,7 +492,7 @@ def test_an_exception_that_no_rule_knows_ends_a_task_whose_attempts_are_used_up_
 
     record, ending = recorded(stage, "broken"), stage.journal.endings["broken"]
     assert (record.code, record.last_code) == (FailureCode.ATTEMPTS_EXHAUSTED, FailureCode.UNREADABLE_ANSWER)
-    assert (ending.kind, ending.error) == (EndingKind.FAILED, fault.error)
+    assert (ending.kind, ending.error) == (OutcomeKind.FAILED, fault.error)
 
 
 def test_a_fault_outside_of_the_call_comes_back_when_its_lease_is_over(
@@ -498,7 +508,7 @@ def test_a_fault_outside_of_the_call_comes_back_when_its_lease_is_over(
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     ending = stage.journal.endings["prompt"]
-    assert (ending.kind, ending.error) == (EndingKind.CRASHED, fault)
+    assert (ending.kind, ending.error) == (OutcomeKind.CRASHED, fault)
     assert stage.queue.waits == {"prompt": LEASE_SECONDS}
 
 
@@ -511,7 +521,7 @@ def test_a_fault_before_the_claim_comes_back_with_a_back_off(stage: Stage, monke
     assert stage.work(stage.delivery("prompt", receives=4)) == ["prompt"]
 
     assert stage.queue.waits == {"prompt": 8}
-    assert stage.journal.endings["prompt"].kind is EndingKind.CRASHED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.CRASHED
 
 
 def test_a_timeout_that_is_not_ours_is_a_fault_and_not_the_end_of_our_time(stage: Stage) -> None:
@@ -527,7 +537,7 @@ def test_a_timeout_that_is_not_ours_is_a_fault_and_not_the_end_of_our_time(stage
 
 
 def kept(stage: Stage) -> str | None:
-    return stage.runner.run(stage.store.requests([stage.task("prompt").ref]))[0]
+    return stage.runner.run(stage.store.load_requests([stage.task("prompt").ref]))[0]
 
 
 def test_a_task_that_is_refused_keeps_its_request(stage: Stage) -> None:
@@ -558,7 +568,7 @@ def test_a_task_that_a_read_has_failed_takes_its_request_from_its_message(stage:
 
     assert stage.work(delivery) == []
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.DUPLICATE
     assert kept(stage) == delivery.body
 
 
@@ -579,7 +589,7 @@ def test_where_the_request_is_not_taken_the_message_comes_back_until_it_is(
 
     monkeypatch.setattr(stage.store, "keep", refuse)
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
-    assert stage.journal.endings["prompt"].kind is EndingKind.FAILED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.FAILED
     monkeypatch.undo()
 
     assert stage.work(stage.delivery("prompt", receives=2)) == []

@@ -2,10 +2,10 @@
 
 import pytest
 
-from common.backlog import BacklogQueue, QueueLimit
-from common.errors import ModelBusy, StoreUnavailable
-from common.tasks import FailureCode, TaskRef
-from common.transitions import Lease
+from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.errors import ModelBusy, StoreUnavailable
+from common.domain.task import FailureCode, TaskRef
+from common.domain.transitions import Lease
 from tests.fakes import FakeBacklog
 from tests.unit.worker.stage import EPOCH_MS, Stage, raises
 

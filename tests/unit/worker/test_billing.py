@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from common.errors import CallHeld, ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
-from common.portions import MOST_ANSWER_BYTES, size_of
-from common.prices import NO_PRICES
-from common.spending import Charge, Spend
-from common.tasks import Answer, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall, Usage, WaitingOn
-from common.work.billing import Billing
-from common.work.estimates import prompt_tokens
+from common.api.pagination import MOST_ANSWER_BYTES, size_of
+from common.domain.errors import CallHeld, ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
+from common.domain.prices import NO_PRICES
+from common.domain.spending import Charge, Spend
+from common.domain.task import Answer, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall, Usage, WaitingOn
+from common.worker.billing import Billing
+from common.worker.token_estimates import prompt_tokens
 from tests.unit.worker.stage import EPOCH_MS, STOP_AT, USAGE, Script, Stage, answers, drips
 
 DRIPPED = 25

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from common.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused, Unavailable
-from common.flow import MOST_ANSWER_TOKENS, Limit, model_scope, tenant_scope
-from common.messages import TaskMessage
-from common.tasks import Answer, FailureCode, TaskStatus, WaitingOn
-from common.transitions import Lease
-from common.work.delivery import EndingKind
-from common.work.estimates import MEDIA_TOKENS, answer_tokens, prompt_tokens
-from common.work.limits import FlowLimits
-from common.work.window import margin_of
+from common.domain.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused, Unavailable
+from common.domain.message import TaskMessage
+from common.domain.rate_limits import MOST_ANSWER_TOKENS, Limit, model_scope, tenant_scope
+from common.domain.task import Answer, FailureCode, TaskStatus, WaitingOn
+from common.domain.transitions import Lease
+from common.worker.deadlines import margin_of
+from common.worker.limits import RateLimitSettings
+from common.worker.message import OutcomeKind
+from common.worker.token_estimates import MEDIA_TOKENS, answer_tokens, prompt_tokens
 from tests.unit.worker.stage import USAGE, WORKER_TIMEOUT, Script, Stage, drips, raises
 
 type MakeStage = Callable[..., Stage]
@@ -29,7 +29,7 @@ MARGIN = margin_of(WORKER_TIMEOUT)
 
 @pytest.fixture
 def stage(make_stage: MakeStage) -> Stage:
-    return make_stage(limits=FlowLimits({"*": Limit(tokens=MINUTE)}))
+    return make_stage(limits=RateLimitSettings({"*": Limit(tokens=MINUTE)}))
 
 
 def prompt_of(stage: Stage) -> int:
@@ -148,7 +148,7 @@ def test_a_task_that_is_cancelled_amid_its_answer_keeps_what_was_seen(stage: Sta
 
     work(stage, cancelled)
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.LOST
     assert stage.flows.tokens[MODEL] == prompt_of(stage) + 1
 
 
@@ -159,7 +159,7 @@ def test_a_task_that_has_ended_gives_all_back(stage: Stage) -> None:
     work(stage)
     work(stage)
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.DUPLICATE
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.DUPLICATE
     assert stage.flows.tokens[MODEL] == USAGE.total_tokens
 
 
@@ -168,7 +168,7 @@ def test_a_task_that_another_worker_holds_gives_all_back(stage: Stage) -> None:
 
     work(stage)
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.BUSY
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.BUSY
     assert stage.flows.tokens[MODEL] == 0
 
 
@@ -195,16 +195,16 @@ def test_a_start_for_which_no_time_is_left_gives_all_back(stage: Stage, seconds:
 
     work(stage, remaining=MARGIN + seconds)
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.UNSTARTED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.UNSTARTED
     # Little is left to the next question: whoever asks it brings that, too.
     assert stage.flows.tokens[MODEL] == 0
 
 
 def test_what_its_model_denies_a_call_it_gives_back_to_its_tenant(make_stage: MakeStage) -> None:
-    stage = make_stage(limits=FlowLimits({"*": Limit(requests=5)}, of_tenant=Limit(tokens=MINUTE)))
+    stage = make_stage(limits=RateLimitSettings({"*": Limit(requests=5)}, of_tenant=Limit(tokens=MINUTE)))
     stage.work(stage.delivery("first"), stage.delivery("prompt", expected_tokens=BOOKED))
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.HELD
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.HELD
     assert stage.flows.tokens[TENANT] < 1_000
 
 
@@ -223,7 +223,7 @@ def test_a_task_past_its_deadline_books_nothing(stage: Stage) -> None:
 
 
 def test_a_guess_is_booked_no_further_than_a_model_answers(make_stage: MakeStage) -> None:
-    stage = make_stage(limits=FlowLimits({"*": Limit(tokens=10_000_000)}))
+    stage = make_stage(limits=RateLimitSettings({"*": Limit(tokens=10_000_000)}))
 
     stage.work(stage.delivery("prompt", expected_tokens=10_000_000))
 
@@ -232,10 +232,12 @@ def test_a_guess_is_booked_no_further_than_a_model_answers(make_stage: MakeStage
 
 @pytest.mark.parametrize(
     "limits",
-    [FlowLimits({"*": Limit(tokens=MINUTE)}), FlowLimits({}, of_tenant=Limit(tokens=MINUTE))],
+    [RateLimitSettings({"*": Limit(tokens=MINUTE)}), RateLimitSettings({}, of_tenant=Limit(tokens=MINUTE))],
     ids=["its model's", "its tenant's"],
 )
-def test_a_call_larger_than_a_minutes_tokens_fails_and_books_nothing(make_stage: MakeStage, limits: FlowLimits) -> None:
+def test_a_call_larger_than_a_minutes_tokens_fails_and_books_nothing(
+    make_stage: MakeStage, limits: RateLimitSettings
+) -> None:
     stage = make_stage(limits=limits)
 
     assert stage.work(stage.delivery("prompt", expected_tokens=MINUTE)) == []

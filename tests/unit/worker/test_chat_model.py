@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
-from common.messages import TaskMessage
-from common.prices import Price, Prices
-from common.tasks import Answer, FailureCode, Task, TaskRef, Usage
-from common.work import completion_stream, provider
-from common.work.chat_model import ChatModel
-from common.work.provider import KeySource, SecretKey
-from common.work.provider_client import ProviderClient
+from common.domain.errors import ModelBusy, ModelError, ModelFailed, ModelRefused, Unavailable
+from common.domain.message import TaskMessage
+from common.domain.prices import Price, Prices
+from common.domain.task import Answer, FailureCode, Task, TaskRef, Usage
+from common.worker import completion_stream, provider
+from common.worker.chat_model import ChatModel
+from common.worker.provider import KeySource, ProviderKey
+from common.worker.provider_client import ProviderClient
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -458,7 +458,7 @@ async def test_a_key_that_cannot_be_read_makes_the_model_unavailable(monkeypatch
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    model = model_at(None, key=SecretKey("absent"))
+    model = model_at(None, key=ProviderKey("absent"))
 
     with pytest.raises(Unavailable):
         await model.prepare()
@@ -508,7 +508,7 @@ async def test_a_refused_key_is_fetched_once_for_all_calls_and_not_again_for_a_w
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, fetched = [0.0], ["first", "first", "second"]
-    key = SecretKey("name")
+    key = ProviderKey("name")
     monkeypatch.setattr(provider, "_wall_seconds", lambda: now[0])
     monkeypatch.setattr(key, "_fetch", lambda: fetched.pop(0))
     assert await key() == "first"
@@ -526,7 +526,7 @@ async def test_a_refused_key_is_fetched_once_for_all_calls_and_not_again_for_a_w
 async def test_a_refused_key_that_cannot_be_read_again_makes_the_model_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    key = SecretKey("name")
+    key = ProviderKey("name")
     monkeypatch.setattr(key, "_fetch", lambda: "first")
     await key()
 
@@ -545,7 +545,7 @@ class Vault:
         self.asked = 0
         self._keys = keys
         self.now = 1_000.0
-        monkeypatch.setattr(SecretKey, "_fetch", lambda _: self._next())
+        monkeypatch.setattr(ProviderKey, "_fetch", lambda _: self._next())
         monkeypatch.setattr(provider, "_wall_seconds", lambda: self.now)
 
     def _next(self) -> str:
@@ -557,7 +557,7 @@ class Vault:
 
 async def test_a_key_is_fetched_once_for_all_calls_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Vault(monkeypatch, "first", "second")
-    key = SecretKey("name")
+    key = ProviderKey("name")
 
     assert set(await asyncio.gather(key(), key(), key())) == {"first"}
     vault.now += provider.KEY_SECONDS - 1
@@ -572,7 +572,7 @@ async def test_a_key_that_no_header_can_carry_makes_the_model_unavailable(
     monkeypatch: pytest.MonkeyPatch, unusable: str
 ) -> None:
     vault = Vault(monkeypatch, unusable, "sound")
-    key = SecretKey("name")
+    key = ProviderKey("name")
 
     with pytest.raises(Unavailable) as caught:
         await key()
@@ -584,7 +584,7 @@ async def test_a_key_that_no_header_can_carry_makes_the_model_unavailable(
 
 async def test_calls_that_wait_for_one_key_share_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = Vault(monkeypatch)
-    key = SecretKey("name")
+    key = ProviderKey("name")
 
     ends = await asyncio.gather(key(), key(), key(), return_exceptions=True)
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
-from common.tasks import Answer, FailureCode, ToolCall, Usage
-from common.work import completion, completion_stream
-from common.work.completion import CompletionAccumulator
-from common.work.completion_stream import GRACE_SECONDS, LEAD_SECONDS, REST_SECONDS, read_completion
+from common.domain.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
+from common.domain.task import Answer, FailureCode, ToolCall, Usage
+from common.worker import completion, completion_stream
+from common.worker.completion import CompletionAccumulator
+from common.worker.completion_stream import GRACE_SECONDS, LEAD_SECONDS, REST_SECONDS, read_completion
 from tests.unit.worker.completions import (
     COUNTS,
     DONE,

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from common.work.concurrency import Concurrency, Origin
-from common.work.slots import Slots
+from common.worker.concurrency import AdaptiveConcurrency, Origin
+from common.worker.semaphore import ResizableSemaphore
 
 MODEL = "gpt-test"
 ACME, OTHER, THIRD = (Origin(MODEL, tenant) for tenant in ("acme", "other", "third"))
@@ -13,13 +13,13 @@ QUICK = 0.3
 
 
 def succeed(
-    concurrency: Concurrency, times: int, *, origin: Origin = ACME, first_token: float = QUICK, at: float = 0.0
+    concurrency: AdaptiveConcurrency, times: int, *, origin: Origin = ACME, first_token: float = QUICK, at: float = 0.0
 ) -> None:
     for _ in range(times):
         concurrency.succeeded(origin, at, at, first_token)
 
 
-def fail(concurrency: Concurrency, times: int, *origins: Origin) -> None:
+def fail(concurrency: AdaptiveConcurrency, times: int, *origins: Origin) -> None:
     """Let calls of each origin fail, each of which began after the last had failed."""
     for second in range(times):
         for origin in origins or (ACME,):
@@ -27,7 +27,7 @@ def fail(concurrency: Concurrency, times: int, *origins: Origin) -> None:
 
 
 def test_it_starts_at_its_most_and_never_goes_beyond() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
 
     succeed(concurrency, 50)
 
@@ -36,7 +36,7 @@ def test_it_starts_at_its_most_and_never_goes_beyond() -> None:
 
 @pytest.mark.parametrize(("refusals", "limit"), [(1, 5), (2, 2), (3, 1), (9, 1)])
 def test_each_refusal_halves_it_down_to_its_least(refusals: int, limit: int) -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
 
     fail(concurrency, refusals)
 
@@ -44,7 +44,7 @@ def test_each_refusal_halves_it_down_to_its_least(refusals: int, limit: int) -> 
 
 
 def test_the_least_is_the_operators() -> None:
-    concurrency = Concurrency(4, 10)
+    concurrency = AdaptiveConcurrency(4, 10)
 
     fail(concurrency, 9)
 
@@ -52,7 +52,7 @@ def test_the_least_is_the_operators() -> None:
 
 
 def test_calls_that_were_running_at_a_decrease_do_not_decrease_again() -> None:
-    concurrency = Concurrency(1, 16)
+    concurrency = AdaptiveConcurrency(1, 16)
 
     for end in (5.0, 5.1, 5.2, 9.0):
         concurrency.refused(ACME, 0.0, end)
@@ -63,7 +63,7 @@ def test_calls_that_were_running_at_a_decrease_do_not_decrease_again() -> None:
 
 
 def test_as_many_answers_as_it_allows_make_room_for_about_one_more() -> None:
-    concurrency = Concurrency(1, 16)
+    concurrency = AdaptiveConcurrency(1, 16)
     concurrency.refused(ACME, 0.0, 1.0)
 
     grown = []
@@ -75,7 +75,7 @@ def test_as_many_answers_as_it_allows_make_room_for_about_one_more() -> None:
 
 
 def test_answers_that_begin_ever_later_ease_it_before_anything_is_refused() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
     succeed(concurrency, 100)
 
     for second in range(1, 40):
@@ -85,7 +85,7 @@ def test_answers_that_begin_ever_later_ease_it_before_anything_is_refused() -> N
 
 
 def test_one_slow_answer_among_many_changes_nothing() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
     succeed(concurrency, 100)
 
     succeed(concurrency, 1, first_token=5 * QUICK)
@@ -94,7 +94,7 @@ def test_one_slow_answer_among_many_changes_nothing() -> None:
 
 
 def test_a_model_that_is_always_slower_is_not_a_model_that_gets_slower() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
 
     small, large = Origin("small", "acme"), Origin("large", "acme")
     for second in range(50):
@@ -108,7 +108,7 @@ def test_a_model_that_is_always_slower_is_not_a_model_that_gets_slower() -> None
 
 
 def test_the_failures_of_one_tenant_leave_every_other_tenant_its_calls() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
 
     fail(concurrency, 50, OTHER)
 
@@ -117,7 +117,7 @@ def test_the_failures_of_one_tenant_leave_every_other_tenant_its_calls() -> None
 
 
 def test_the_slow_answers_of_one_tenant_leave_every_other_tenant_its_calls() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
     succeed(concurrency, 100, origin=OTHER)
 
     for second in range(1, 40):
@@ -128,7 +128,7 @@ def test_the_slow_answers_of_one_tenant_leave_every_other_tenant_its_calls() -> 
 
 
 def test_while_the_calls_of_two_tenants_fail_the_limit_of_all_shrinks() -> None:
-    concurrency = Concurrency(1, 16)
+    concurrency = AdaptiveConcurrency(1, 16)
 
     fail(concurrency, 1, ACME, OTHER)
     assert concurrency.of_model(MODEL) == 8
@@ -139,7 +139,7 @@ def test_while_the_calls_of_two_tenants_fail_the_limit_of_all_shrinks() -> None:
 
 
 def test_a_tenant_whose_calls_are_answered_again_does_not_count_against_all() -> None:
-    concurrency = Concurrency(1, 16)
+    concurrency = AdaptiveConcurrency(1, 16)
 
     for second in range(20):
         concurrency.refused(ACME, float(second), second + 0.2)
@@ -151,7 +151,7 @@ def test_a_tenant_whose_calls_are_answered_again_does_not_count_against_all() ->
 
 
 def test_the_shared_limit_grows_with_the_answers_of_all() -> None:
-    concurrency = Concurrency(1, 16)
+    concurrency = AdaptiveConcurrency(1, 16)
     fail(concurrency, 1, ACME, OTHER)
 
     succeed(concurrency, 9, origin=THIRD)
@@ -160,7 +160,7 @@ def test_the_shared_limit_grows_with_the_answers_of_all() -> None:
 
 
 def test_a_model_that_fails_leaves_the_calls_of_other_models_alone() -> None:
-    concurrency = Concurrency(1, 10)
+    concurrency = AdaptiveConcurrency(1, 10)
 
     fail(concurrency, 9, Origin("broken", "acme"), Origin("broken", "other"))
 
@@ -176,7 +176,7 @@ class Runs:
 
     def __init__(self, limit: int, **of_tenant: int) -> None:
         self.most = limit
-        self.slots = Slots(self)
+        self.slots = ResizableSemaphore(self)
         self.running: list[int] = []
         self.ends = [asyncio.Event() for _ in range(12)]
         self._of_tenant = of_tenant
@@ -188,7 +188,7 @@ class Runs:
         return self._of_tenant.get(origin.tenant, self.most)
 
     async def hold(self, number: int, origin: Origin = ACME) -> None:
-        async with self.slots.one(origin):
+        async with self.slots.acquire(origin):
             self.running.append(number)
             await self.ends[number].wait()
         self.running.remove(number)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.errors import ModelError, ModelFailed, ModelRefused
-from common.tasks import Answer, FailureCode, Usage
+from common.domain.errors import ModelError, ModelFailed, ModelRefused
+from common.domain.task import Answer, FailureCode, Usage
 from tests.unit.worker.completions import COUNTS, DONE, HELLO, ROLE, Send, answer_in, both_ways, error_in, event
 
 

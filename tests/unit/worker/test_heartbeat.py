@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from common.errors import ModelFailed
-from common.tasks import Answer, FailureCode, TaskStatus
-from common.transitions import Claim, ClaimOutcome, Lease
-from common.work.delivery import EndingKind
-from common.work.limits import FlowLimits
-from common.work.window import LEASE_GRACE_SECONDS
+from common.domain.errors import ModelFailed
+from common.domain.task import Answer, FailureCode, TaskStatus
+from common.domain.transitions import Claim, ClaimOutcome, Lease
+from common.worker.deadlines import LEASE_GRACE_SECONDS
+from common.worker.limits import RateLimitSettings
+from common.worker.message import OutcomeKind
 from tests.unit.worker.stage import LEASE_SECONDS, USAGE, WORKER_TIMEOUT, Stage, answers, raises
 
 type MakeStage = Callable[..., Stage]
@@ -112,7 +112,7 @@ def test_the_lease_of_a_silent_call_is_renewed_while_its_worker_lives(stage: Sta
     [claim] = claims
     assert claim.outcome is ClaimOutcome.BUSY
     assert LEASE_SECONDS - 1.1 < claim.wait_ms / 1000 <= LEASE_SECONDS
-    assert stage.journal.endings["prompt"].kind is EndingKind.COMPLETED
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.COMPLETED
 
 
 def test_a_call_outlives_an_outage_of_the_store_that_is_longer_than_its_lease(stage: Stage) -> None:
@@ -140,7 +140,7 @@ def test_a_lease_that_nobody_renews_is_over_soon(stage: Stage) -> None:
 
 
 def test_the_share_of_a_tenants_calls_is_renewed_with_the_messages(make_stage: MakeStage) -> None:
-    stage = make_stage(limits=FlowLimits({}, tenant_in_flight=2))
+    stage = make_stage(limits=RateLimitSettings({}, tenant_in_flight=2))
     stage.model.scripts["prompt"] = answers(seconds=2.5 * BEAT)
 
     assert stage.work(stage.delivery("prompt")) == []

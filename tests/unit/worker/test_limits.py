@@ -2,20 +2,20 @@
 
 import pytest
 
-from common.errors import SettingError
-from common.flow import NO_LIMIT, Limit
-from common.work.limits import FlowLimits, ProviderLimits
+from common.domain.errors import SettingError
+from common.domain.rate_limits import NO_LIMIT, Limit
+from common.worker.limits import ProviderLimits, RateLimitSettings
 
 
 def test_without_settings_nothing_is_limited() -> None:
-    limits = FlowLimits.from_env({"MODEL_LIMITS": "", "TENANT_IN_FLIGHT": "0"})
+    limits = RateLimitSettings.from_env({"MODEL_LIMITS": "", "TENANT_IN_FLIGHT": "0"})
 
-    assert limits == FlowLimits({})
+    assert limits == RateLimitSettings({})
     assert limits.of("gpt-5-mini") == NO_LIMIT
 
 
 def test_each_model_has_its_own_limit_or_the_one_of_all_others() -> None:
-    limits = FlowLimits.from_env({"MODEL_LIMITS": "gpt-5-mini=500/200000, ft:gpt-5:acme=/90000, *=60/"})
+    limits = RateLimitSettings.from_env({"MODEL_LIMITS": "gpt-5-mini=500/200000, ft:gpt-5:acme=/90000, *=60/"})
 
     assert limits.of("gpt-5-mini") == Limit(500, 200_000)
     assert limits.of("ft:gpt-5:acme") == Limit(0, 90_000)
@@ -23,7 +23,7 @@ def test_each_model_has_its_own_limit_or_the_one_of_all_others() -> None:
 
 
 def test_a_tenants_limits_are_read() -> None:
-    limits = FlowLimits.from_env(
+    limits = RateLimitSettings.from_env(
         {"TENANT_REQUESTS_PER_MINUTE": "60", "TENANT_TOKENS_PER_MINUTE": "1000", "TENANT_IN_FLIGHT": "5"}
     )
 
@@ -47,7 +47,7 @@ def test_a_tenants_limits_are_read() -> None:
 )
 def test_a_wrong_limit_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError) as caught:
-        FlowLimits.from_env({name: value})
+        RateLimitSettings.from_env({name: value})
 
     assert caught.value.name == name
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from common.portions import MOST_BYTES, MOST_PARTIAL_CHARACTERS, size_of
-from common.tasks import Answer, FailureCode, TaskStatus
-from common.work.delivery import EndingKind
-from common.work.progress import DEFAULT_TOKENS, expected_tokens
+from common.api.pagination import MOST_BYTES, MOST_PARTIAL_CHARACTERS, size_of
+from common.domain.task import Answer, FailureCode, TaskStatus
+from common.worker.message import OutcomeKind
+from common.worker.progress import DEFAULT_TOKENS, expected_tokens
 from tests.unit.worker.stage import Stage, answers
 
 
@@ -86,7 +86,7 @@ def test_a_cancel_ends_the_call_of_a_model_that_is_silent_within_two_seconds(sta
     stage.model.scripts["prompt"] = hangs
     stage.work(stage.delivery("prompt"))
 
-    assert stage.journal.endings["prompt"].kind is EndingKind.LOST
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.LOST
     assert stage.loop.now - cancelled_at <= 2
     assert stage.model.running == set()
 

@@ -10,12 +10,12 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext
 import pytest
 import trustme
 
-from common.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
-from common.tasks import FailureCode, ProviderError
-from common.work import provider_transport
-from common.work.provider_client import ProviderClient, endpoint_of
-from common.work.provider_transport import MAX_HEADER_BYTES, MAX_HEADERS
-from common.work.verdicts import judge_in_stream
+from common.domain.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
+from common.domain.task import FailureCode, ProviderError
+from common.worker import provider_transport
+from common.worker.provider_client import ProviderClient, endpoint_of
+from common.worker.provider_errors import classify_in_stream
+from common.worker.provider_transport import MAX_HEADER_BYTES, MAX_HEADERS
 from tests.upstream import GOOD, JSON, SSE, Respond, Upstream, raw, streamed, upstream, whole
 
 BODY = b"".join(GOOD)
@@ -495,7 +495,7 @@ async def test_a_name_is_kept_up_to_its_bound() -> None:
 async def test_an_error_amid_the_answer_has_the_id_of_its_request() -> None:
     async def fail_amid(url: str) -> None:
         async with client_of(url) as client, client.post(MODEL, b"{}"):
-            raise judge_in_stream({"code": "server_error", "param": "x", "message": "secret"}, begun=True)
+            raise classify_in_stream({"code": "server_error", "param": "x", "message": "secret"}, begun=True)
 
     async with upstream(streamed(GOOD[0], head=f"{SSE}X-Request-Id: req_3\r\n")) as served:
         with pytest.raises(ModelFailed) as caught:

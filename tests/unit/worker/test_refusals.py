@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from common.errors import ModelBusy
-from common.tasks import FailureCode, TaskRecord, TaskStatus
-from common.work.backoff import RECEIVE_CAP_SECONDS
-from common.work.delivery import EndingKind
-from common.work.refusals import MOST_REFUSALS
+from common.domain.errors import ModelBusy
+from common.domain.task import FailureCode, TaskRecord, TaskStatus
+from common.worker.backoff import RECEIVE_CAP_SECONDS
+from common.worker.message import OutcomeKind
+from common.worker.refusals import MOST_REFUSALS
 from tests.unit.worker.stage import Stage, answers, raises
 
 type MakeStage = Callable[..., Stage]
@@ -131,27 +131,27 @@ def test_a_task_that_is_refused_alone_leaves_its_tenant_all_its_calls_at_a_time(
 
 
 def test_a_call_that_is_refused_and_larger_than_the_providers_minute_fails_at_once(stage: Stage) -> None:
-    stage.flow.heard("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
+    stage.flow.record_headers("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
 
     stage.work(stage.delivery("refused", expected_tokens=40_000))
 
-    assert stage.journal.endings["refused"].kind is EndingKind.FAILED
+    assert stage.journal.endings["refused"].kind is OutcomeKind.FAILED
     assert recorded(stage).code is FailureCode.REQUEST_TOO_LARGE
     assert stage.flows.refusals == [], "nobody else has to wait for it"
 
 
 @pytest.mark.parametrize("expected_tokens", [20_000, 35_000], ids=["smaller", "about as large"])
 def test_a_call_that_may_fit_into_the_providers_minute_waits(stage: Stage, expected_tokens: int) -> None:
-    stage.flow.heard("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
+    stage.flow.record_headers("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
 
     stage.work(stage.delivery("refused", expected_tokens=expected_tokens))
 
-    assert stage.journal.endings["refused"].kind is EndingKind.RATE_LIMITED
+    assert stage.journal.endings["refused"].kind is OutcomeKind.RATE_LIMITED
 
 
 def test_a_call_that_is_larger_than_the_providers_minute_and_answered_is_no_fault(stage: Stage) -> None:
-    stage.flow.heard("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
+    stage.flow.record_headers("gpt-test", {"x-ratelimit-limit-tokens": "30000"})
 
     assert stage.work(stage.delivery("answered", expected_tokens=100_000)) == []
 
-    assert stage.journal.endings["answered"].kind is EndingKind.COMPLETED
+    assert stage.journal.endings["answered"].kind is OutcomeKind.COMPLETED

@@ -2,8 +2,8 @@
 
 import pytest
 
-from common.errors import SettingError
-from common.work.settings import WorkerSettings
+from common.domain.errors import SettingError
+from common.worker.settings import WorkerSettings
 
 GOOD = {
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/1/tasks",

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from common.errors import ModelFailed
-from common.tasks import FailureCode
-from common.work.delivery import Delivery
+from common.domain.errors import ModelFailed
+from common.domain.task import FailureCode
+from common.worker.message import ReceivedMessage
 from tests.unit.worker.stage import Script, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
@@ -16,12 +16,12 @@ OTHER = [f"other {n}" for n in range(50)]
 FAILS = raises(ModelFailed(FailureCode.SERVER_ERROR), seconds=0.5)
 
 
-def of_other(stage: Stage, script: Script, prompts: list[str] = OTHER) -> list[Delivery]:
+def of_other(stage: Stage, script: Script, prompts: list[str] = OTHER) -> list[ReceivedMessage]:
     stage.model.scripts |= dict.fromkeys(prompts, script)
     return [stage.delivery(prompt, tenant="other") for prompt in prompts]
 
 
-def seconds_of_acme(stage: Stage, *beside: Delivery, remaining: float = 300.0) -> float:
+def seconds_of_acme(stage: Stage, *beside: ReceivedMessage, remaining: float = 300.0) -> float:
     """Run one invocation, and return how long it took until the last of acme's calls, of a second each, had ended."""
     began = stage.loop.now
     back = stage.work(*beside, *(stage.delivery(prompt) for prompt in ACME), remaining=remaining)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from common.errors import ModelBusy
-from common.tasks import FailureCode, TaskStatus, WaitingOn
-from common.work.delivery import EndingKind
+from common.domain.errors import ModelBusy
+from common.domain.task import FailureCode, TaskStatus, WaitingOn
+from common.worker.message import OutcomeKind
 from tests.unit.worker.stage import STOP_AT, WORKER_TIMEOUT, Stage, answers, drips, raises
 
 type MakeStage = Callable[..., Stage]
@@ -42,7 +42,7 @@ def test_the_next_call_begins_while_the_last_answer_is_recorded(make_stage: Make
     assert stage.work(stage.delivery("first"), stage.delivery("second")) == []
 
     assert stage.model.started_at == {"first": 0, "second": 1}
-    assert [stage.journal.endings[name].kind for name in ("first", "second")] == [EndingKind.COMPLETED] * 2
+    assert [stage.journal.endings[name].kind for name in ("first", "second")] == [OutcomeKind.COMPLETED] * 2
 
 
 def test_after_a_refusal_the_next_call_waits_for_the_pause(make_stage: MakeStage) -> None:
@@ -81,7 +81,7 @@ def test_a_call_that_could_not_end_before_the_soft_stop_is_not_started(make_stag
     # THEN the third was neither claimed nor asked, and comes back at once
     assert back == ["third"]
     assert stage.queue.waits == {"third": 0}
-    assert stage.journal.endings["third"].kind is EndingKind.UNSTARTED
+    assert stage.journal.endings["third"].kind is OutcomeKind.UNSTARTED
     assert stage.record("third") is None
     assert stage.loop.now == 220
 
@@ -118,7 +118,7 @@ def test_at_the_soft_stop_a_running_call_is_released_with_its_attempt_spent(stag
     assert (record.status, len(record.attempts)) == (TaskStatus.QUEUED, 1)
     assert record.last_code is FailureCode.WORKER_STOPPED
     assert record.waiting_on is WaitingOn.CAPACITY
-    assert stage.journal.endings["long"].kind is EndingKind.STOPPED
+    assert stage.journal.endings["long"].kind is OutcomeKind.STOPPED
 
 
 def test_what_still_waits_for_a_slot_at_the_soft_stop_comes_back_unclaimed(make_stage: MakeStage) -> None:
@@ -152,7 +152,7 @@ def test_no_lease_outlives_the_invocation_by_more_than_five_seconds(stage: Stage
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
 
     # THEN it is busy for as long as the first worker might have lived
-    assert stage.journal.endings["prompt"].kind is EndingKind.BUSY
+    assert stage.journal.endings["prompt"].kind is OutcomeKind.BUSY
     ended_at = stage.loop.now
     assert stage.queue.waits["prompt"] == pytest.approx(100 + 5 - ended_at, abs=0.01)
     assert ended_at > STOP_AT - WORKER_TIMEOUT + 100
@@ -190,4 +190,4 @@ def test_without_its_key_the_worker_claims_nothing(stage: Stage) -> None:
 
     assert stage.queue.waits == {"one": 1, "two": 16}
     assert stage.record("one") is None
-    assert {ending.kind for ending in stage.journal.endings.values()} == {EndingKind.UNAVAILABLE}
+    assert {ending.kind for ending in stage.journal.endings.values()} == {OutcomeKind.UNAVAILABLE}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from common.errors import ModelFailed
-from common.tasks import FailureCode, ToolCall, ToolKind
+from common.domain.errors import ModelFailed
+from common.domain.task import FailureCode, ToolCall, ToolKind
 from tests.unit.worker.completions import DONE, ROLE, Send, answer_in, both_ways, delta, error_in, piece
 
 type Fields = dict[str, Any]

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from common.tasks import Usage
-from common.work.usage import MOST_TOKENS
+from common.domain.task import Usage
+from common.worker.usage import MOST_TOKENS
 from tests.unit.worker.completions import COUNTS, DONE, END, HELLO, Send, answer_in, both_ways, event, piece
 
 

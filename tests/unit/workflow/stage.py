@@ -7,22 +7,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, override
 
-from common.errors import StoreUnavailable
-from common.flow import NO_LIMIT, Limit
-from common.messages import TaskMessage
-from common.spending import NO_CHARGE
-from common.tasks import WORKFLOW_PREFIX, Answer, Task, TaskRef
-from common.transitions import KeptStep
-from common.work.bill import Bill
-from common.work.billing import Billing
-from common.work.chat_model import ChatModel
-from common.work.concurrency import Concurrency
-from common.work.flow import FlowControl
-from common.work.limits import FlowLimits
-from common.work.slots import Slots
-from common.work.verdicts import judge
+from common.domain.errors import StoreUnavailable
+from common.domain.message import TaskMessage
+from common.domain.rate_limits import NO_LIMIT, Limit
+from common.domain.spending import NO_CHARGE
+from common.domain.task import WORKFLOW_PREFIX, Answer, Task, TaskRef
+from common.domain.transitions import KeptStep
+from common.worker.bill import Bill
+from common.worker.billing import Billing
+from common.worker.chat_model import ChatModel
+from common.worker.concurrency import AdaptiveConcurrency
+from common.worker.limits import RateLimitSettings
+from common.worker.provider_errors import classify
+from common.worker.rate_limiter import RateLimiter
+from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
-from functions.workflow.service import Chains
+from functions.workflow.service import WorkflowModel
 from functions.workflow.workflow import Workflow
 from tests.unit.worker.stage import EPOCH_MS, HOUR_MS, PRICES, FakeFlows
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -67,7 +67,7 @@ class FakeModel(ChatModel):
                 await self.within()
             if status := self.statuses.get(prompt):
                 await asyncio.sleep(FAILS_AFTER)
-                raise judge(status, {}, (), datetime.now(UTC))
+                raise classify(status, {}, (), datetime.now(UTC))
             await asyncio.sleep(self.seconds.get(prompt, CALL_SECONDS))
         except asyncio.CancelledError:
             self.hung_up.append(prompt)
@@ -129,22 +129,22 @@ class Stage:
     def set_up(self, workflow: Workflow[Any], *, concurrency: int = 100, limit: Limit = NO_LIMIT) -> None:
         """Build the workflow, in an environment with these limits."""
         self.flows = FakeFlows(lambda: self.loop.now)
-        adaptive = Concurrency(1, concurrency)
+        adaptive = AdaptiveConcurrency(1, concurrency)
         self._provider = Provider(
             checkpoints=self.steps,
-            flow=FlowControl(
+            flow=RateLimiter(
                 self.flows,
-                FlowLimits({"gpt-test": limit}),
+                RateLimitSettings({"gpt-test": limit}),
                 now_ms=lambda: EPOCH_MS + round(self.loop.now * 1000),
             ),
             concurrency=adaptive,
-            slots=Slots(adaptive),
+            slots=ResizableSemaphore(adaptive),
             chat_model=self.model,
             billing=Billing(PRICES),
             timeout_seconds=120,
             model="gpt-test",
         )
-        self._chains = Chains([workflow], self._provider, self.steps)
+        self._chains = WorkflowModel([workflow], self._provider, self.steps)
         self._name = workflow.name
 
     def ask(self, *, until: float | None = None, **given: object) -> Answer:

@@ -7,7 +7,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, Field
 
-from common.tasks import Answer, ToolCall, ToolKind, Usage
+from common.domain.task import Answer, ToolCall, ToolKind, Usage
 from functions.workflow.answers import message_of, response_format_of
 
 

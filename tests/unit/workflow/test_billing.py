@@ -9,8 +9,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnableParallel
 from pydantic import BaseModel
 
-from common.errors import ModelError, ModelFailed, ModelRefused, Unavailable
-from common.spending import NO_CHARGE
+from common.domain.errors import ModelError, ModelFailed, ModelRefused, Unavailable
+from common.domain.spending import NO_CHARGE
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 from tests.unit.workflow.stage import Stage

@@ -8,9 +8,9 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel
 
-from common.errors import ModelBusy, ModelFailed, ModelRefused
-from common.flow import Limit, model_scope
-from common.tasks import FailureCode
+from common.domain.errors import ModelBusy, ModelFailed, ModelRefused
+from common.domain.rate_limits import Limit, model_scope
+from common.domain.task import FailureCode
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 from tests.unit.workflow.stage import Stage

@@ -10,8 +10,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
 
-from common.errors import ModelFailed, ModelRefused
-from common.tasks import FailureCode
+from common.domain.errors import ModelFailed, ModelRefused
+from common.domain.task import FailureCode
 from functions.workflow.model import SERVICES_OWN
 from functions.workflow.workflow import Chain, Chat, Workflow
 from tests.unit.worker.virtual_time import VirtualTimeLoop

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from common.settings import RedisSettings
+from common.runtime.settings import RedisSettings
 from tests.integration.access.users import Restricted, restricted_valkey, user_of
 from tests.integration.http import conftest as http
 from tests.integration.http.conftest import api, aws, environment, queue, webhooks, workflow_queue

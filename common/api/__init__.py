@@ -1,0 +1,1 @@
+"""Shared parts of the HTTP API: responses, authentication context, long polling, serializers, pagination."""

@@ -1,0 +1,1 @@
+"""Tasks, messages, usage, prices, budgets and errors. Standard library only."""

@@ -1,0 +1,1 @@
+"""Settings, metrics, logging and the initialisation of a Lambda environment."""

@@ -1,0 +1,1 @@
+"""Webhooks: the model, the events and their publisher."""

@@ -1,0 +1,166 @@
+"""Encode and decode what crosses the webhooks' queues: an event to deliver, and the receipt of a try.
+
+Standard library only. There is no word of a prompt or an answer in either: ids, counts and times.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from common.domain.errors import MessageTooNew, MessageUnreadable
+from common.domain.task import is_batch_id
+from common.domain.tenant import is_tenant
+from common.webhooks.model import WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookNotification:
+    """Ask for the delivery of one event: a batch of this size has ended, so many of its tasks in each way.
+
+    The address may hold a secret of the caller's, and so stays out of the repr.
+    """
+
+    tenant: str
+    batch_id: str
+    url: str = field(repr=False)
+    ended_ms: int
+    counts: Mapping[str, int]
+    event: WebhookEvent = WebhookEvent.BATCH_COMPLETED
+
+    @property
+    def webhook_id(self) -> str:
+        """Name the event: the same however often it is sent, so that its receiver can tell repeats."""
+        return f"{self.batch_id}.{self.event.removeprefix('batch.')}"
+
+    def body(self) -> str:
+        """Write what the receiver gets: the same each time, for the signature covers it."""
+        ended_at = datetime.fromtimestamp(self.ended_ms // 1000, UTC).replace(microsecond=self.ended_ms % 1000 * 1000)
+        data = {
+            "batch_id": self.batch_id,
+            "status": "ended",
+            "size": sum(self.counts.values()),
+            "counts": dict(self.counts),
+            "links": {"batch": f"batches/{self.batch_id}"},
+        }
+        timestamp = ended_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return json.dumps({"type": self.event, "timestamp": timestamp, "data": data}, separators=(",", ":"))
+
+    def undeliverable_receipt(self) -> "DeliveryReceipt":
+        """Make the receipt of an event that its queue has given up. How often it was tried, the batch has been told."""
+        return DeliveryReceipt(
+            self.tenant,
+            self.batch_id,
+            WebhookDelivery(WebhookDeliveryStatus.FAILED, code=WebhookDeliveryCode.UNDELIVERABLE),
+        )
+
+    def encode(self) -> str:
+        """Write the message as JSON."""
+        return json.dumps(
+            {
+                "v": VERSION,
+                "tenant": self.tenant,
+                "batch_id": self.batch_id,
+                "url": self.url,
+                "ended_ms": self.ended_ms,
+                "counts": dict(self.counts),
+                "event": self.event,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def decode(cls, body: str) -> "WebhookNotification":
+        """Read a message.
+
+        Raises:
+            MessageTooNew, MessageUnreadable: a later version wrote it, or it is none.
+
+        """
+        raw = _read(body)
+        try:
+            counts = {str(name): int(count) for name, count in raw["counts"].items()}
+            tenant, batch_id = _batch_in(raw)
+            return cls(tenant, batch_id, str(raw["url"]), int(raw["ended_ms"]), counts, WebhookEvent(raw["event"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise MessageUnreadable from None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReceipt:
+    """Tell how far the delivery of a batch's event has got."""
+
+    tenant: str
+    batch_id: str
+    delivery: WebhookDelivery
+
+    def encode(self) -> str:
+        """Write the message as JSON."""
+        delivery = self.delivery
+        return json.dumps(
+            {
+                "v": VERSION,
+                "tenant": self.tenant,
+                "batch_id": self.batch_id,
+                "status": delivery.status,
+                "attempts": delivery.attempts,
+                "status_code": delivery.status_code,
+                "code": delivery.code,
+                "next_attempt_ms": delivery.next_attempt_ms,
+                "delivered_ms": delivery.delivered_ms,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def decode(cls, body: str) -> "DeliveryReceipt":
+        """Read a message.
+
+        Raises:
+            MessageTooNew, MessageUnreadable: a later version wrote it, or it is none.
+
+        """
+        raw = _read(body)
+        try:
+            delivery = WebhookDelivery(
+                WebhookDeliveryStatus(raw["status"]),
+                int(raw["attempts"]),
+                _number(raw["status_code"]),
+                None if raw["code"] is None else WebhookDeliveryCode(raw["code"]),
+                _number(raw["next_attempt_ms"]),
+                _number(raw["delivered_ms"]),
+            )
+            return cls(*_batch_in(raw), delivery)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise MessageUnreadable from None
+
+
+def _read(body: str) -> dict[str, Any]:
+    try:
+        raw = json.loads(body)
+        version = raw["v"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # `from None`: the JSON error's text quotes the body, and that has an address.
+        raise MessageUnreadable from None
+    if not isinstance(version, int) or version > VERSION:
+        raise MessageTooNew
+    found: dict[str, Any] = raw
+    return found
+
+
+def _batch_in(raw: Mapping[str, Any]) -> tuple[str, str]:
+    tenant, batch_id = str(raw["tenant"]), str(raw["batch_id"])
+    if not is_tenant(tenant) or not is_batch_id(batch_id):
+        raise ValueError
+    return tenant, batch_id
+
+
+def _number(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int):
+        raise TypeError
+    return value

@@ -1,0 +1,56 @@
+"""Measure how deliveries end, by model and by code."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from common.domain.message import TaskMessage
+from common.domain.spending import NANOS_PER_USD
+from common.domain.task import FailureCode
+from common.runtime.metrics import Metric
+from common.runtime.telemetry import Telemetry
+from common.worker.message import DeliveryOutcome, OutcomeKind
+
+OPERATOR_CODES: Final = frozenset(
+    {FailureCode.UNAUTHORIZED, FailureCode.FORBIDDEN, FailureCode.QUOTA_EXHAUSTED, FailureCode.REDIRECTED}
+)
+"""Codes that fail every task until an operator acts: the key, its rights, the account, the address. Alarmed on."""
+
+
+def metric_of(kind: OutcomeKind) -> Metric:
+    """Return the metric that counts an ending."""
+    return Metric("Tasks" + kind.title().replace("_", ""))
+
+
+class OutcomeMetrics:
+    """Turn endings into metrics."""
+
+    def __init__(self, telemetry: Telemetry, clock: Callable[[], float] = time.time) -> None:
+        """Take where metrics go, and a clock in seconds since 1970."""
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def record_outcome(self, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
+        """Measure one ending; `message` is None where it could not be read."""
+        self._telemetry.count(metric_of(ending.kind), code=ending.code)
+        if ending.error is not None and ending.kind is not OutcomeKind.CRASHED:
+            self._telemetry.count(Metric.CRASHED)
+        if ending.code in OPERATOR_CODES:
+            self._telemetry.count(Metric.SERVICE_REFUSED, code=ending.code)
+        if message is not None and ending.call_seconds is not None:
+            self._called(ending, ending.call_seconds, message)
+
+    def _called(self, ending: DeliveryOutcome, call_seconds: float, message: TaskMessage) -> None:
+        count, duration, model = self._telemetry.count, self._telemetry.duration, message.task.model
+        count(Metric.CALLS, model=model)
+        duration(Metric.CALL_SECONDS, call_seconds, model=model)
+        if ending.kind is OutcomeKind.COMPLETED:
+            # Redis set `created_ms` by its own clock, which may be a little ahead.
+            age = self._clock() - message.task.created_ms / 1000
+            duration(Metric.WAIT_SECONDS, max(0.0, age - call_seconds), model=model)
+        if ending.usage is not None:
+            count(Metric.PROMPT_TOKENS, ending.usage.prompt_tokens, model=model)
+            count(Metric.COMPLETION_TOKENS, ending.usage.completion_tokens, model=model)
+            count(Metric.CACHED_TOKENS, ending.usage.cached_tokens, model=model)
+        if ending.cost_nanos is not None:
+            count(Metric.COST, ending.cost_nanos / NANOS_PER_USD, model=model)

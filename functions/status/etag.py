@@ -1,0 +1,19 @@
+"""Tag an answer by what it shows, so that who has it already is not sent it again (RFC 9110, section 8.8.3)."""
+
+import hashlib
+import re
+from typing import Final
+
+_TAG: Final = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
+
+
+def etag_of(body: str) -> str:
+    """Return the ETag of a body. It is weak: it promises the same JSON, not the same headers."""
+    return f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+
+
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Tell whether the header If-None-Match names the tag, or any."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)

@@ -1,0 +1,140 @@
+"""Let a call in while its tenant's budgets and the queue have room for it."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.domain.budgets import BudgetCheck, BudgetKind, Budgets
+from common.domain.errors import CallerError, SluiceError, StoreUnavailable
+from common.domain.task import NewBatch, TaskRef
+
+
+class BudgetCounter(Protocol):
+    """Count tasks. Each method raises StoreUnavailable where Redis does not answer."""
+
+    async def admit(self, tenant: str, tasks: int, budgets: Budgets, nonce: str, now_ms: int) -> BudgetCheck:
+        """Count tasks if the budgets allow it."""
+
+    async def return_count(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
+        """Take a count back."""
+
+
+class Cap(Protocol):
+    """Limit the tasks in a queue. Each method may raise QueueUnavailable or StoreUnavailable."""
+
+    async def check(self, size: int) -> None:
+        """Check that the queue has room for a call; raise QueueFull or RequestTooLarge."""
+
+    async def reserve(self, tenant: str, batch_id: str, size: int) -> None:
+        """Reserve places of the tenant's share for a batch; raise QueueShareFull."""
+
+    async def confirm(self, tenant: str, batch_id: str, size: int, deadline_ms: int) -> None:
+        """Keep the places of a batch that was sent."""
+
+    async def release(self, refs: Sequence[TaskRef]) -> None:
+        """Give back the places of a batch that could not be sent."""
+
+
+class AdmissionRefused(CallerError):
+    """Refuse a call for now: it may be accepted after `retry_after` seconds."""
+
+    status = 429
+
+    def __init__(self, detail: str, retry_after: int, *, members: dict[str, str] | None = None) -> None:
+        """Take the rule, and after how many seconds it may let the call through."""
+        super().__init__(detail, members=members)
+        self.retry_after = retry_after
+
+
+class BudgetExhausted(AdmissionRefused):
+    """A budget of the tenant's day has not enough left."""
+
+    code = "budget_exhausted"
+
+    def __init__(self, kind: BudgetKind, retry_after: int) -> None:
+        """Take the budget, and how long the day still is."""
+        detail = f"the budget of {kind} has not enough left for this call; the next day begins at midnight UTC"
+        super().__init__(detail, retry_after, members={"budget": kind})
+
+
+class QueueFull(AdmissionRefused):
+    """The queue is as deep as it may be."""
+
+    code = "queue_full"
+
+
+class QueueShareFull(AdmissionRefused):
+    """The tenant's tasks take up its share of the queue."""
+
+    code = "queue_share_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Remember what was counted for a call."""
+
+    tenant: str
+    tasks: int
+    nonce: str
+    now_ms: int
+
+
+class Admission:
+    """Admit calls. Without budgets and without a cap nobody is asked."""
+
+    def __init__(self, counts: BudgetCounter, cap: Cap | None, *, now_ms: Callable[[], int]) -> None:
+        """Take who counts, what limits the queue (None for no cap), and a clock in milliseconds since 1970."""
+        self._counts = counts
+        self._cap = cap
+        self._now_ms = now_ms
+
+    def asks(self, budgets: Budgets | None) -> bool:
+        """Tell whether a call of a caller with these budgets can be refused."""
+        return self._cap is not None or budgets is not None
+
+    async def admit(self, batch: NewBatch, budgets: Budgets | None, request: str | None = None) -> Reservation | None:
+        """Count the tasks of a call that may come in; None where no budget had to be counted.
+
+        Calls of the same `request` are counted once, whichever comes first.
+
+        Raises:
+            BudgetExhausted, QueueFull, QueueShareFull, RequestTooLarge: it may not, and nothing was counted.
+            StoreUnavailable, QueueUnavailable: nobody can say.
+
+        """
+        if self._cap:
+            await self._cap.check(batch.size)
+        ticket = None if budgets is None else await self._count(batch.tenant, batch.size, budgets, request)
+        if self._cap:
+            try:
+                await self._cap.reserve(batch.tenant, batch.batch_id, batch.size)
+            except SluiceError:
+                if ticket is not None:
+                    with suppress(StoreUnavailable):
+                        await self.return_budget(ticket)
+                raise
+        return ticket
+
+    async def _count(self, tenant: str, tasks: int, budgets: Budgets, request: str | None) -> Reservation:
+        nonce = secrets.token_hex(16)
+        ticket = Reservation(tenant, tasks, f"{request}:{nonce}" if request else nonce, self._now_ms())
+        verdict = await self._counts.admit(tenant, tasks, budgets, ticket.nonce, ticket.now_ms)
+        if verdict.exhausted is not None:
+            raise BudgetExhausted(verdict.exhausted, verdict.seconds_left)
+        return ticket
+
+    async def return_budget(self, ticket: Reservation) -> None:
+        """Take back what was counted for a call that is not accepted; may raise StoreUnavailable."""
+        await self._counts.return_count(ticket.tenant, ticket.tasks, ticket.nonce, ticket.now_ms)
+
+    async def confirm(self, batch: NewBatch, deadline_ms: int) -> None:
+        """Keep the places of a batch that was sent in its queue; may raise StoreUnavailable."""
+        if self._cap:
+            await self._cap.confirm(batch.tenant, batch.batch_id, batch.size, deadline_ms)
+
+    async def release(self, batch: NewBatch) -> None:
+        """Give back the places of a batch that could not be sent; may raise StoreUnavailable."""
+        if self._cap:
+            await self._cap.release([TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size)])

@@ -1,0 +1,50 @@
+"""Give JSON the types of a body, or name the field and the rule; nothing of a value is ever quoted."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from common.domain.errors import InvalidRequest
+from functions.submit.body import pointer_to
+from functions.submit.schema import CallBody, PromptBody, WebhookBody, WorkflowBody
+
+_FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?")
+"""What msgspec says: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""
+
+_STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object, and refuse fields that it does not have."""
+    _check_names(value, kind, place)
+    if isinstance(webhook := value.get("webhook"), dict):
+        _check_names(webhook, WebhookBody, f"{place}/webhook")
+    return converted(value, kind, place)
+
+
+def _check_names(value: dict[str, Any], kind: type[msgspec.Struct], place: str) -> None:
+    for name in value:
+        if name not in kind.__struct_fields__:
+            raise unknown_field(place, name, kind.__struct_fields__)
+
+
+def unknown_field(place: str, name: str, known: Iterable[str]) -> InvalidRequest:
+    """Refuse a field of an object that has only the known ones."""
+    rule = f"is not a field here; there are {', '.join(known)}"
+    return InvalidRequest(rule, pointer=pointer_to(place, name), code="unknown_field")
+
+
+def converted[Body](value: dict[str, Any], kind: type[Body], place: str) -> Body:
+    """Convert an object; `place` is its JSON pointer. Raise InvalidRequest with the rule and the place."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        # The rule and the place, and nothing of the value.
+        fault = _FAULT.fullmatch(str(error))
+        rule, key, path = fault.group("rule", "key", "path") if fault else ("is not valid", None, None)
+        steps = "".join(f"/{name or index}" for name, index in _STEP.findall(path or ""))
+        raise InvalidRequest(
+            f"{rule} as each name" if key else rule, pointer=place + steps, code="invalid_value"
+        ) from None

@@ -1,0 +1,73 @@
+"""The queue's message comes back as it went, and nothing else is taken for one."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.domain.errors import MessageTooNew, MessageUnreadable
+from common.domain.message import VERSION, TaskMessage
+from common.domain.task import Task, TaskRef, new_batch_id
+
+BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
+TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "gpt-test", "row-3")
+MESSAGE = TaskMessage(TASK, [{"role": "user", "content": "Tell a joke."}], {"max_tokens": 50}, 40)
+TEXT = st.text(st.characters(codec=None, categories=None))
+
+
+@given(content=TEXT, custom_id=st.none() | TEXT, expected=st.none() | st.integers(1, 10**6))
+def test_a_message_comes_back_equal_and_travels_as_ascii(
+    content: str, custom_id: str | None, expected: int | None
+) -> None:
+    task = Task(TASK.ref, 5, 1_000, 2_000, 3_000, "gpt-test", custom_id)
+    message = TaskMessage(task, [{"role": "user", "content": content}], {}, expected)
+
+    body = message.encode()
+
+    assert body.isascii()
+    assert TaskMessage.decode(body) == message
+
+
+def test_a_later_version_is_left_to_its_own_worker() -> None:
+    body = json.dumps({**json.loads(MESSAGE.encode()), "v": VERSION + 1})
+
+    with pytest.raises(MessageTooNew):
+        TaskMessage.decode(body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"v": None},
+        {"tenant": None, "batch_id": "../etc"},
+        {"index": -1},
+        {"index": 10_000},
+        {"index": "x"},
+        {"messages": []},
+        {"messages": "hello"},
+        {"created_ms": "soon"},
+        {"params": 7},
+    ],
+    ids=str,
+)
+def test_a_message_with_a_wrong_field_is_unreadable(change: dict[str, object]) -> None:
+    raw = json.loads(MESSAGE.encode())
+
+    # A version that is no number cannot be told from a later one: it is left alone too.
+    with pytest.raises(MessageTooNew if "v" in change else MessageUnreadable):
+        TaskMessage.decode(json.dumps({**raw, **change}))
+
+
+@pytest.mark.parametrize("body", ["", "hello", "null", "[]", "7", '{"v":1}', "[" * 100_000, "9" * 5_000])
+def test_a_body_that_is_no_message_is_unreadable(body: str) -> None:
+    with pytest.raises(MessageUnreadable) as caught:
+        TaskMessage.decode(body)
+
+    assert caught.value.__cause__ is None
+    assert body not in str(caught.value) or not body
+
+
+def test_prompt_text_stays_out_of_the_repr() -> None:
+    assert "joke" not in repr(MESSAGE)
+    assert "max_tokens" not in repr(MESSAGE)
