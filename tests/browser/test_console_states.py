@@ -306,29 +306,6 @@ def test_a_key_that_is_pressed_again_does_nothing_twice(console: Console) -> Non
     assert (len(retries.keys), len(cancels.keys)) == (1, 1)
 
 
-def test_a_failed_task_that_is_counted_and_not_read_yet_is_retried_by_its_key(console: Console) -> None:
-    # GIVEN a run that counts a failed task, before the page has read which one that is
-    page, each_read = console.page, "**/tasks?task_ids=**"
-    reads = Held(page, each_read)
-    console.send("A joke about a dog [[fault:policyx1]]")
-    expect(console.number("failed")).to_have_text("1")
-    read = reads.next()
-    expect(console.row(1)).to_have_attribute("data-status", "queued")
-
-    # WHEN its key is pressed, THEN it is sent again
-    with page.expect_response("**/batches/*/retry") as answer:
-        page.keyboard.press("r")
-    assert answer.value.status == 202
-
-    # AND it is sent again once: its new task is answered, and nothing is left to retry
-    page.route(each_read, lambda route: route.continue_())
-    read.continue_()
-    expect(console.row(1)).to_have_attribute("data-status", "failed")
-    expect(console.row(2)).to_have_attribute("data-status", "completed")
-    expect(console.heading).to_have_text("2 tasks")
-    expect(page.get_by_role("button", name=re.compile("^Retry"))).to_be_hidden()
-
-
 def test_a_key_that_is_held_down_moves_through_the_tasks_and_does_nothing_else_again(console: Console) -> None:
     page = console.page
     console.send(*(f"Story {number}" for number in range(1, 6)))
