@@ -199,7 +199,7 @@ class RetriedTask(Struct, frozen=True):
     status: str = TaskStatus.QUEUED.value
 
 
-class SkippedTaskBody(Struct, frozen=True, omit_defaults=True):
+class LeftTaskBody(Struct, frozen=True, omit_defaults=True):
     """A failed task that was not retried; `retried_as` is what an earlier retry made of it."""
 
     task_id: str
@@ -217,7 +217,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
     deadline_at: str
     expires_at: str
     tasks: list[RetriedTask]
-    not_retried: list[SkippedTaskBody]
+    not_retried: list[LeftTaskBody]
     links: dict[str, str]
 
     @classmethod
@@ -236,7 +236,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
                 RetriedTask(ref.task_id, old.custom_id if old else None, old.ref.task_id if old else None)
                 for ref, old in olds
             ],
-            not_retried=[SkippedTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
+            not_retried=[LeftTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
             links=_links(accepted.batch_id, task_ids, root="../../"),
         )
 

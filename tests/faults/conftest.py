@@ -37,6 +37,7 @@ FUNCTIONS = {
     "worker": "WorkerFunction",
     "submit": "SubmitFunction",
     "status": "StatusFunction",
+    "cancel": "CancelFunction",
     "dead_letter": "DeadLetterFunction",
 }
 

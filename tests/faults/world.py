@@ -197,6 +197,14 @@ class World:
         assert reply.status == 202, reply.text
         return reply
 
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task, which must not have ended."""
+        event = read_event("cancel_task.json")
+        event |= {"path": f"/tasks/{task_id}/cancel", "pathParameters": {"task_id": task_id}}
+        reply = await self._ask("cancel", event)
+        assert reply is not None
+        assert reply.status == 200, reply.text
+
     async def accept(self, prompts: Sequence[str], *, key: str) -> None:
         """Repeat a request until it is accepted, as often as the answers say that it may be."""
         while (reply := await self.post(prompts, key=key)) is None or reply.status != 202:
