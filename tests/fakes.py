@@ -538,7 +538,7 @@ class FakeStore:
 
     # ─── Events ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def receive(self, receipt: DeliveryReceipt) -> None:
+    async def record_receipt(self, receipt: DeliveryReceipt) -> None:
         batch = self._find_batch(receipt.tenant, receipt.batch_id)
         if batch is None or batch.webhook is None or batch.delivery.status is WebhookDeliveryStatus.DELIVERED:
             return

@@ -370,7 +370,7 @@ def test_a_built_function_cannot_reach_what_is_only_installed_here(artefacts: Ar
         ("DocsFunction", 100),
         ("ReceiptFunction", 50),
         ("StatusFunction", 50),
-        ("SubmitFunction", 520),
+        ("SubmitFunction", 540),
         ("WebhookFunction", 60),
         ("WorkerFunction", 22_000),
         ("WorkflowFunction", 42_000),

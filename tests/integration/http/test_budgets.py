@@ -58,8 +58,8 @@ def test_a_request_that_comes_again_before_it_is_known_as_accepted_is_counted_on
     given(api, requests=3)
     body = {"prompts": ["a", "b", "c"]}
     with monkeypatch.context() as patched:
-        patched.setattr(api.submit.store, "accept", refuse)
-        patched.setattr(api.submit.store, "unsent", refuse)
+        patched.setattr(api.submit.store, "mark_accepted", refuse)
+        patched.setattr(api.submit.store, "mark_unsent", refuse)
         assert api.post(body, key="k").status == 503
 
     # The budget has no room for it a second time, and needs none

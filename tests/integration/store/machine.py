@@ -430,12 +430,12 @@ class StoreMachine(RuleBasedStateMachine):
         """End a call that has sent the batch's messages, however late: it accepts the batch, gives up, or dies."""
         sending_until_ms = self.senders.pop(pick % len(self.senders))
         if how == "accept":
-            is_accepted = self.both("accept", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
+            is_accepted = self.both("mark_accepted", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
             self.note(f"accept {is_accepted}")
             assert is_accepted or not self.is_accepted, "an accepted batch is accepted no more"
             self.is_accepted = is_accepted
         elif how == "unsent":
-            self.both("unsent", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
+            self.both("mark_unsent", TENANT, self.request.batch_id, sending_until_ms, twice=twice)
         self.look("accept")
 
     def trouble(self, what: str, pick: int) -> None:
@@ -558,7 +558,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def keep(self, task: Task) -> None:
         """Leave its request with a task before its message goes, as whoever acknowledges it does."""
-        self.both("keep", task.ref, f"what task {task.ref.index} asks")
+        self.both("save_request", task.ref, f"what task {task.ref.index} asks")
 
     def announced(self) -> list[WebhookNotification]:
         """List what was announced of this batch, and not of one that had its id and is gone."""

@@ -81,8 +81,8 @@ async def test_a_batch_of_the_largest_usual_size_is_created_and_read_in_order(ha
 
 async def test_an_unknown_batch_is_none_and_stays_unknown(harness: Harness) -> None:
     # Its messages rebuild it: that it was lost takes nothing back.
-    assert await harness.store.accept(TENANT, KEYED_ID, START_MS)
-    await harness.store.unsent(TENANT, KEYED_ID, START_MS)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, START_MS)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, START_MS)
 
     assert await harness.store.read_batch(TENANT, KEYED_ID) is None
 
@@ -138,7 +138,7 @@ async def test_a_repeat_after_the_first_call_died_sends_again_with_the_first_tim
 
 async def test_a_repeat_after_a_failed_send_sends_again_at_once(harness: Harness) -> None:
     created = await harness.store.create(KEYED)
-    await harness.store.unsent(TENANT, KEYED_ID, created.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, created.sending_until_ms)
 
     assert (await harness.store.create(KEYED)).outcome is CreateOutcome.UNSENT
 
@@ -148,7 +148,7 @@ async def test_sending_again_keeps_what_tasks_have_become_and_rebuilds_lost_ones
     tasks = tasks_of(KEYED, created)
     await harness.store.cancel([tasks[0].ref])
     await harness.lose(tasks[1].ref)
-    await harness.store.unsent(TENANT, KEYED_ID, created.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, created.sending_until_ms)
 
     await harness.store.create(KEYED)
 
@@ -172,7 +172,7 @@ async def test_creating_a_batch_that_alone_was_lost_keeps_what_its_tasks_have_be
 
 async def test_a_repeat_of_an_accepted_request_is_accepted(harness: Harness) -> None:
     created = await accepted(harness.store, KEYED)
-    await harness.store.unsent(TENANT, KEYED_ID, created.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, created.sending_until_ms)
     await harness.advance(SENDING_LEASE_MS)
 
     assert await harness.store.create(KEYED) == Created(CreateOutcome.ACCEPTED, START_MS, DEADLINE_MS)
@@ -192,7 +192,7 @@ async def test_another_request_under_the_same_key_is_a_conflict_and_changes_noth
 ) -> None:
     created = await harness.store.create(KEYED)
     tasks = tasks_of(KEYED, created)
-    await harness.store.unsent(TENANT, KEYED_ID, created.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, created.sending_until_ms)
     before = await harness.store.read([task.ref for task in tasks])
 
     assert (await harness.store.create(other)).outcome is CreateOutcome.CONFLICT
@@ -236,7 +236,7 @@ async def test_a_task_waits_while_its_call_may_still_be_accepted(harness: Harnes
     assert await harness.store.claim(lease_of(task)) == waits
     assert (await read_one(harness, task.ref)).status is TaskStatus.QUEUED
 
-    assert await harness.store.accept(TENANT, KEYED_ID, created.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, created.sending_until_ms)
     assert await harness.store.claim(lease_of(task)) == Claim(ClaimOutcome.CLAIMED, 1, START_MS + 10)
 
 
@@ -249,7 +249,7 @@ async def test_a_message_of_a_call_that_is_never_accepted_is_dropped_and_its_rep
     if has_died:
         await harness.advance(SENDING_LEASE_MS)
     else:
-        await harness.store.unsent(TENANT, KEYED_ID, created.sending_until_ms)
+        await harness.store.mark_unsent(TENANT, KEYED_ID, created.sending_until_ms)
     before = await read_one(harness, task.ref)
 
     assert (await harness.store.claim(lease_of(task))).outcome is ClaimOutcome.NOT_ACCEPTED
@@ -258,7 +258,7 @@ async def test_a_message_of_a_call_that_is_never_accepted_is_dropped_and_its_rep
     again = await harness.store.create(KEYED)
     assert again.outcome is CreateOutcome.UNSENT
     assert (await harness.store.claim(lease_of(task))).outcome is ClaimOutcome.UNACCEPTED
-    assert await harness.store.accept(TENANT, KEYED_ID, again.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, again.sending_until_ms)
     assert (await harness.store.claim(lease_of(task))).outcome is ClaimOutcome.CLAIMED
 
 
@@ -268,7 +268,7 @@ async def test_a_batch_whose_message_was_dropped_is_accepted_by_a_repeat_only(ha
     await harness.advance(SENDING_LEASE_MS)
     await harness.store.claim(lease_of(task))
 
-    assert not await harness.store.accept(TENANT, KEYED_ID, created.sending_until_ms)
+    assert not await harness.store.mark_accepted(TENANT, KEYED_ID, created.sending_until_ms)
     assert (await harness.store.create(KEYED)).outcome is CreateOutcome.UNSENT
 
 
@@ -277,20 +277,20 @@ async def test_a_call_whose_sending_another_took_over_neither_accepts_nor_ends_i
     await harness.advance(SENDING_LEASE_MS)
     second = await harness.store.create(KEYED)
 
-    assert not await harness.store.accept(TENANT, KEYED_ID, first.sending_until_ms)
-    await harness.store.unsent(TENANT, KEYED_ID, first.sending_until_ms)
+    assert not await harness.store.mark_accepted(TENANT, KEYED_ID, first.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, first.sending_until_ms)
     assert (await harness.store.create(KEYED)).outcome is CreateOutcome.SENDING
 
-    assert await harness.store.accept(TENANT, KEYED_ID, second.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, second.sending_until_ms)
     # Then it is the truth for the first one too.
-    assert await harness.store.accept(TENANT, KEYED_ID, first.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, first.sending_until_ms)
 
 
 async def test_a_call_may_be_accepted_late_where_nobody_has_given_it_up(harness: Harness) -> None:
     created = await harness.store.create(KEYED)
     await harness.advance(SENDING_LEASE_MS)
 
-    assert await harness.store.accept(TENANT, KEYED_ID, created.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, created.sending_until_ms)
 
 
 async def test_a_batch_that_was_rebuilt_counts_as_accepted(harness: Harness) -> None:
@@ -304,8 +304,8 @@ async def test_a_batch_that_was_rebuilt_counts_as_accepted(harness: Harness) -> 
     again = await harness.store.create(KEYED)
     assert again.outcome is CreateOutcome.UNSENT
     assert (await harness.store.claim(lease_of(other))).outcome is ClaimOutcome.CLAIMED
-    await harness.store.unsent(TENANT, KEYED_ID, again.sending_until_ms)
-    assert await harness.store.accept(TENANT, KEYED_ID, created.sending_until_ms)
+    await harness.store.mark_unsent(TENANT, KEYED_ID, again.sending_until_ms)
+    assert await harness.store.mark_accepted(TENANT, KEYED_ID, created.sending_until_ms)
     assert (await harness.store.create(KEYED)).outcome is CreateOutcome.ACCEPTED
 
 

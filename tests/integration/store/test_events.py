@@ -298,4 +298,4 @@ async def test_a_receipt_makes_no_batch_and_gives_none_a_webhook(harness: Harnes
 
 
 async def receive(harness: Harness, receipt: DeliveryReceipt) -> None:
-    await harness.deliveries.receive(receipt)
+    await harness.deliveries.record_receipt(receipt)

@@ -25,7 +25,7 @@ async def failed(harness: Harness, size: int = 1, *, keeping: bool = True) -> li
         await harness.store.claim(lease_of(task))
         await harness.store.fail(lease_of(task), FailureCode.BAD_REQUEST)
         if keeping:
-            await harness.store.keep(task.ref, REQUEST)
+            await harness.store.save_request(task.ref, REQUEST)
     return tasks
 
 
@@ -39,15 +39,15 @@ async def test_a_failed_task_keeps_its_request_and_nothing_else_of_it_changes(ha
     [task] = await failed(harness, keeping=False)
     before = await read_one(harness, task.ref)
     assert before.kept_bytes is None
-    assert await harness.store.requests([task.ref]) == [None]
+    assert await harness.store.load_requests([task.ref]) == [None]
 
     await harness.advance(5)
-    await harness.store.keep(task.ref, REQUEST)
+    await harness.store.save_request(task.ref, REQUEST)
 
     after = await read_one(harness, task.ref)
     assert after.kept_bytes == len(REQUEST)
     assert (after.status, after.attempts, after.expires_ms) == (before.status, before.attempts, before.expires_ms)
-    assert await harness.store.requests([task.ref]) == [REQUEST]
+    assert await harness.store.load_requests([task.ref]) == [REQUEST]
 
 
 async def test_a_task_that_has_not_failed_keeps_nothing(harness: Harness) -> None:
@@ -59,9 +59,9 @@ async def test_a_task_that_has_not_failed_keeps_nothing(harness: Harness) -> Non
     await harness.lose(lost.ref)
 
     for task in tasks:
-        await harness.store.keep(task.ref, REQUEST)
+        await harness.store.save_request(task.ref, REQUEST)
 
-    assert await harness.store.requests([task.ref for task in tasks]) == [None] * 5
+    assert await harness.store.load_requests([task.ref for task in tasks]) == [None] * 5
     assert (await read_one(harness, queued.ref)).kept_bytes is None
     assert await harness.store.read([lost.ref]) == [None]
 
@@ -71,7 +71,7 @@ async def test_a_kept_request_is_gone_with_its_record(harness: Harness) -> None:
 
     await harness.advance(RETENTION_MS)
 
-    assert await harness.store.requests([task.ref]) == [None]
+    assert await harness.store.load_requests([task.ref]) == [None]
 
 
 async def test_a_task_that_failed_by_a_read_takes_its_request_later(harness: Harness) -> None:
@@ -79,7 +79,7 @@ async def test_a_task_that_failed_by_a_read_takes_its_request_later(harness: Har
     await harness.advance(DEADLINE_IN_MS)
     assert (await read_one(harness, task.ref)).code is FailureCode.DEADLINE_EXCEEDED
 
-    await harness.store.keep(task.ref, REQUEST)
+    await harness.store.save_request(task.ref, REQUEST)
 
     assert await harness.store.retry(await batch_of(harness, task), [task.ref], FIRST)
 
@@ -115,7 +115,7 @@ async def test_whoever_looked_before_another_retry_takes_nothing(harness: Harnes
 async def test_all_are_taken_or_none(harness: Harness) -> None:
     kept, completed = await submitted(harness, 2)
     await harness.store.dead_letter(kept)
-    await harness.store.keep(kept.ref, REQUEST)
+    await harness.store.save_request(kept.ref, REQUEST)
     await harness.store.complete(lease_of(completed), Answer("yes", "stop"))
 
     assert not await harness.store.retry(await batch_of(harness, kept), [kept.ref, completed.ref], FIRST)
@@ -161,6 +161,6 @@ async def test_an_accepted_batch_says_so(harness: Harness) -> None:
     [task] = tasks_of(batch, created)
     assert not (await batch_of(harness, task)).is_accepted
 
-    await harness.store.accept(TENANT, task.ref.batch_id, created.sending_until_ms)
+    await harness.store.mark_accepted(TENANT, task.ref.batch_id, created.sending_until_ms)
 
     assert (await batch_of(harness, task)).is_accepted

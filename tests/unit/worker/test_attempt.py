@@ -587,7 +587,7 @@ def test_where_the_request_is_not_taken_the_message_comes_back_until_it_is(
     async def refuse(*_: object) -> NoReturn:
         raise StoreUnavailable
 
-    monkeypatch.setattr(stage.store, "keep", refuse)
+    monkeypatch.setattr(stage.store, "save_request", refuse)
     assert stage.work(stage.delivery("prompt")) == ["prompt"]
     assert stage.journal.endings["prompt"].kind is OutcomeKind.FAILED
     monkeypatch.undo()
