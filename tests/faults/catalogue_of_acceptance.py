@@ -14,8 +14,8 @@ fault = ACCEPTANCE.fault
 TRIES = 3
 """Of redis-py and of submit's queue: after as many failures they give up."""
 
-CLAIMS = 12
-"""Of three tasks: each is claimed several times before its call is accepted."""
+CLAIMS = 6
+"""Of three tasks: each is claimed twice before its call is accepted. More would outlast the client's timeout."""
 
 LIFE_SECONDS = 8
 
