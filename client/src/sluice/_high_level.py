@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncIterable, Iterable, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from uuid import uuid4
 
 from sluice._api import ApiCalls, Prompt
@@ -13,6 +13,7 @@ from sluice._exceptions import WaitTimeoutError
 from sluice._ids import TaskIds, ids_in, segment
 from sluice._models import Task
 from sluice._operations import Iteration, Operation, Request, Sleep, TakeItems, YieldItem
+from sluice._options import CallOptions
 from sluice._polling import HOLD_SECONDS, OnPoll, Poller
 
 CHUNK_SIZE: Final = 100
@@ -68,7 +69,7 @@ class HighLevelCalls(ApiCalls):
                     return
             yield Sleep(retry_seconds)
 
-    def map(  # noqa: PLR0913 - the fields of the call, and how to run it
+    def map(  # noqa: PLR0913 - each by name
         self,
         prompts: Iterable[Prompt] | AsyncIterable[Prompt],
         *,
@@ -77,14 +78,7 @@ class HighLevelCalls(ApiCalls):
         ordered: bool = True,
         idempotency_key: str | None = None,
         on_submit: OnSubmit | None = None,
-        workflow: str | None = None,
-        model: str | None = None,
-        system: str | None = None,
-        params: Mapping[str, Any] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        deadline_seconds: int | None = None,
-        retention_seconds: int | None = None,
-        extra_body: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
     ) -> Iteration[Outcome]:
         """Submit any number of prompts and yield each outcome; see Sluice.map."""
         if not 1 <= chunk_size <= in_flight:
@@ -97,16 +91,6 @@ class HighLevelCalls(ApiCalls):
             first = next(firsts)
             return Chunk(first, taken, f"{key}-{first}") if taken else None
 
-        options: dict[str, Any] = {
-            "workflow": workflow,
-            "model": model,
-            "system": system,
-            "params": params,
-            "metadata": metadata,
-            "deadline_seconds": deadline_seconds,
-            "retention_seconds": retention_seconds,
-            "extra_body": extra_body,
-        }
         accepted = (lambda _, submission: on_submit(submission)) if on_submit else None
         return BulkRun(self, BulkPlan(next_chunk, options, in_flight, ordered, accepted)).outcomes()
 
