@@ -69,6 +69,10 @@ class Poller:
                 if not isinstance(end, asyncio.CancelledError) and isinstance(end, BaseException):
                     raise end
 
+    async def warm(self) -> None:
+        """Start the first environment before a message comes."""
+        self.environments[0] = await self.start()
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds of the counters."""
         async with self._changed:

@@ -49,7 +49,7 @@ class Exchange:
 class Delay:
     """Hold requests for longer than their clients live."""
 
-    def __init__(self, nth: int) -> None:
+    def __init__(self, nth: float) -> None:
         self._left = nth
         self._all_caught = asyncio.Event()
         self.is_over = asyncio.Event()
@@ -222,7 +222,7 @@ class Proxy:
         self.on(sees, act, times=nth)
         return moment
 
-    def delay(self, sees: Sees, nth: int) -> "Delay":
+    def delay(self, sees: Sees, nth: float) -> "Delay":
         """Hold n such requests until they are let go, whatever has become of their clients."""
         delay = Delay(nth)
 
