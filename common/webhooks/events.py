@@ -37,17 +37,28 @@ class WebhookNotification:
         return f"{self.batch_id}.{self.event.removeprefix('batch.')}"
 
     def body(self) -> str:
-        """Write what the receiver gets: the same each time, for the signature covers it."""
+        """Write the body of the request: the same bytes at each attempt, because the signature covers them.
+
+        It has the fields of an OpenAI webhook event (`id`, `object`, `created_at` in Unix seconds, `type`, `data.id`),
+        so that `client.webhooks.unwrap` of an OpenAI SDK reads it, and the fields of our own beside them.
+        """
         ended_at = datetime.fromtimestamp(self.ended_ms // 1000, UTC).replace(microsecond=self.ended_ms % 1000 * 1000)
-        data = {
-            "batch_id": self.batch_id,
-            "status": "ended",
-            "size": sum(self.counts.values()),
-            "counts": dict(self.counts),
-            "links": {"batch": f"batches/{self.batch_id}"},
+        event = {
+            "id": self.webhook_id,
+            "object": "event",
+            "created_at": self.ended_ms // 1000,
+            "type": self.event,
+            "timestamp": ended_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "data": {
+                "id": self.batch_id,
+                "batch_id": self.batch_id,
+                "status": "ended",
+                "size": sum(self.counts.values()),
+                "counts": dict(self.counts),
+                "links": {"batch": f"batches/{self.batch_id}"},
+            },
         }
-        timestamp = ended_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return json.dumps({"type": self.event, "timestamp": timestamp, "data": data}, separators=(",", ":"))
+        return json.dumps(event, separators=(",", ":"))
 
     def undeliverable_receipt(self) -> "DeliveryReceipt":
         """Make the receipt of an event that its queue has given up. How often it was tried, the batch has been told."""

@@ -4,10 +4,13 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Final, override
 
 import pytest
 from aws_lambda_powertools.utilities.parameters import GetParameterError
+from openai import InvalidWebhookSignatureError, OpenAI
+from openai.types.webhooks import BatchCompletedWebhookEvent
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from common.domain.errors import MessageTooNew, MessageUnreadable
@@ -87,9 +90,13 @@ async def test_a_delivered_event_is_done_with() -> None:
     [(target, _, body)] = calls.made
     assert target == Target("hooks.example", 443, "/a?token=t")
     assert json.loads(body) == {
+        "id": f"{BATCH_ID}.completed",
+        "object": "event",
+        "created_at": NOW_MS // 1000 - 1,
         "type": "batch.completed",
         "timestamp": "2027-01-15T07:59:59.999Z",
         "data": {
+            "id": BATCH_ID,
             "batch_id": BATCH_ID,
             "status": "ended",
             "size": 4,
@@ -107,6 +114,22 @@ async def test_an_exception_that_no_rule_knows_costs_one_event_a_try_and_is_told
     assert outcome.problem
     assert outcome.problem.startswith("UnicodeError at ")
     assert "token" not in outcome.problem
+
+
+async def test_the_openai_sdk_verifies_and_reads_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai.lib._webhooks.time", SimpleNamespace(time=lambda: NOW_MS / 1000))
+    calls = Calls()
+    client = OpenAI(api_key="none", base_url="http://127.0.0.1:1")
+
+    await courier(calls).deliver(event())
+
+    [(_, headers, body)] = calls.made
+    read = client.webhooks.unwrap(body, headers, secret=key_of(NEW, "acme"))
+    assert read == BatchCompletedWebhookEvent.model_validate_json(body, strict=True)
+    assert isinstance(read, BatchCompletedWebhookEvent)
+    assert (read.id, read.object, read.data.id) == (headers["webhook-id"], "event", BATCH_ID)
+    with pytest.raises(InvalidWebhookSignatureError):
+        client.webhooks.unwrap(body, headers, secret=key_of(NEW, "other"))
 
 
 @pytest.mark.parametrize("secret", [NEW, f"{NEW}\n{OLD}", f"{OLD} {NEW}"])
