@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.domain.errors import InvalidRequest, RequestTooLarge
-from functions.submit.conversion import converted, shaped
+from common.submission.conversion import converted, shaped
+from common.submission.limits import Limits
+from common.submission.params import check_params
+from common.submission.service import Prompt, SubmitCall
 from functions.submit.items import check_count, prompts_of
-from functions.submit.limits import Limits
 from functions.submit.messages import messages_of
-from functions.submit.params import check_params
-from functions.submit.schema import CallBody, PromptBody, Terms
-from functions.submit.service import Prompt, SubmitCall
+from functions.submit.schema import OBJECTS, CallBody, PromptBody, Terms
 from functions.submit.template import CUSTOM_ID, Template, read_template
 from functions.submit.webhook import read_webhook
 
@@ -28,7 +28,7 @@ def read_call(document: object, limits: Limits) -> SubmitCall:
     """
     if not isinstance(document, dict):
         raise InvalidRequest("the body must be a JSON object with `prompts`", code="invalid_value")
-    body = shaped(document, CallBody, "")
+    body = shaped(document, CallBody, "", OBJECTS)
     name, items = _items(body)
     check_count(name, items, limits)
     _check_common(body, "", limits)

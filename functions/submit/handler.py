@@ -25,18 +25,18 @@ from common.store import TaskNotifications, TaskStore, connect
 from common.store.backlog import BacklogStore
 from common.store.budgets import BudgetStore
 from common.store.held_calls import HeldCallStore
+from common.submission.admission import Admission
+from common.submission.idempotency import read_key, read_repeatable
+from common.submission.json_body import read_body
+from common.submission.queue import CLIENT, SqsTaskQueue
+from common.submission.queue_cap import QueueCap
+from common.submission.queue_depth import QueueDepth
+from common.submission.service import Accepted, SubmissionRouter, SubmissionService, SubmitCall
 from common.webhooks.publisher import WebhookPublisher
-from functions.submit.admission import Admission
-from functions.submit.body import read_body
 from functions.submit.call import read_call
 from functions.submit.held_response import in_full
-from functions.submit.idempotency import read_key, read_repeatable
-from functions.submit.queue import CLIENT, SqsTaskQueue
-from functions.submit.queue_cap import QueueCap
-from functions.submit.queue_depth import QueueDepth
 from functions.submit.retry import RetryRequest, RetryService
 from functions.submit.schema import AcceptedBody, RetriedBody
-from functions.submit.service import Accepted, SubmissionRouter, SubmissionService, SubmitCall
 from functions.submit.settings import SubmitSettings
 from functions.submit.workflows import WorkflowCatalogue
 

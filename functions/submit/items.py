@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from common.api.pagination import size_of
 from common.domain.errors import CallerError, InvalidRequest, RequestTooLarge
-from functions.submit.body import MAX_ERRORS, refuse_all
-from functions.submit.limits import Limits
-from functions.submit.service import Prompt
+from common.submission.json_body import MAX_ERRORS, refuse_all
+from common.submission.limits import Limits
+from common.submission.service import Prompt
 
 MOST_CALL_BYTES: Final = 20_000_000
 """Bytes of all prompts of a call in the queue. A full request of 6 MB, all emoji, takes 18 MB; a template or a system

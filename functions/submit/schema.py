@@ -3,8 +3,8 @@
 msgspec checks types and ranges; the rules that need more than one field are in call.py and conversation.py.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,29 +12,21 @@ from msgspec import Meta, Struct
 from common.api.serializers import time_of
 from common.domain.rate_limits import MOST_ANSWER_TOKENS
 from common.domain.task import SHORTEST_RETENTION_SECONDS, TaskStatus
+from common.submission.limits import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
+from common.submission.service import Accepted, Prompt
 from common.webhooks.model import LONGEST_URL, WebhookEvent
 from functions.submit.retry import Retried
-from functions.submit.service import Accepted, Prompt
-
-LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
-"""How long an ended task can be kept, at most."""
-
-MOST_DEADLINE_SECONDS: Final = 9 * 86_400
-"""A day less than TaskQueue keeps a message. SQS has 14 days at most, of which four are the dead-letter queue's."""
 
 MOST_LINKED: Final = 50
 """Tasks in one link: 2,000 characters, which every client and proxy takes."""
 
 type Text = Annotated[str, Meta(min_length=1)]
-type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 type CustomId = Annotated[str, Meta(min_length=1, max_length=256)]
 type Metadata = Annotated[
     dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
 ]
 """As the model's own API takes it: up to 16 pairs, names of up to 64 characters, values of up to 512."""
-
-type Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 class PromptBody(Struct, frozen=True, kw_only=True):
@@ -54,6 +46,10 @@ class WebhookBody(Struct, frozen=True, kw_only=True):
 
     url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
     events: Annotated[list[str], Meta(min_length=1, max_length=len(WebhookEvent))] | None = None
+
+
+OBJECTS: Final = {"webhook": WebhookBody}
+"""The fields of a call that hold objects, and the types of these."""
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -83,69 +79,6 @@ class WorkflowBody(Terms, frozen=True, kw_only=True):
     """The whole body of a call of a workflow; its own schema says what an input is."""
 
     inputs: list[dict[str, Any]]
-
-
-class KnownParams(Struct, frozen=True, kw_only=True):
-    """The params whose type or range is known; every other one is the model's to judge.
-
-    Source: https://platform.openai.com/docs/api-reference/chat/create
-    """
-
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
-    seed: int | None = None
-    user: str | None = None
-    reasoning_effort: str | None = None
-    service_tier: Literal["auto", "default"] | None = None
-    response_format: dict[str, Any] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-
-
-PRICED_TIERS: Final = ("auto", "default")
-"""The service tiers that the price table knows: it has one price a model."""
-
-_OURS: Final = "is set by Sluice itself"
-_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text and tool calls"
-_BY_TOOLS: Final = "is what chat completions had before `tools` and `tool_choice`; use those"
-_SDK: Final = "is no parameter of the model"
-_FEE: Final = "has the provider search, at a fee that is in no usage and that this service has no price for"
-_ONE_MODEL: Final = "names other models to ask; a prompt asks the one model that stands beside its `params`"
-
-RESERVED_PARAMS: Final[Mapping[str, str]] = {
-    "model": "belongs beside `params`, not in it",
-    "messages": "belongs beside `params`, not in it",
-    "stream": _OURS,
-    "stream_options": _OURS,
-    "n": _TEXT_ONLY,
-    "logprobs": _TEXT_ONLY,
-    "top_logprobs": _TEXT_ONLY,
-    "modalities": _TEXT_ONLY,
-    "audio": _TEXT_ONLY,
-    "functions": _BY_TOOLS,
-    "function_call": _BY_TOOLS,
-    # The model's client would take these for itself: a header of the caller's could replace our key.
-    "extra_headers": _SDK,
-    "extra_query": _SDK,
-    "extra_body": _SDK,
-    "timeout": _SDK,
-    # Of several providers: OpenAI, xAI, Qwen and OpenRouter.
-    "web_search_options": _FEE,
-    "search_parameters": _FEE,
-    "enable_search": _FEE,
-    "plugins": _FEE,
-    # Of routers such as OpenRouter and LiteLLM: they lead past the models that a key may ask, and past their prices.
-    "models": _ONE_MODEL,
-    "fallbacks": _ONE_MODEL,
-}
-"""The params that a caller may not set, and why."""
 
 
 class AcceptedTask(Struct, frozen=True):

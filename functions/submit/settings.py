@@ -8,8 +8,7 @@ from common.domain.backlog import MOST_QUEUED
 from common.domain.errors import SettingError
 from common.domain.task import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
 from common.runtime.settings import Environment, RedisSettings, flag, number, text
-from functions.submit.limits import Limits
-from functions.submit.schema import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
+from common.submission.limits import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS, Limits
 
 MOST_PROMPT_BYTES: Final = 1_000_000
 """SQS takes messages of 1 MiB; what is left is for the envelope: ids, times, model and `custom_id`."""

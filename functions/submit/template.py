@@ -7,7 +7,7 @@ from string import Formatter
 from typing import Any, Final
 
 from common.domain.errors import InvalidRequest, RequestTooLarge
-from functions.submit.body import pointer_to
+from common.submission.json_body import pointer_to
 
 CUSTOM_ID: Final = "custom_id"
 """The variable that need not stand in the template: it names the task."""

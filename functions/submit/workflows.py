@@ -15,13 +15,13 @@ from msgspec import Struct
 
 from common.domain.errors import InvalidRequest, NotFound
 from common.domain.task import WORKFLOW_PREFIX
-from functions.submit.body import pointer_to
+from common.submission.conversion import converted, shaped, unknown_field
+from common.submission.json_body import pointer_to
+from common.submission.limits import Limits
+from common.submission.service import Prompt, SubmitCall
 from functions.submit.call import call_of
-from functions.submit.conversion import converted, shaped, unknown_field
 from functions.submit.items import check_count, prompts_of
-from functions.submit.limits import Limits
-from functions.submit.schema import CustomId, WorkflowBody
-from functions.submit.service import Prompt, SubmitCall
+from functions.submit.schema import OBJECTS, CustomId, WorkflowBody
 from functions.submit.template import CUSTOM_ID
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class WorkflowCatalogue:
             raise UnknownWorkflow("there is no workflow of this name; GET /workflows lists them")
         if not isinstance(document, dict):
             raise InvalidRequest("the body must be a JSON object with `inputs`", code="invalid_value")
-        body = shaped(document, WorkflowBody, "")
+        body = shaped(document, WorkflowBody, "", OBJECTS)
         check_count("inputs", body.inputs, limits)
         return call_of(body, prompts_of("inputs", body.inputs, workflow.prompt, limits), limits)
 

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator
 
-from functions.submit.schema import MOST_DEADLINE_SECONDS
+from common.submission.limits import MOST_DEADLINE_SECONDS
 from tests.infra.stack import Properties, Stack, target
 
 type Complaints = Iterator[str]

@@ -9,13 +9,12 @@ from common.api.missing import EXPIRED, NOT_FOUND
 from common.api.serializers import BATCH_FIELDS, ENDED, TASK_FIELDS
 from common.domain.budgets import BudgetKind
 from common.domain.task import FailureCode, TaskStatus, Usage, WaitingOn
+from common.submission.params import RESERVED_PARAMS, KnownParams
 from common.webhooks.model import WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
 from functions.submit.retry import SkipReason
 from functions.submit.schema import (
-    RESERVED_PARAMS,
     AcceptedBody,
     CallBody,
-    KnownParams,
     PromptBody,
     RetriedBody,
     WebhookBody,

@@ -9,17 +9,15 @@ from jsonschema_rs import Draft202012Validator
 
 from common.api.serializers import SENTENCES
 from common.domain.task import TaskStatus, WaitingOn
-from functions.submit.schema import RESERVED_PARAMS, CallBody, PromptBody
+from common.submission.params import RESERVED_PARAMS
+from functions.submit.schema import CallBody, PromptBody
 from tests.local import pages
 from tools.openapi.document import document
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-BEHIND_THE_API = ("submit", "status", "cancel")
-SOURCES = [
-    ROOT / "common/api/http.py",
-    *(path for name in BEHIND_THE_API for path in (ROOT / "functions" / name).glob("*.py")),
-]
+BEHIND_THE_API = ("common/api", "common/submission", "functions/submit", "functions/status", "functions/cancel")
+SOURCES = [path for folder in BEHIND_THE_API for path in (ROOT / folder).glob("*.py")]
 CODES = {
     code
     for path in SOURCES

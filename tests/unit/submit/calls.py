@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from common.domain.errors import CallerError
+from common.submission.limits import Limits
+from common.submission.service import Prompt
 from functions.submit.call import read_call
-from functions.submit.limits import Limits
-from functions.submit.service import Prompt
 
 LIMITS = Limits(
     models=("small", "large"),

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.domain.errors import CallerError, InvalidItems
+from common.submission.limits import Limits
+from common.submission.params import RESERVED_PARAMS
+from common.submission.service import Prompt, SubmitCall
 from functions.submit.call import read_call
-from functions.submit.limits import Limits
-from functions.submit.schema import RESERVED_PARAMS
-from functions.submit.service import Prompt, SubmitCall
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 

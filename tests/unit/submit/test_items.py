@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from common.domain.errors import InvalidItems, RequestTooLarge
-from functions.submit.body import MAX_ERRORS
+from common.submission.json_body import MAX_ERRORS
+from common.submission.limits import Limits
 from functions.submit.call import read_call
 from functions.submit.items import MOST_CALL_BYTES
-from functions.submit.limits import Limits
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, user
 
 

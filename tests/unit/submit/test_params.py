@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.submit.schema import RESERVED_PARAMS, KnownParams
+from common.submission.params import RESERVED_PARAMS, KnownParams
 from tests.unit.submit.calls import only, prompts, refusal
 
 WIDE = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})

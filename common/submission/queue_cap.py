@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from common.domain.backlog import BacklogQueue, QueueLimit
 from common.domain.errors import RequestTooLarge
 from common.domain.task import TaskRef
-from functions.submit.admission import QueueFull, QueueShareFull
+from common.submission.admission import QueueFull, QueueShareFull
 
 WHOLE: Final = 100
 """The share, in percent, at which tenants have none of their own, and nobody counts."""

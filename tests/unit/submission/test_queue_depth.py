@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from common.domain.errors import QueueUnavailable
-from functions.submit.queue_depth import (
+from common.submission.queue_depth import (
     KEPT_SECONDS,
     LEAST_WAIT_SECONDS,
     MOST_WAIT_SECONDS,

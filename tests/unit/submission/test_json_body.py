@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from common.domain.errors import CallerError, InvalidItems
-from functions.submit.body import MAX_DEPTH, MAX_ERRORS, pointer_to, read_body
+from common.submission.json_body import MAX_DEPTH, MAX_ERRORS, pointer_to, read_body
 
 
 def refusal(body: str | None, *, is_base64: bool = False) -> CallerError:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from common.domain.errors import InvalidRequest
-from functions.submit.service import IdempotentRequest
+from common.submission.service import IdempotentRequest
 
 _KEY: Final = re.compile(r"[ -~]{1,255}")
 

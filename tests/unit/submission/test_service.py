@@ -12,9 +12,9 @@ from common.domain.message import TaskMessage
 from common.domain.task import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
 from common.domain.transitions import ClaimOutcome, Lease
 from common.store.keys import SENDING_LEASE_MS
-from functions.submit.admission import Admission, BudgetExhausted, QueueFull
-from functions.submit.queue_cap import QueueCap
-from functions.submit.service import (
+from common.submission.admission import Admission, BudgetExhausted, QueueFull
+from common.submission.queue_cap import QueueCap
+from common.submission.service import (
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     IdempotentRequest,

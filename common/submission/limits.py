@@ -2,8 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from common.domain.errors import InvalidRequest
+
+LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
+"""How long an ended task can be kept, at most."""
+
+MOST_DEADLINE_SECONDS: Final = 9 * 86_400
+"""A day less than TaskQueue keeps a message. SQS has 14 days at most, of which four are the dead-letter queue's."""
 
 
 @dataclass(frozen=True, slots=True)

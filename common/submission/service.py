@@ -26,8 +26,8 @@ from common.domain.task import (
     workflow_of,
 )
 from common.domain.transitions import Created, CreateOutcome, EndOutcome
+from common.submission.admission import Admission, Reservation
 from common.webhooks.model import Webhook
-from functions.submit.admission import Admission, Reservation
 
 
 class BatchWriter(Protocol):

@@ -6,9 +6,9 @@ from common.domain.backlog import BacklogQueue, QueueLimit
 from common.domain.budgets import BudgetKind
 from common.domain.errors import QueueUnavailable, RequestTooLarge, StoreUnavailable
 from common.domain.task import batch_id_of_key
-from functions.submit.admission import BudgetExhausted, QueueFull, QueueShareFull
-from functions.submit.service import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, SubmitCall
-from tests.unit.submit.test_service import BUDGETS, KEY, PROMPTS, Stage
+from common.submission.admission import BudgetExhausted, QueueFull, QueueShareFull
+from common.submission.service import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, SubmitCall
+from tests.unit.submission.test_service import BUDGETS, KEY, PROMPTS, Stage
 
 
 def call_of(size: int) -> SubmitCall:

@@ -3,7 +3,7 @@
 import pytest
 
 from common.domain.errors import CallerError
-from functions.submit.idempotency import read_repeatable
+from common.submission.idempotency import read_repeatable
 
 
 def test_without_a_key_a_request_is_not_repeatable() -> None:

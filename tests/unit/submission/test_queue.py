@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.domain.errors import QueueUnavailable
 from common.domain.message import TaskMessage
 from common.domain.task import Task, TaskRef, new_batch_id
-from functions.submit.queue import MOST_BYTES, MOST_ENTRIES, SqsTaskQueue, packs
+from common.submission.queue import MOST_BYTES, MOST_ENTRIES, SqsTaskQueue, packs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,14 +1,13 @@
 """Give JSON the types of a body, or name the field and the rule; nothing of a value is ever quoted."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from common.domain.errors import InvalidRequest
-from functions.submit.body import pointer_to
-from functions.submit.schema import CallBody, PromptBody, WebhookBody, WorkflowBody
+from common.submission.json_body import pointer_to
 
 _FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?")
 """What msgspec says: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""
@@ -16,11 +15,25 @@ _FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<pat
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
-def shaped[Body: (CallBody, PromptBody, WorkflowBody)](value: dict[str, Any], kind: type[Body], place: str) -> Body:
-    """Convert an object, and refuse fields that it does not have."""
+def shaped[Body: msgspec.Struct](
+    value: dict[str, Any], kind: type[Body], place: str, objects: Mapping[str, type[msgspec.Struct]] | None = None
+) -> Body:
+    """Convert an object, and refuse fields that it does not have.
+
+    Args:
+        value: the object, as JSON has it.
+        kind: its type.
+        place: its JSON pointer.
+        objects: by the names of fields that hold objects, the types of these: they have no other fields either.
+
+    Raises:
+        InvalidRequest: with the first fault, its place and the rule.
+
+    """
     _check_names(value, kind, place)
-    if isinstance(webhook := value.get("webhook"), dict):
-        _check_names(webhook, WebhookBody, f"{place}/webhook")
+    for name, type_of_field in (objects or {}).items():
+        if isinstance(inner := value.get(name), dict):
+            _check_names(inner, type_of_field, f"{place}/{name}")
     return converted(value, kind, place)
 
 

@@ -1,0 +1,1 @@
+"""Accept calls: limits, admission, idempotency, and the service that records and sends batches of tasks."""

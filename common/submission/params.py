@@ -1,0 +1,133 @@
+"""Check the `params` of a call or a prompt: names that Sluice keeps for itself, and what the price table can't price.
+
+Some providers match names without regard to case or underscores: they would obey `N` or `serviceTier`, which a check by
+the exact name lets pass. Names are compared in one canonical form, and only the documented spelling is taken.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from common.domain.errors import InvalidRequest
+from common.domain.task import ToolKind
+from common.submission.conversion import converted
+from common.submission.json_body import pointer_to
+
+type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+type Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class KnownParams(Struct, frozen=True, kw_only=True):
+    """The params whose type or range is known; every other one is the model's to judge.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create
+    """
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    seed: int | None = None
+    user: str | None = None
+    reasoning_effort: str | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+
+
+PRICED_TIERS: Final = ("auto", "default")
+"""The service tiers that the price table knows: it has one price a model."""
+
+_OURS: Final = "is set by Sluice itself"
+_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text and tool calls"
+_BY_TOOLS: Final = "is what chat completions had before `tools` and `tool_choice`; use those"
+_SDK: Final = "is no parameter of the model"
+_FEE: Final = "has the provider search, at a fee that is in no usage and that this service has no price for"
+_ONE_MODEL: Final = "names other models to ask; a prompt asks the one model that stands beside its `params`"
+
+RESERVED_PARAMS: Final[Mapping[str, str]] = {
+    "model": "belongs beside `params`, not in it",
+    "messages": "belongs beside `params`, not in it",
+    "stream": _OURS,
+    "stream_options": _OURS,
+    "n": _TEXT_ONLY,
+    "logprobs": _TEXT_ONLY,
+    "top_logprobs": _TEXT_ONLY,
+    "modalities": _TEXT_ONLY,
+    "audio": _TEXT_ONLY,
+    "functions": _BY_TOOLS,
+    "function_call": _BY_TOOLS,
+    # The model's client would take these for itself: a header of the caller's could replace our key.
+    "extra_headers": _SDK,
+    "extra_query": _SDK,
+    "extra_body": _SDK,
+    "timeout": _SDK,
+    # Of several providers: OpenAI, xAI, Qwen and OpenRouter.
+    "web_search_options": _FEE,
+    "search_parameters": _FEE,
+    "enable_search": _FEE,
+    "plugins": _FEE,
+    # Of routers such as OpenRouter and LiteLLM: they lead past the models that a key may ask, and past their prices.
+    "models": _ONE_MODEL,
+    "fallbacks": _ONE_MODEL,
+}
+"""The params that a caller may not set, and why."""
+
+
+def check_params(params: dict[str, Any], place: str) -> None:
+    """Check the params of one call or prompt; `place` is the JSON pointer of what has them.
+
+    Raises:
+        InvalidRequest: the first param that breaks a rule, and the rule.
+
+    """
+    place = f"{place}/params"
+    for name in params:
+        _check_name(name, place)
+    tier = params.get("service_tier")
+    if isinstance(tier, str) and tier not in PRICED_TIERS:
+        raise InvalidRequest(
+            f"must be {' or '.join(PRICED_TIERS)}: this service has no prices of other tiers",
+            pointer=f"{place}/service_tier",
+            code="unpriced_param",
+        )
+    converted(params, KnownParams, place)
+    for index, tool in enumerate(params.get("tools") or []):
+        _check_tool(tool, f"{place}/tools/{index}")
+
+
+def _check_name(name: str, place: str) -> None:
+    known = _SPELLINGS.get(_canonical(name), name)
+    if known in RESERVED_PARAMS:
+        raise InvalidRequest(RESERVED_PARAMS[known], pointer=pointer_to(place, name), code="reserved_param")
+    if known != name:
+        raise InvalidRequest(
+            f"is {known} in another spelling; write {known}", pointer=pointer_to(place, name), code="invalid_value"
+        )
+
+
+def _check_tool(tool: Mapping[str, Any], place: str) -> None:
+    for name, kind in tool.items():
+        if _canonical(name) == "type" and not (isinstance(kind, str) and kind in set(ToolKind)):
+            raise InvalidRequest(
+                f"must be {' or '.join(ToolKind)}: the provider runs other tools itself, at a fee that is in no usage",
+                pointer=pointer_to(place, name),
+                code="unpriced_param",
+            )
+
+
+def _canonical(name: str) -> str:
+    """Fold the case, width, underscores and spaces of a name, and whatever else is neither a letter nor a digit."""
+    text = name if name.isascii() else unicodedata.normalize("NFKC", name)
+    return "".join(each for each in text.casefold() if each.isalnum())
+
+
+_SPELLINGS: Final = {_canonical(name): name for name in (*KnownParams.__struct_fields__, *RESERVED_PARAMS)}
