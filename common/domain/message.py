@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from common.domain import task_header
 from common.domain.budgets import Budgets
 from common.domain.errors import MessageTooNew, MessageUnreadable
-from common.domain.task import Task, TaskRef
-from common.webhooks.model import Webhook
+from common.domain.task import Task
 
 VERSION: Final = 1
 
@@ -33,24 +33,14 @@ class TaskMessage:
 
     def encode(self) -> str:
         """Write the message as JSON. ASCII only: SQS refuses some characters that JSON allows."""
-        task = self.task
         return json.dumps(
             {
                 "v": VERSION,
-                "tenant": task.ref.tenant,
-                "batch_id": task.ref.batch_id,
-                "index": task.ref.index,
-                "batch_size": task.batch_size,
-                "created_ms": task.created_ms,
-                "deadline_ms": task.deadline_ms,
-                "retention_ms": task.retention_ms,
-                "model": task.model,
-                "custom_id": task.custom_id,
+                **task_header.encode(self.task),
                 "messages": self.messages,
                 "params": self.params,
                 "expected_tokens": self.expected_tokens,
                 **({"budgets": self.budgets.write()} if self.budgets else {}),
-                **({"webhook": task.webhook.encode()} if task.webhook else {}),
                 **({} if self.input is None else {"input": self.input}),
             },
             separators=(",", ":"),
@@ -70,19 +60,7 @@ class TaskMessage:
             version = raw["v"]
             if not isinstance(version, int) or version > VERSION:
                 raise MessageTooNew
-            ref = TaskRef(str(raw["tenant"]), str(raw["batch_id"]), int(raw["index"]))
-            task = Task(
-                ref=ref,
-                batch_size=int(raw["batch_size"]),
-                created_ms=int(raw["created_ms"]),
-                deadline_ms=int(raw["deadline_ms"]),
-                retention_ms=int(raw["retention_ms"]),
-                model=str(raw["model"]),
-                custom_id=raw.get("custom_id"),
-                webhook=Webhook.decode(raw["webhook"]) if raw.get("webhook") else None,
-            )
-            if TaskRef.parse(ref.tenant, ref.task_id) != ref:
-                raise MessageUnreadable
+            task = task_header.decode(raw)
             messages, given = raw["messages"], raw.get("input")
             if not isinstance(messages, list) or not isinstance(given, dict | None):
                 raise MessageUnreadable
