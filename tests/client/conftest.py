@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -21,11 +21,15 @@ class Time:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.slept: list[float] = []
+        self.interrupt: BaseException | None = None
+        """Raised by the next sleep."""
 
     def clock(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
+        if self.interrupt:
+            raise self.interrupt
         self.slept.append(seconds)
         self.now += seconds
 
@@ -58,6 +62,7 @@ class Asynchronous:
 
     def __init__(self, url: str, time: Time, **settings: Any) -> None:
         self._runner = asyncio.Runner()
+        self._open: list[AsyncGenerator[Any]] = []
         self._http = httpx2.AsyncClient(trust_env=False, verify=PLAIN)
         self.sluice = AsyncSluice(url, KEY, http=self._http, clock=time.clock, sleep=time.sleep_soon, **settings)
 
@@ -69,17 +74,28 @@ class Asynchronous:
 
     def iterate(self, name: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
         iteration = getattr(self.sluice, name)(*args, **kwargs)
+        self._open.append(iteration)
 
         async def following() -> Any:
             return await anext(iteration)
 
-        while True:
-            try:
-                yield self._runner.run(following())
-            except StopAsyncIteration:
-                return
+        try:
+            while True:
+                try:
+                    yield self._runner.run(following())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._end(iteration)
+
+    def _end(self, iteration: AsyncGenerator[Any]) -> None:
+        if iteration in self._open:
+            self._open.remove(iteration)
+            self._runner.run(iteration.aclose())
 
     def close(self) -> None:
+        for iteration in [*self._open]:
+            self._end(iteration)
         self._runner.run(self._http.aclose())
         self._runner.close()
 

@@ -1,12 +1,13 @@
 """Sending more prompts than one call takes."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from sluice import KeyReusedError, LimitedError, ServiceError, Submission
+from sluice import AccessError, KeyReusedError, LimitedError, ServiceError, ServiceUnreachableError, Submission
 from tests.client.conftest import Asynchronous, Blocking, Caller, MakeCaller, Time
 from tests.client.service import RESET, Seen, Service, problem
 
@@ -170,3 +171,70 @@ def test_an_unreachable_service_ends_the_run_with_its_error(caller: Caller, serv
 def test_invalid_sizes_are_rejected(caller: Caller, sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="chunk_size"):
         next(caller.iterate("map", ["a"], **sizes))
+
+
+@pytest.mark.parametrize("kind", ["interrupt", "error"])
+def test_an_interrupt_names_the_batches_under_way_and_the_key_that_resumes(
+    make_caller: MakeCaller, service: Service, time: Time, kind: str
+) -> None:
+    # GIVEN three batches, of which the first has ended
+    service.pace = 3
+    caller = make_caller(service.url)
+    outcomes = caller.iterate("map", [str(n) for n in range(9)], chunk_size=3, idempotency_key="monday")
+    for _ in range(3):
+        next(outcomes)
+
+    # WHEN the process is interrupted while it waits; asyncio makes Ctrl-C a cancellation
+    ctrl_c = KeyboardInterrupt if isinstance(caller, Blocking) else asyncio.CancelledError
+    error = ctrl_c if kind == "interrupt" else RuntimeError
+    service.pace, service.holds, time.interrupt = 0, False, error()
+    with pytest.raises(error) as caught:
+        next(outcomes)
+
+    # THEN the exception names the two others
+    [note] = caught.value.__notes__
+    assert "b1, b2." in note
+    assert "b0" not in note
+    assert "idempotency_key='monday'" in note
+
+
+def test_a_request_without_a_response_is_mentioned_too(make_caller: MakeCaller, service: Service) -> None:
+    service.fail(RESET, lambda seen: seen.method == "POST", times=1_000)
+
+    with pytest.raises(ServiceUnreachableError) as caught:
+        list(make_caller(service.url, patience=1).iterate("map", ["a"], idempotency_key="monday"))
+
+    [note] = caught.value.__notes__
+    assert note.startswith("One more request may have been accepted.")
+    assert "idempotency_key='monday'" in note
+
+
+def test_an_error_with_nothing_under_way_has_no_note(caller: Caller, service: Service) -> None:
+    service.fail(401)
+
+    with pytest.raises(AccessError) as caught:
+        list(caller.iterate("map", ["a"]))
+
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_the_batches_under_way_are_logged_where_the_caller_stops(
+    caller: Caller, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.pace = 4
+    outcomes = caller.iterate("map", [str(n) for n in range(9)], chunk_size=3)
+    next(outcomes)
+
+    outcomes.close()  # type: ignore[attr-defined]
+
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("sluice", "WARNING")
+    assert "b1, b2." in record.getMessage()
+
+
+def test_nothing_is_logged_after_the_last_outcome(
+    caller: Caller, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(list(caller.iterate("map", ["a", "b"]))) == 2
+    assert service.asked == ["a", "b"]
+    assert not caplog.records

@@ -37,6 +37,7 @@ from sluice._exceptions import (
 )
 from sluice._models import Attempt, Batch, Failure, ProviderDetails, Submission, Task, TaskStatus, Usage, Workflow
 from sluice._polling import PendingProgress
+from sluice._prompts import Prompt, Prompts
 from sluice._retries import Retry
 
 __all__ = [
@@ -63,6 +64,8 @@ __all__ = [
     "Outcome",
     "PendingProgress",
     "ProblemError",
+    "Prompt",
+    "Prompts",
     "ProviderDetails",
     "QueueFullError",
     "Reset",

@@ -14,10 +14,8 @@ from sluice._exceptions import ServiceUnreachableError, SluiceError, UnreadableA
 from sluice._ids import TaskIds, ids_in, segment
 from sluice._models import Batch, Submission, Task, Workflow
 from sluice._operations import Iteration, Operation, Request, Response, Sleep, TransportError, YieldItem
+from sluice._prompts import Items, Prompts, as_list
 from sluice._retries import TRANSIENT, OnRetry, Retry, is_transient, pause
-
-type Prompt = str | Mapping[str, Any]
-"""A text, or an object with `prompt` or `messages`, and `custom_id`, `model`, `system`, `params`, `expected_tokens`."""
 
 MAX_IDS_PER_REQUEST: Final = 200
 """IDs in one request: API Gateway limits a URL to about 10,000 characters, which is about 240 IDs."""
@@ -54,11 +52,11 @@ class ApiCalls:
 
     def submit(  # noqa: PLR0913 - the fields of the call
         self,
-        prompts: Iterable[Prompt] | None = None,
+        prompts: Prompts | None = None,
         *,
         workflow: str | None = None,
         template: str | None = None,
-        inputs: Iterable[Mapping[str, Any]] | None = None,
+        inputs: Items[Mapping[str, Any]] | None = None,
         model: str | None = None,
         system: str | None = None,
         params: Mapping[str, Any] | None = None,
@@ -74,12 +72,13 @@ class ApiCalls:
         The inputs of a `workflow` may be passed as `prompts` too. With `wait_seconds` (at most 25) the service holds
         the response until all tasks have ended; results that do not fit it are fetched.
         """
-        given = None if prompts is None else list(prompts)
-        workflow_inputs = given if inputs is None and workflow is not None else inputs
+        given = as_list(prompts, "prompts", "submit([prompt])")
+        given_inputs = as_list(inputs, "inputs", "submit(inputs=[{…}])")
+        workflow_inputs = given if given_inputs is None and workflow is not None else given_inputs
         fields = {
             "prompts": given if workflow is None else None,
             "template": template,
-            "inputs": None if workflow_inputs is None else list(workflow_inputs),
+            "inputs": workflow_inputs,
             "model": model,
             "system": system,
             "params": params,

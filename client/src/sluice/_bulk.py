@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sluice._api import ApiCalls
-from sluice._exceptions import ProblemError, SluiceError
+from sluice._exceptions import (
+    ProblemError,
+    ServiceError,
+    ServiceUnreachableError,
+    SluiceError,
+    UnreadableAnswerError,
+)
 from sluice._models import Submission, Task
 from sluice._operations import Iteration, Operation, YieldItem
 from sluice._polling import HOLD_SECONDS, OnPoll, Poller
@@ -73,6 +79,13 @@ class BulkRun:
         self._order: deque[int] = deque()
         self._ready: dict[int, Outcome] = {}
         """Ended outcomes that wait for earlier ones."""
+        self.is_sending = False
+        """True while the service may have accepted the current chunk and its IDs have not arrived."""
+
+    @property
+    def batches_under_way(self) -> list[str]:
+        """Return the IDs of the batches with pending tasks, oldest first."""
+        return list(dict.fromkeys(task_id.rpartition("-")[0] for task_id in self._places))
 
     def outcomes(self) -> Iteration[Outcome]:
         """Yield each outcome, in the order of the prompts or as tasks end.
@@ -139,7 +152,15 @@ class BulkRun:
             return [f"{chunk.batch_id}-{place}" for place in range(len(chunk.prompts))]
         # With pending tasks a transient refusal must not delay their results, so this request is not retried here.
         calls = replace(self._calls, patience=0) if self._places else self._calls
-        submission = yield from calls.submit(chunk.prompts, idempotency_key=chunk.key, **self._plan.options)
+        operation = calls.submit(chunk.prompts, idempotency_key=chunk.key, **self._plan.options)
+        self.is_sending = True
+        try:
+            submission = yield from operation
+        except Exception as error:
+            # Without a readable response, or after a server error, the service may still have accepted the request.
+            self.is_sending = isinstance(error, ServiceUnreachableError | ServiceError | UnreadableAnswerError)
+            raise
+        self.is_sending = False
         if self._plan.on_accepted:
             self._plan.on_accepted(chunk, submission)
         return submission.task_ids

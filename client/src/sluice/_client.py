@@ -5,12 +5,11 @@ Each request is written once, in ApiCalls and HighLevelCalls; the methods here r
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Self, Unpack
 
 import httpx2
 
-from sluice._api import Prompt
 from sluice._bulk import Chunk, OnAccepted, OnSubmit, Outcome
 from sluice._events import Event
 from sluice._high_level import CHUNK_SIZE, IN_FLIGHT, HighLevelCalls
@@ -18,6 +17,7 @@ from sluice._ids import TaskIds
 from sluice._models import Batch, Submission, Task, Workflow
 from sluice._options import CallOptions, SubmitOptions
 from sluice._polling import HOLD_SECONDS, OnPoll
+from sluice._prompts import Items, Prompt, Prompts
 from sluice._retries import OnRetry
 from sluice._transports import AsyncTransport, Endpoint, NoCookies, SyncTransport
 
@@ -76,13 +76,14 @@ class Sluice:
         if self._own:
             self._own.close()
 
-    def submit(self, prompts: Iterable[Prompt] | None = None, **options: Unpack[SubmitOptions]) -> Submission:
+    def submit(self, prompts: Prompts | None = None, **options: Unpack[SubmitOptions]) -> Submission:
         """Submit up to 1,000 prompts in one call, or a template with its inputs, and return their IDs.
 
         A prompt is a text, or a mapping with `prompt` or `messages`. Use `map` for more prompts than a call takes.
         Without an `idempotency_key` the client creates one; a repeated request is accepted once.
 
         Raises:
+            TypeError: `prompts` is one prompt; pass it in a list.
             InvalidRequestError: an item breaks a rule; nothing was accepted.
             KeyReusedError: another request had this idempotency key.
 
@@ -172,7 +173,7 @@ class Sluice:
 
     def map(  # noqa: PLR0913 - each by name
         self,
-        prompts: Iterable[Prompt],
+        prompts: Prompts,
         *,
         chunk_size: int = CHUNK_SIZE,
         in_flight: int = IN_FLIGHT,
@@ -185,7 +186,13 @@ class Sluice:
 
         The client takes prompts as it needs them, `chunk_size` to a call, with at most `in_flight` submitted and not
         yet yielded, so an endless iterable works. `on_submit` receives each accepted call; its IDs outlive the process.
-        The same `idempotency_key`, prompts and `chunk_size` resume an interrupted run without paying twice.
+        The same `idempotency_key`, prompts and `chunk_size` resume an interrupted run without paying twice. An
+        exception that ends the iteration has a note with the IDs of the batches under way; if the caller stops
+        iterating, the logger `sluice` warns with them.
+
+        Raises:
+            TypeError: `prompts` is one prompt; pass it in a list.
+
         """
         return self._transport.iterate(
             self._calls.map(
@@ -201,7 +208,7 @@ class Sluice:
 
     def run(  # noqa: PLR0913 - each by name
         self,
-        chunks: Iterable[Chunk],
+        chunks: Items[Chunk],
         options: Mapping[str, Any],
         *,
         in_flight: int = IN_FLIGHT,
@@ -270,7 +277,7 @@ class AsyncSluice:
         if self._own:
             await self._own.aclose()
 
-    async def submit(self, prompts: Iterable[Prompt] | None = None, **options: Unpack[SubmitOptions]) -> Submission:
+    async def submit(self, prompts: Prompts | None = None, **options: Unpack[SubmitOptions]) -> Submission:
         """Submit up to 1,000 prompts in one call, or a template with its inputs, and return their IDs."""
         return await self._transport.run(self._calls.submit(prompts, **options))
 
@@ -320,7 +327,7 @@ class AsyncSluice:
 
     def map(  # noqa: PLR0913 - each by name
         self,
-        prompts: Iterable[Prompt] | AsyncIterable[Prompt],
+        prompts: Prompts | AsyncIterable[Prompt],
         *,
         chunk_size: int = CHUNK_SIZE,
         in_flight: int = IN_FLIGHT,
@@ -344,7 +351,7 @@ class AsyncSluice:
 
     def run(  # noqa: PLR0913 - each by name
         self,
-        chunks: Iterable[Chunk],
+        chunks: Items[Chunk],
         options: Mapping[str, Any],
         *,
         in_flight: int = IN_FLIGHT,

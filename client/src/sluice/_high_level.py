@@ -1,20 +1,22 @@
 """Operations of several calls: wait, follow a stream, submit more prompts than one call takes."""
 
 import math
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Mapping
 from itertools import count
 from typing import Any, Final, Unpack
 from uuid import uuid4
 
-from sluice._api import ApiCalls, Prompt
+from sluice._api import ApiCalls
 from sluice._bulk import BulkPlan, BulkRun, Chunk, OnAccepted, OnSubmit, Outcome
 from sluice._events import Ended, Event, read_events
 from sluice._exceptions import WaitTimeoutError
 from sluice._ids import TaskIds, ids_in, segment
+from sluice._interrupts import name_batches_on_interrupt
 from sluice._models import Task
 from sluice._operations import Iteration, Operation, Request, Sleep, TakeItems, YieldItem
 from sluice._options import CallOptions
 from sluice._polling import HOLD_SECONDS, OnPoll, Poller
+from sluice._prompts import Items, Prompt, Prompts, require_collection
 
 CHUNK_SIZE: Final = 100
 """Prompts in one call of `map`: few enough for early first results, many enough to save requests."""
@@ -71,7 +73,7 @@ class HighLevelCalls(ApiCalls):
 
     def map(  # noqa: PLR0913 - each by name
         self,
-        prompts: Iterable[Prompt] | AsyncIterable[Prompt],
+        prompts: Prompts | AsyncIterable[Prompt],
         *,
         chunk_size: int = CHUNK_SIZE,
         in_flight: int = IN_FLIGHT,
@@ -81,6 +83,7 @@ class HighLevelCalls(ApiCalls):
         **options: Unpack[CallOptions],
     ) -> Iteration[Outcome]:
         """Submit any number of prompts and yield each outcome; see Sluice.map."""
+        require_collection(prompts, "prompts", "map([prompt])")
         if not 1 <= chunk_size <= in_flight:
             raise ValueError("chunk_size must be at least 1, and in_flight at least chunk_size")
         source = aiter(prompts) if isinstance(prompts, AsyncIterable) else iter(prompts)
@@ -92,11 +95,12 @@ class HighLevelCalls(ApiCalls):
             return Chunk(first, taken, f"{key}-{first}") if taken else None
 
         accepted = (lambda _, submission: on_submit(submission)) if on_submit else None
-        return BulkRun(self, BulkPlan(next_chunk, options, in_flight, ordered, accepted)).outcomes()
+        run = BulkRun(self, BulkPlan(next_chunk, options, in_flight, ordered, accepted))
+        return name_batches_on_interrupt(run, key)
 
     def run(  # noqa: PLR0913 - each by name
         self,
-        chunks: Iterable[Chunk],
+        chunks: Items[Chunk],
         options: Mapping[str, Any],
         *,
         in_flight: int = IN_FLIGHT,

@@ -1,11 +1,11 @@
 """Normalise IDs: surrounding whitespace is removed, as of lines read from a file."""
 
-from collections.abc import Iterable
 from urllib.parse import quote
 
 from sluice._models import Submission
+from sluice._prompts import Items, require_collection
 
-type TaskIds = str | Iterable[str] | Submission
+type TaskIds = str | Items[str] | Submission
 """One task ID, several, or those of a submission."""
 
 
@@ -13,6 +13,7 @@ def ids_in(tasks: TaskIds) -> list[str]:
     """Return the IDs as a list.
 
     Raises:
+        TypeError: the argument is bytes or a mapping.
         ValueError: an ID is empty or contains a comma.
 
     """
@@ -22,6 +23,7 @@ def ids_in(tasks: TaskIds) -> list[str]:
         case Submission():
             return list(tasks.task_ids)
         case _:
+            require_collection(tasks, "tasks", "wait([task_id])")
             return [_id(each) for each in tasks]
 
 

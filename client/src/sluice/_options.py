@@ -1,7 +1,9 @@
 """The options of a call, as keyword arguments of `submit` and `map`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypedDict
+
+from sluice._prompts import Items
 
 
 class CallOptions(TypedDict, total=False):
@@ -30,7 +32,7 @@ class SubmitOptions(CallOptions, total=False):
 
     template: str | None
     """Makes a prompt of each input: `{name}` is a variable."""
-    inputs: Iterable[Mapping[str, Any]] | None
+    inputs: Items[Mapping[str, Any]] | None
     """The values of the template's variables, or the inputs of a workflow."""
     idempotency_key: str | None
     """Names the call: repeated with the same key and body, it is accepted once."""

@@ -151,7 +151,7 @@ class SyncTransport:
                 return effect
             try:
                 say, what = conversation.send, self._perform(effect)
-            except TransportError as error:
+            except BaseException as error:  # noqa: BLE001 - the flow handles it or raises it again, Ctrl-C as well
                 say, what = conversation.throw, error
 
     def _perform(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
@@ -201,7 +201,7 @@ class AsyncTransport:
                 return effect
             try:
                 say, what = conversation.send, await self._perform(effect)
-            except TransportError as error:
+            except BaseException as error:  # noqa: BLE001 - the flow handles it or raises it again, Ctrl-C as well
                 say, what = conversation.throw, error
 
     async def _perform(self, effect: Effect) -> Any:  # noqa: ANN401 - each effect has an answer of its own
