@@ -29,6 +29,7 @@ from common.domain.transitions import Lease
 from common.store import TaskStore
 from common.store.keys import task_key
 from local.settings import ROOT
+from tests.requests import chat
 
 SIZES: Final = (10, 100, 1000)
 LEAST_ROUNDS: Final = 9
@@ -192,7 +193,7 @@ class Floor:
         self._record = self._bytes_of(records[0])
         self._paddings = []
         for record, prompt in zip(records, prompts, strict=True):
-            message = TaskMessage(task_of(record, len(records)), [{"role": "user", "content": prompt}])
+            message = TaskMessage(task_of(record, len(records)), chat(prompt))
             self._paddings.append("-" * (len(message.encode()) - len(prompt)))
         self._answer = answer
 

@@ -497,6 +497,7 @@ class FakeStore:
             created_ms=record.task.created_ms,
             deadline_ms=record.task.deadline_ms,
             expires_ms=record.expires_ms,
+            kind=record.task.kind,
             model=record.task.model,
             custom_id=record.task.custom_id,
             started_ms=record.started_ms,
@@ -614,7 +615,16 @@ class FakeStore:
         for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True)):
             ref = TaskRef(batch.tenant, batch.batch_id, index)
             if self._find(ref) is None:
-                task = Task(ref, batch.size, known.created_ms, known.deadline_ms, batch.retention_ms, model, custom_id)
+                task = Task(
+                    ref,
+                    batch.size,
+                    known.created_ms,
+                    known.deadline_ms,
+                    batch.retention_ms,
+                    model,
+                    custom_id,
+                    kind=batch.kind,
+                )
                 self._records[ref] = _Record(
                     task, expires_ms=task.deadline_ms + task.retention_ms, updated_ms=self._now_ms()
                 )

@@ -26,6 +26,7 @@ from common.store.tasks import TaskStore
 from common.worker import schedule
 from local.settings import ROOT
 from tests.invocation import Context
+from tests.requests import chat
 
 WORKER_SECONDS = 900
 
@@ -75,7 +76,7 @@ async def submitted(load: Load, prompts: int) -> list[str]:
     return [
         TaskMessage(
             Task(ref, prompts, created.created_ms, created.deadline_ms, batch.retention_ms, "gpt-5-mini"),
-            [{"role": "user", "content": PROMPT}],
+            chat(PROMPT),
         ).encode()
         for ref in refs
     ]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.api.missing import EXPIRED, NOT_FOUND
+from common.domain.request import public_model
 from common.domain.spending import Spend, usd_of
 from common.domain.task import (
     TRUNCATED,
@@ -123,7 +124,7 @@ def show_task(record: TaskRecord) -> Body:
         "custom_id": record.custom_id,
         "status": record.status,
         "progress": record.progress,
-        "model": record.model,
+        "model": public_model(record.kind, record.model),
         "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
         "result": answer.text if answer else None,

@@ -1,10 +1,11 @@
 """Name the queues in which a tenant's tasks wait or run: its backlog. Standard library only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from common.domain.task import workflow_of
+from common.domain.request import Kind
 
 MOST_QUEUED: Final = 10**9
 """The largest cap, in tasks; SQS itself has none."""
@@ -19,9 +20,11 @@ class BacklogQueue(StrEnum):
     """Workflows, for their own worker."""
 
 
-def queue_of(model: str) -> BacklogQueue:
-    """Return the queue that a task of this model is sent to."""
-    return BacklogQueue.TASKS if workflow_of(model) is None else BacklogQueue.WORKFLOWS
+QUEUES: Final[Mapping[Kind, BacklogQueue]] = {
+    Kind.CHAT: BacklogQueue.TASKS,
+    Kind.WORKFLOW: BacklogQueue.WORKFLOWS,
+}
+"""The queue that the tasks of each kind are sent to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from common.domain.request import Kind
 from common.webhooks.model import Webhook, WebhookDelivery
 
 MAX_BATCH_SIZE: Final = 10_000
@@ -133,15 +134,6 @@ class FailureCode(StrEnum):
     """The call that brought it was not answered with 202."""
 
 
-WORKFLOW_PREFIX: Final = "workflow/"
-"""What stands before the name of a workflow where a prompt's task has its model."""
-
-
-def workflow_of(model: str) -> str | None:
-    """Return the name of the workflow that answers a task; None where a model does."""
-    return model.removeprefix(WORKFLOW_PREFIX) if model.startswith(WORKFLOW_PREFIX) else None
-
-
 class WaitingOn(StrEnum):
     """Name what a queued task waits for."""
 
@@ -189,6 +181,7 @@ class Task:
     """State what never changes about a task; the queue's message carries it, so a lost record can be rebuilt.
 
     Times are milliseconds since 1970 by the store's clock; `retention_ms` is how long the ended task can be read.
+    `model` is the name of the model, or of the workflow, that answers a request of this kind.
     """
 
     ref: TaskRef
@@ -199,6 +192,7 @@ class Task:
     model: str
     custom_id: str | None = None
     webhook: Webhook | None = None
+    kind: Kind = Kind.CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +304,7 @@ class TaskRecord:
     waiting_on: WaitingOn | None = None
     kept_bytes: int | None = None
     retried_as: str | None = None
+    kind: Kind = Kind.CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +341,7 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """Ask the store to record a batch of queued tasks.
+    """Ask the store to record a batch of queued tasks, all of one kind.
 
     `digest` is the SHA-256 of the request when it came with an Idempotency-Key, else None. Durations are milliseconds.
     """
@@ -360,6 +355,7 @@ class NewBatch:
     digest: str | None = field(default=None, repr=False)
     metadata: Mapping[str, str] | None = field(default=None, repr=False)
     webhook: Webhook | None = None
+    kind: Kind = Kind.CHAT
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ that is absent is omitted.
 from collections.abc import Mapping
 from typing import Any
 
+from common.domain.request import Kind
 from common.domain.task import Task, TaskRef
 from common.webhooks.model import Webhook
 
@@ -21,6 +22,7 @@ def encode(task: Task) -> dict[str, Any]:
         "created_ms": task.created_ms,
         "deadline_ms": task.deadline_ms,
         "retention_ms": task.retention_ms,
+        "kind": task.kind,
         "model": task.model,
     }
     if task.custom_id is not None:
@@ -49,6 +51,7 @@ def decode(header: Mapping[str, Any]) -> Task:
         created_ms=int(header["created_ms"]),
         deadline_ms=int(header["deadline_ms"]),
         retention_ms=int(header["retention_ms"]),
+        kind=Kind(header["kind"]),
         model=str(header["model"]),
         custom_id=custom_id,
         webhook=Webhook.decode(webhook) if webhook else None,

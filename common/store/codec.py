@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
 from typing import Final
 
+from common.domain.request import Kind
 from common.domain.spending import Charge
 from common.domain.task import (
     Answer,
@@ -36,6 +37,7 @@ _SHORT_FIELDS: Final = (
     "attempts",
     "created",
     "deadline",
+    "kind",
     "model",
     "custom_id",
     "started",
@@ -165,6 +167,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         created_ms=int(fields["created"]),
         deadline_ms=int(fields["deadline"]),
         expires_ms=int(fields[_EXPIRY]),
+        kind=Kind(read_text(fields["kind"])),
         model=read_text(fields["model"]),
         custom_id=text("custom_id"),
         started_ms=number("started"),

@@ -1,12 +1,13 @@
 -- Record a batch and its queued tasks, all or nothing.
 -- KEYS: batch, tasks…
--- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, webhook?, then (model, custom_id?) of each task.
+-- ARGV: digest?, nonce, deadline in, retention, sending lease, metadata?, webhook?, kind, then (model, custom_id?) of each task.
 -- Answers {outcome, created, deadline, the end of the sending lease}: until then this call may send and accept the batch.
 local digest, nonce = optional(ARGV[1]), ARGV[2]
 local retention, sending_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local metadata = optional(ARGV[6])
 local hook = optional(ARGV[7])
-local first_task = 8
+local kind = ARGV[8]
+local first_task = 9
 
 -- A task that is there keeps what it has become, even where Redis has lost its batch.
 local function write_tasks(created, deadline)
@@ -15,7 +16,7 @@ local function write_tasks(created, deadline)
       local argument = first_task + 2 * (place - 2)
       write_queued(KEYS[place], {
         created = created, deadline = deadline, retention = retention,
-        model = ARGV[argument], custom_id = optional(ARGV[argument + 1]),
+        kind = kind, model = ARGV[argument], custom_id = optional(ARGV[argument + 1]),
       })
     end
   end

@@ -133,7 +133,7 @@ local function write_queued(key, task)
   set(key, {
     status = 'queued', attempt = 0, progress = 0, waiting_on = 'capacity', updated = now,
     created = task.created, deadline = task.deadline, retention = task.retention,
-    model = task.model, custom_id = task.custom_id,
+    kind = task.kind, model = task.model, custom_id = task.custom_id,
   })
   redis.call('PEXPIREAT', key, task.deadline + task.retention)
 end
@@ -144,12 +144,12 @@ local function write_batch(key, batch)
 end
 
 -- Return the record at KEYS[1] and whether it was rebuilt: Redis had lost it, and ARGV[1] to ARGV[6] are what the
--- message says of the task, with its webhook? as the last. The batch at KEYS[2] is rebuilt likewise, and keeps the mark
+-- message says of the task, with its kind and webhook? as the last. The batch at KEYS[2] is rebuilt likewise, and keeps the mark
 -- `rebuilt`: whether it was accepted is not known any more. Return nil where the record has had its time.
 local function load_or_rebuild()
   local task = {
     size = ARGV[1], created = tonumber(ARGV[2]), deadline = tonumber(ARGV[3]), retention = tonumber(ARGV[4]),
-    model = ARGV[5], custom_id = optional(ARGV[6]),
+    kind = ARGV[#ARGV - 1], model = ARGV[5], custom_id = optional(ARGV[6]),
   }
   local record = load(KEYS[1])
   if not record and now >= task.deadline + task.retention then return nil, false end

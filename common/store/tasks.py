@@ -68,6 +68,7 @@ class TaskStore:
                 keys.SENDING_LEASE_MS,
                 codec.write_metadata(batch.metadata),
                 codec.write_webhook(batch.webhook),
+                batch.kind,
                 *_names(batch),
             ],
         )
@@ -314,7 +315,9 @@ class TaskStore:
 
 
 def _rebuilding(script: str, task: Task, args: Sequence[Argument]) -> ScriptCall:
-    return ScriptCall(script, _keys_of(task.ref), [*codec.write_task(task), *args, codec.write_webhook(task.webhook)])
+    return ScriptCall(
+        script, _keys_of(task.ref), [*codec.write_task(task), *args, task.kind, codec.write_webhook(task.webhook)]
+    )
 
 
 def _digits(amount: int | None) -> str | None:

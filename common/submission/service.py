@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from common.domain.backlog import QUEUES, BacklogQueue
 from common.domain.budgets import Budgets
 from common.domain.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
 from common.domain.message import TaskMessage
+from common.domain.request import Request
 from common.domain.task import (
     BatchRecord,
     FailureCode,
@@ -23,7 +25,6 @@ from common.domain.task import (
     TaskRef,
     batch_id_of_key,
     new_batch_id,
-    workflow_of,
 )
 from common.domain.transitions import Created, CreateOutcome, EndOutcome
 from common.submission.admission import Admission, Reservation
@@ -71,17 +72,12 @@ class IdempotencyKeyReused(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Say what to ask the model; `messages` and `params` are as the chat completions API takes them.
-
-    A workflow is asked instead where there is an `input`; its name is in `model`.
-    """
+    """Hold a request, and the name of the model or workflow that answers it."""
 
     model: str
-    messages: list[dict[str, Any]] = field(repr=False)
-    params: dict[str, Any] = field(default_factory=dict, repr=False)
+    request: Request
     custom_id: str | None = None
     expected_tokens: int | None = None
-    input: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +167,7 @@ class SubmissionService:
             digest=repeatable.digest if repeatable else None,
             metadata=call.metadata,
             webhook=call.webhook,
+            kind=call.prompts[0].request.kind,
         )
         return await self.send(batch, call.prompts, budgets)
 
@@ -281,21 +278,21 @@ class SubmissionService:
             model=prompt.model,
             custom_id=prompt.custom_id,
             webhook=batch.webhook,
+            kind=batch.kind,
         )
-        return TaskMessage(task, prompt.messages, prompt.params, prompt.expected_tokens, budgets, prompt.input)
+        return TaskMessage(task, prompt.request, prompt.expected_tokens, budgets)
 
 
 class SubmissionRouter:
-    """Accept calls of prompts and calls of workflows, each for the queue of its workers."""
+    """Accept calls of every kind, each for the queue of its workers."""
 
-    def __init__(self, prompts: SubmissionService, workflows: SubmissionService) -> None:
-        """Take what accepts each."""
-        self._prompts = prompts
-        self._workflows = workflows
+    def __init__(self, services: Mapping[BacklogQueue, SubmissionService]) -> None:
+        """Take what accepts the calls of each queue."""
+        self._services = services
 
     def of(self, prompts: Sequence[Prompt]) -> SubmissionService:
         """Return what accepts these; a batch is of one kind."""
-        return self._prompts if workflow_of(prompts[0].model) is None else self._workflows
+        return self._services[QUEUES[prompts[0].request.kind]]
 
     async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
         """Record and send a batch, as `Submission.send` does."""

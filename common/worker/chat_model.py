@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from common.domain.errors import ModelRefused
 from common.domain.message import TaskMessage
@@ -12,9 +11,6 @@ from common.domain.prices import NO_PRICES, Prices
 from common.domain.task import Answer, FailureCode
 from common.worker.completion_stream import read_completion
 from common.worker.provider_client import ProviderClient
-
-_OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
-"""Parameters of the request that a caller's params never override."""
 
 
 class ChatModel:
@@ -53,9 +49,8 @@ def _body_of(message: TaskMessage) -> bytes:
         ModelRefused: bad_request, for text that no HTTP body can carry.
 
     """
-    body = {name: value for name, value in message.params.items() if name not in _OURS} | {
+    body = dict(message.request.body) | {
         "model": message.task.model,
-        "messages": message.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
     }

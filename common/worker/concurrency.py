@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from common.domain.message import TaskMessage
+from common.domain.request import public_model
 from common.domain.task import FailureCode
 
 CUT: Final = 0.5
@@ -44,7 +45,7 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, message: TaskMessage) -> "Origin":
         """Return where the call of a message comes from."""
-        return cls(message.task.model, message.task.ref.tenant)
+        return cls(public_model(message.task.kind, message.task.model), message.task.ref.tenant)
 
 
 class _Level:

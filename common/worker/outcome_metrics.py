@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from common.domain.message import TaskMessage
+from common.domain.request import public_model
 from common.domain.spending import NANOS_PER_USD
 from common.domain.task import FailureCode
 from common.runtime.metrics import Metric
@@ -41,7 +42,8 @@ class OutcomeMetrics:
             self._called(ending, ending.call_seconds, message)
 
     def _called(self, ending: DeliveryOutcome, call_seconds: float, message: TaskMessage) -> None:
-        count, duration, model = self._telemetry.count, self._telemetry.duration, message.task.model
+        count, duration = self._telemetry.count, self._telemetry.duration
+        model = public_model(message.task.kind, message.task.model)
         count(Metric.CALLS, model=model)
         duration(Metric.CALL_SECONDS, call_seconds, model=model)
         if ending.kind is OutcomeKind.COMPLETED:

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from common.api.pagination import MOST_PARTIAL_CHARACTERS
 from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
+from common.domain.request import Kind
 from common.domain.task import TaskRef
 from common.domain.transitions import Lease, ProgressNote
 from common.worker.bill import Bill
@@ -36,7 +37,7 @@ class ProgressWriter(Protocol):
 
 def expected_tokens(message: TaskMessage) -> int:
     """Guess the length of an answer in tokens: the caller's own guess, cut to what the model is allowed."""
-    params = message.params
+    params = message.request.body if message.request.kind is Kind.CHAT else {}
     stated: tuple[Any, ...] = (message.expected_tokens, params.get("max_completion_tokens"), params.get("max_tokens"))
     return min((count for count in stated if type(count) is int and count > 0), default=DEFAULT_TOKENS)
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.domain.backlog import BacklogQueue, queue_of
+from common.domain.backlog import QUEUES, BacklogQueue
 from common.domain.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Unavailable
 from common.domain.message import TaskMessage
 from common.domain.task import TaskRef, WaitingOn
@@ -239,7 +239,7 @@ class BatchRunner:
         refs: defaultdict[BacklogQueue, list[TaskRef]] = defaultdict(list)
         for job, ending in endings:
             if job.message and ending.retry_in_seconds is None:
-                refs[queue_of(job.message.task.model)].append(job.message.task.ref)
+                refs[QUEUES[job.message.task.kind]].append(job.message.task.ref)
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout_at(window.writes_end):
                 for queue, group in refs.items():

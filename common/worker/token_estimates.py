@@ -22,7 +22,8 @@ def prompt_tokens(message: TaskMessage) -> int:
     """Estimate what the prompt of a call counts."""
     media = 0
     texts = []
-    for each in message.messages:
+    body = message.request.body
+    for each in body["messages"]:
         content = each.get("content")
         if isinstance(content, list):
             text = list(_texts_of(content))
@@ -30,7 +31,7 @@ def prompt_tokens(message: TaskMessage) -> int:
             texts.append({**each, "content": text})
         else:
             texts.append(each)
-    asked = [texts, *(message.params[name] for name in _IN_PROMPT if name in message.params)]
+    asked = [texts, *(body[name] for name in _IN_PROMPT if name in body)]
     # Bytes: outside of ASCII a token has fewer characters.
     size = len(json.dumps(asked, ensure_ascii=False).encode(errors="surrogatepass"))
     return size // CHARACTERS_PER_TOKEN + media * MEDIA_TOKENS

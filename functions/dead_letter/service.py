@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from common.domain.backlog import BacklogQueue, queue_of
+from common.domain.backlog import QUEUES, BacklogQueue
 from common.domain.errors import MessageError, StoreUnavailable
 from common.domain.message import TaskMessage
 from common.domain.task import Task, TaskRef
@@ -82,7 +82,7 @@ async def _read(message_id: str, body: str, store: DeadLetterStore, backlog: Bac
         return DeadLetter(message_id, DeadLetterOutcome.UNREADABLE)
     # It has left the workers' queue, whatever becomes of it here; a place that is not given back expires.
     with suppress(StoreUnavailable):
-        await backlog.remove(queue_of(task.model), [task.ref])
+        await backlog.remove(QUEUES[task.kind], [task.ref])
     try:
         outcome = await store.dead_letter(task)
         if outcome is not EndOutcome.LOST:

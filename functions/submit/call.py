@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.domain.errors import InvalidRequest, RequestTooLarge
+from common.domain.request import Kind, Request
 from common.submission.conversion import converted, shaped
 from common.submission.limits import Limits
 from common.submission.params import check_params
@@ -95,8 +96,14 @@ def _prompt(body: PromptBody, call: CallBody, place: str, limits: Limits) -> Pro
     _check_common(body, place, limits)
     return Prompt(
         model=body.model or call.model or limits.models[0],
-        messages=messages_of(body, call.system, place),
-        params={**(call.params or {}), **(body.params or {})},
+        request=Request(
+            Kind.CHAT,
+            {
+                "messages": messages_of(body, call.system, place),
+                **(call.params or {}),
+                **(body.params or {}),
+            },
+        ),
         custom_id=body.custom_id,
         expected_tokens=body.expected_tokens,
     )

@@ -72,10 +72,8 @@ def submission_to(queue: BacklogQueue, url: str) -> SubmissionService:
 budgets = BudgetStore(redis)
 workflows = WorkflowCatalogue.from_file()
 backlog = BacklogStore(redis)
-submissions = SubmissionRouter(
-    submission_to(BacklogQueue.TASKS, settings.queue_url),
-    submission_to(BacklogQueue.WORKFLOWS, settings.workflow_queue_url),
-)
+queue_urls = {BacklogQueue.TASKS: settings.queue_url, BacklogQueue.WORKFLOWS: settings.workflow_queue_url}
+submissions = SubmissionRouter({queue: submission_to(queue, url) for queue, url in queue_urls.items()})
 retries = RetryService(store, submissions, now_ms=now_ms)
 app = resolver(telemetry)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it

@@ -77,7 +77,7 @@ def prompts_of(
 
 def _measured(prompt: Prompt, place: str, limits: Limits) -> int:
     """Return the bytes that a prompt takes in the queue, if it may."""
-    size = len(json.dumps(prompt.input or [prompt.messages, prompt.params], separators=(",", ":")))
+    size = len(json.dumps(prompt.request.body, separators=(",", ":")))
     if size > limits.most_prompt_bytes:
         raise RequestTooLarge(
             f"takes {size} bytes in the queue, with its params; a prompt may take {limits.most_prompt_bytes}",

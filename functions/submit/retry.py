@@ -15,6 +15,7 @@ from common.api.lookup import BatchReader, find_batch
 from common.domain.budgets import Budgets
 from common.domain.errors import Conflict, Gone, MessageError
 from common.domain.message import TaskMessage
+from common.domain.request import public_model
 from common.domain.task import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
 from common.submission.service import Accepted, Prompt
 
@@ -185,6 +186,7 @@ class RetryService:
             digest=hashlib.sha256(f"retry:{old.batch_id}".encode()).hexdigest(),
             metadata=old.metadata,
             webhook=old.webhook,
+            kind=records[0].kind,
         )
         sent = await self._sender.send(batch, await self._prompts(records), asked.budgets)
         return Retried(sent, taken, left)
@@ -203,7 +205,7 @@ def _why_left(record: TaskRecord, asked: RetryRequest) -> SkipReason | None:
         return SkipReason.ALREADY_RETRIED
     if record.kept_bytes is None:
         return SkipReason.REQUEST_NOT_KEPT
-    return None if record.model in asked.models else SkipReason.MODEL_NOT_ALLOWED
+    return None if public_model(record.kind, record.model) in asked.models else SkipReason.MODEL_NOT_ALLOWED
 
 
 def _prompt(record: TaskRecord, request: str | None) -> Prompt:
@@ -212,9 +214,7 @@ def _prompt(record: TaskRecord, request: str | None) -> Prompt:
     except MessageError:
         # The record has gone since it was read, or is another version's.
         raise RetryInUse("a task that was to be retried has changed at this moment") from None
-    return Prompt(
-        record.model, message.messages, message.params, record.custom_id, message.expected_tokens, message.input
-    )
+    return Prompt(record.model, message.request, record.custom_id, message.expected_tokens)
 
 
 def _id_of(asked: RetryRequest, fresh: Sequence[TaskRecord]) -> str:

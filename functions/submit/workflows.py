@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from common.domain.errors import InvalidRequest, NotFound
-from common.domain.task import WORKFLOW_PREFIX
+from common.domain.request import Kind, Request, public_model
 from common.submission.conversion import converted, shaped, unknown_field
 from common.submission.json_body import pointer_to
 from common.submission.limits import Limits
@@ -51,8 +51,8 @@ class WorkflowDescription:
 
     @property
     def model(self) -> str:
-        """Return what stands in a task where a prompt has its model."""
-        return WORKFLOW_PREFIX + self.name
+        """Return the name that the API and API keys use for it as a model."""
+        return public_model(Kind.WORKFLOW, self.name)
 
     def prompt(self, given: dict[str, Any], place: str) -> Prompt:
         """Make the task of an input; `place` is its JSON pointer.
@@ -66,7 +66,7 @@ class WorkflowDescription:
             custom_id = converted({CUSTOM_ID: given.get(CUSTOM_ID)}, _Named, place).custom_id
             given = {name: value for name, value in given.items() if name != CUSTOM_ID}
         self._check(given, place)
-        return Prompt(self.model, [], custom_id=custom_id, input=given)
+        return Prompt(self.name, Request(Kind.WORKFLOW, given), custom_id)
 
     def _check(self, given: Mapping[str, Any], place: str) -> None:
         from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415  # as said above
@@ -100,7 +100,7 @@ class WorkflowCatalogue:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Return what stands in their tasks where prompts have their models."""
+        """Return the names that the API and API keys use for them as models."""
         return tuple(workflow.model for workflow in self._by_name.values())
 
     def shown(self, models: Sequence[str] | None) -> list[dict[str, Any]]:

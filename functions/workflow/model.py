@@ -24,6 +24,7 @@ from common.domain.errors import (
 )
 from common.domain.message import TaskMessage
 from common.domain.rate_limits import RefusalCause
+from common.domain.request import Kind, Request
 from common.domain.spending import Charge
 from common.domain.task import Answer, FailureCode, Task, WaitingOn
 from common.domain.transitions import KeptStep
@@ -263,7 +264,8 @@ def _question(message: TaskMessage, model: str, request: Mapping[str, Any]) -> T
         params["response_format"] = response_format_of(schema)
     return replace(
         message,
-        task=replace(message.task, model=model),
-        messages=list(request["messages"]),
-        params=params | dict(request.get("extra_body") or {}),
+        task=replace(message.task, kind=Kind.CHAT, model=model),
+        request=Request(
+            Kind.CHAT, params | dict(request.get("extra_body") or {}) | {"messages": list(request["messages"])}
+        ),
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from common.domain.errors import ModelRefused, SluiceError
 from common.domain.message import TaskMessage
-from common.domain.task import Answer, FailureCode, TaskRef, workflow_of
+from common.domain.task import Answer, FailureCode, TaskRef
 from common.worker.model_call import ProgressListener
 from common.worker.text import paired
 from functions.workflow.chain_run import ChainRun, as_current
@@ -75,11 +75,11 @@ class WorkflowModel:
             Unavailable: the store does not tell what former attempts have done, or the task is another's by now.
 
         """
-        built = self._built.get(workflow_of(message.task.model) or "")
+        built = self._built.get(message.task.model)
         if built is None:
             raise ModelRefused(FailureCode.UNKNOWN_WORKFLOW)
         try:
-            given = built.workflow.input.model_validate(message.input)
+            given = built.workflow.input.model_validate(message.request.body)
         except ValidationError:
             # `from None`: it quotes the input.
             raise ModelRefused(FailureCode.INVALID_INPUT) from None

@@ -6,12 +6,13 @@ from dataclasses import fields, replace
 import pytest
 
 from common.domain import task_header
+from common.domain.request import Kind
 from common.domain.task import Task, TaskRef, new_batch_id
 from common.webhooks.model import Webhook
 
 BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
 WEBHOOK = Webhook("https://example.com/hook")
-TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "gpt-test", "row-3", WEBHOOK)
+TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "story", "row-3", WEBHOOK, Kind.WORKFLOW)
 OPTIONAL = {"custom_id", "webhook"}
 
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from common.domain.errors import MessageTooNew, MessageUnreadable
 from common.domain.message import VERSION, TaskMessage
 from common.domain.task import Task, TaskRef, new_batch_id
+from tests.requests import chat
 
 BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
 TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "gpt-test", "row-3")
-MESSAGE = TaskMessage(TASK, [{"role": "user", "content": "Tell a joke."}], {"max_tokens": 50}, 40)
+MESSAGE = TaskMessage(TASK, chat("Tell a joke.", max_tokens=50), 40)
 TEXT = st.text(st.characters(codec=None, categories=None))
 
 
@@ -21,7 +22,7 @@ def test_a_message_comes_back_equal_and_travels_as_ascii(
     content: str, custom_id: str | None, expected: int | None
 ) -> None:
     task = Task(TASK.ref, 5, 1_000, 2_000, 3_000, "gpt-test", custom_id)
-    message = TaskMessage(task, [{"role": "user", "content": content}], {}, expected)
+    message = TaskMessage(task, chat(content), expected)
 
     body = message.encode()
 
@@ -39,24 +40,33 @@ def test_a_later_version_is_left_to_its_own_worker() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": None},
-        {"tenant": None, "batch_id": "../etc"},
-        {"index": -1},
-        {"index": 10_000},
-        {"index": "x"},
-        {"messages": []},
-        {"messages": "hello"},
-        {"created_ms": "soon"},
-        {"params": 7},
+        {"task": {"tenant": None, "batch_id": "../etc"}},
+        {"task": {"index": -1}},
+        {"task": {"index": 10_000}},
+        {"task": {"index": "x"}},
+        {"task": {"created_ms": "soon"}},
+        {"task": {"budgets": 7}},
+        {"task": {"kind": "workflow"}},
+        {"task": {"kind": None}},
+        {"request": {"kind": None}},
+        {"request": {"kind": 7}},
+        {"request": {"body": []}},
+        {"request": {"body": "hello"}},
+        {"request": {"body": None}},
     ],
     ids=str,
 )
-def test_a_message_with_a_wrong_field_is_unreadable(change: dict[str, object]) -> None:
+def test_a_message_with_a_wrong_field_is_unreadable(change: dict[str, dict[str, object]]) -> None:
     raw = json.loads(MESSAGE.encode())
 
-    # A version that is no number cannot be told from a later one: it is left alone too.
-    with pytest.raises(MessageTooNew if "v" in change else MessageUnreadable):
-        TaskMessage.decode(json.dumps({**raw, **change}))
+    with pytest.raises(MessageUnreadable):
+        TaskMessage.decode(json.dumps(raw | {name: raw[name] | fields for name, fields in change.items()}))
+
+
+@pytest.mark.parametrize("change", [{"v": None}, {"request": {"kind": "of the future", "body": {}}}], ids=str)
+def test_a_message_of_an_unknown_version_or_kind_is_left_to_a_later_worker(change: dict[str, object]) -> None:
+    with pytest.raises(MessageTooNew):
+        TaskMessage.decode(json.dumps(json.loads(MESSAGE.encode()) | change))
 
 
 @pytest.mark.parametrize("body", ["", "hello", "null", "[]", "7", '{"v":1}', "[" * 100_000, "9" * 5_000])

@@ -13,6 +13,7 @@ from common.domain.task import FailureCode, Task, TaskRef, TaskStatus, new_batch
 from common.domain.transitions import Lease
 from common.runtime.settings import RedisSettings
 from tests.invocation import Context, started
+from tests.requests import chat
 from tests.store import on_store, record_of
 
 CONTEXT = Context("dead_letter")
@@ -25,7 +26,7 @@ def new_task() -> Task:
 
 
 def letter(task: Task) -> dict[str, Any]:
-    body = TaskMessage(task, [{"role": "user", "content": "Attack at dawn"}]).encode()
+    body = TaskMessage(task, chat("Attack at dawn")).encode()
     return {"messageId": task.ref.task_id, "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
 
 

@@ -28,6 +28,7 @@ from common.worker.runner import BatchRunner
 from common.worker.tenant_concurrency import TenantConcurrency
 from tests.fakes import FakeStore
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
+from tests.requests import chat, messages_of
 from tests.unit.worker.stage import LEASE_SECONDS, FakeJournal
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
@@ -118,7 +119,7 @@ class Provider:
         """Have a key."""
 
     async def ask(self, message: TaskMessage, hear: Callable[[str], None], *, ends_at: float) -> Answer:  # noqa: ARG002  # no call is cut
-        prompt = message.messages[0]["content"]
+        prompt = messages_of(message)[0]["content"]
         self.calls.setdefault(prompt, []).append(now())
         await asyncio.sleep(0.05)
         if not self.limits(prompt):
@@ -168,7 +169,7 @@ class Fleet:
         ref = TaskRef(tenant, "0" * 36, len(self.sent))
         task = Task(ref, 10_000, now_ms(), now_ms() + DAY_MS, DAY_MS, "gpt-test")
         self.sent[prompt] = (task, now())
-        body = TaskMessage(task, [{"role": "user", "content": prompt}]).encode()
+        body = TaskMessage(task, chat(prompt)).encode()
         self.queue.send(ReceivedMessage(prompt, "receipt", 1, body))
 
     async def run(self, scene: Awaitable[None]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from common.domain.message import TaskMessage
 from common.domain.task import Task, TaskRef, new_batch_id
 from tests.invocation import Context, started
+from tests.requests import chat
 
 BATCH = 10
 DAY_MS = 86_400_000
@@ -30,7 +31,7 @@ def new_event() -> dict[str, Any]:
     bodies = [
         TaskMessage(
             Task(TaskRef("acme", batch_id, index), BATCH, now_ms, now_ms + DAY_MS, DAY_MS, "gpt-test"),
-            [{"role": "user", "content": f"How many cross the bridge? {batch_id}-{index}"}],
+            chat(f"How many cross the bridge? {batch_id}-{index}"),
         ).encode()
         for index in range(BATCH)
     ]

@@ -20,6 +20,7 @@ from common.worker.limits import RateLimitSettings
 from common.worker.rate_limiter import Deferred, RateLimiter
 from common.worker.token_estimates import answer_tokens, prompt_tokens
 from tests.integration.store.harness import CLOCK_KEY, START_MS, scripts_on_test_time
+from tests.requests import chat
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ TOKENS = 240_000
 GUESS = 221
 MESSAGE = TaskMessage(
     Task(TaskRef("acme", "0" * 36, 0), 1, START_MS, START_MS + 10**7, 10**7, "gpt-test"),
-    [{"role": "user", "content": "How do ten thousand prompts cross a narrow bridge?"}],
+    chat("How do ten thousand prompts cross a narrow bridge?"),
     expected_tokens=200,
 )
 

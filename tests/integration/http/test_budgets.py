@@ -112,7 +112,7 @@ def test_a_retry_is_held_to_the_budgets_and_can_be_repeated(api: Api, queue: Que
 
 def test_what_cannot_be_sent_is_not_counted(api: Api, monkeypatch: pytest.MonkeyPatch, queue: Queue) -> None:
     given(api, requests=2)
-    monkeypatch.setattr(api.submit.submissions._prompts._queue, "_url", queue.url + "-gone")
+    monkeypatch.setattr(api.submit.submissions._services["tasks"]._queue, "_url", queue.url + "-gone")
     assert api.post({"prompts": ["a", "b"]}).body["code"] == "queue_unavailable"
     monkeypatch.undo()
 
@@ -141,7 +141,7 @@ def cap(request: pytest.FixtureRequest, api: Api, environment: pytest.MonkeyPatc
 
 def look_again(submit: Any) -> None:  # noqa: ANN401  # a module
     """Let the next call ask SQS for the depth."""
-    submit.submissions._prompts._gate._cap._depth._seen = None
+    submit.submissions._services["tasks"]._gate._cap._depth._seen = None
 
 
 @pytest.mark.parametrize("redis", ["valkey"], indirect=True)
@@ -177,7 +177,7 @@ def test_one_tenant_fills_its_share_of_the_queue_and_another_sends_all_the_same(
     assert refused(api.post({"prompts": ["x"] * 5})) == (413, "exceeds_queue_share", None)
     assert api.post({"prompts": ["a", "b"]}, tenant=f"{api.tenant}-other").status == 202
     assert len(queue.drain()) == 6
-    assert cap.submissions._prompts._gate._cap is not None
+    assert cap.submissions._services["tasks"]._gate._cap is not None
 
 
 @pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "8"}], indirect=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.integration.http.client import Answer, Api
 from tests.integration.http.queue import Queue
+from tests.requests import messages_of
 
 pytestmark = pytest.mark.parametrize("redis", ["valkey"], indirect=True)
 
@@ -124,8 +125,8 @@ def test_every_accepted_prompt_arrives_once_with_its_text_intact(
     assert answer.status == 202
     messages = queue.drain()
     assert [message.task.ref.task_id for message in messages] == answer.body["task_ids"]
-    assert [message.messages[-1]["content"] for message in messages] == texts
-    assert all((message.messages[0]["content"] == system) == (system is not None) for message in messages)
+    assert [messages_of(message)[-1]["content"] for message in messages] == texts
+    assert all((messages_of(message)[0]["content"] == system) == (system is not None) for message in messages)
 
 
 # What SQS takes in a body; moto takes more.

@@ -11,6 +11,7 @@ from common.domain.transitions import Lease
 from common.store.keys import task_key
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
+from tests.requests import messages_of, params_of
 
 PROMPTS: list[Any] = [
     {"prompt": "Is it?", "custom_id": "first", "params": {"seed": 7}, "expected_tokens": 9},
@@ -61,7 +62,7 @@ def started(api: Api, queue: Queue, **more: object) -> tuple[dict[str, Any], Wor
 
 def break_off(api: Api, batch_id: str, headers: dict[str, str] | None = None) -> None:
     """Retry a batch while the queue takes no messages."""
-    queue = api.submit.submissions._prompts._queue
+    queue = api.submit.submissions._services["tasks"]._queue
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(queue, "_url", queue._url + "-gone")
         refused = api.retry(batch_id, headers)
@@ -96,9 +97,9 @@ def test_the_failed_are_asked_again_with_all_that_they_came_with(api: Api, queue
     # … with what they asked, and the times of the old call
     sent = queue.drain()
     for old_message, new in zip(messages, sent, strict=False):
-        assert (new.messages, new.params, new.expected_tokens) == (
-            old_message.messages,
-            old_message.params,
+        assert (messages_of(new), params_of(new), new.expected_tokens) == (
+            messages_of(old_message),
+            params_of(old_message),
             old_message.expected_tokens,
         )
         assert (new.task.model, new.task.custom_id) == (old_message.task.model, old_message.task.custom_id)
@@ -271,7 +272,7 @@ def test_a_large_batch_is_retried_whole(api: Api, queue: Queue) -> None:
     retried = api.retry(answer.body["batch_id"])
 
     assert len(retried.body["task_ids"]) == 50
-    assert [message.messages for message in queue.drain()] == [message.messages for message in messages]
+    assert [messages_of(message) for message in queue.drain()] == [messages_of(message) for message in messages]
 
 
 def test_a_key_retries_only_what_it_may_ask(api: Api, queue: Queue) -> None:

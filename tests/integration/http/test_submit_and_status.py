@@ -11,6 +11,7 @@ from common.domain.task import FailureCode, TaskRef
 from common.domain.transitions import Lease
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
+from tests.requests import messages_of, params_of
 
 PROMPTS = ["Tell me a joke", {"prompt": "And another", "custom_id": "second", "model": "large", "params": {"seed": 1}}]
 
@@ -29,8 +30,9 @@ def test_prompts_are_answered_with_ids_and_put_on_the_queue(api: Api, queue: Que
     assert int(answer.headers["Retry-After"]) >= 1
     first, second = queue.drain()
     assert first.task.ref == TaskRef(api.tenant, batch_id, 0)
-    assert first.messages == [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Tell me a joke"}]
-    assert (second.task.model, second.task.custom_id, second.params) == ("large", "second", {"seed": 1})
+    assert [each["content"] for each in messages_of(first)] == ["Be brief", "Tell me a joke"]
+    assert [each["role"] for each in messages_of(first)] == ["system", "user"]
+    assert (second.task.model, second.task.custom_id, params_of(second)) == ("large", "second", {"seed": 1})
     assert first.task.deadline_ms - first.task.created_ms == 21_600_000
 
 
@@ -44,7 +46,7 @@ def test_a_template_becomes_one_task_an_input(api: Api, queue: Queue) -> None:
     assert answer.status == 202
     messages = queue.drain()
     assert [message.task.ref.task_id for message in messages] == answer.body["task_ids"]
-    assert [message.messages for message in messages] == [
+    assert [messages_of(message) for message in messages] == [
         [{"role": "user", "content": f"Write a short story about {topic}."}] for topic in topics
     ]
     assert (refused.status, refused.body["code"]) == (400, "missing_variable")
@@ -305,7 +307,7 @@ def test_a_full_call_arrives_whole(api: Api, queue: Queue) -> None:
     answer = api.post({"prompts": texts})
 
     assert answer.status == 202
-    assert [message.messages[0]["content"] for message in queue.drain()] == texts
+    assert [messages_of(message)[0]["content"] for message in queue.drain()] == texts
 
 
 def test_one_bad_prompt_refuses_the_whole_call_before_anything_is_written(api: Api, queue: Queue) -> None:
@@ -320,7 +322,7 @@ def test_one_bad_prompt_refuses_the_whole_call_before_anything_is_written(api: A
 def test_a_queue_that_is_gone_is_a_503_and_what_was_recorded_is_taken_back(
     api: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = api.submit.submissions._prompts._queue
+    sender = api.submit.submissions._services["tasks"]._queue
     monkeypatch.setattr(sender, "_url", queue.url + "-gone")
 
     without_key = api.post({"prompts": ["a"]})

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from common.domain.request import Kind, Request
 from common.domain.task import FailureCode
 from common.domain.transitions import Lease
 from tests.integration.http.client import Api
@@ -18,9 +19,9 @@ def test_each_input_becomes_a_task_for_the_workflow_worker(api: Api, queue: Queu
     assert answer.status == 202, answer.body
     assert [task["custom_id"] for task in answer.body["tasks"]] == [None, "second"]
     first, second = workflow_queue.drain()
-    assert (first.input, second.input) == ({"topic": "trees"}, {"topic": "the sea"})
-    assert first.task.model == "workflow/story"
-    assert first.messages == []
+    assert (first.request.body, second.request.body) == ({"topic": "trees"}, {"topic": "the sea"})
+    assert (first.task.kind, first.task.model) == (Kind.WORKFLOW, "story")
+    assert first.request.kind is Kind.WORKFLOW
     assert queue.drain() == []
 
 
@@ -139,7 +140,8 @@ def test_a_failed_one_is_retried_by_the_workflow_worker_with_its_input(
     # THEN the same input waits for the same worker again
     assert retried.status == 202, retried.body
     [again] = workflow_queue.drain()
-    assert (again.input, again.task.custom_id, again.task.model) == ({"topic": "trees"}, "mine", "workflow/story")
+    assert (again.request, again.task.custom_id) == (Request(Kind.WORKFLOW, {"topic": "trees"}), "mine")
+    assert (again.task.kind, again.task.model) == (Kind.WORKFLOW, "story")
     assert queue.drain() == []
 
 

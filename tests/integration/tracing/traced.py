@@ -10,6 +10,7 @@ from common.runtime.telemetry import Telemetry
 from common.worker.message import DeliveryOutcome, OutcomeKind, ReceivedMessage
 from common.worker.telemetry import WorkerTelemetry
 from tests.invocation import Context
+from tests.requests import chat
 
 PROMPT = "attack at dawn"
 TELEMETRY = Telemetry.from_env(os.environ)
@@ -20,9 +21,7 @@ def worker(event: dict[str, str], context: object) -> None:
     """Note how three deliveries ended, one of them without a call."""
     del context
     journal = WorkerTelemetry(TELEMETRY)
-    message = TaskMessage(
-        Task(TaskRef("acme", "0" * 36, 0), 3, 0, 10**13, 10**7, "gpt-test"), [{"role": "user", "content": PROMPT}]
-    )
+    message = TaskMessage(Task(TaskRef("acme", "0" * 36, 0), 3, 0, 10**13, 10**7, "gpt-test"), chat(PROMPT))
     attributes = {"ApproximateReceiveCount": "1", "AWSTraceHeader": event["header"]}
     record = {"messageId": "m", "receiptHandle": "r", "body": message.encode(), "attributes": attributes}
     delivery = ReceivedMessage.of(record)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from moto.sqs.models import Message, sqs_backends
 
 from common.domain.message import TaskMessage
+from common.domain.request import Kind
 from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
 from common.runtime.settings import RedisSettings
 from local.model import StandIn
 from tests.aws import REGION, received
 from tests.invocation import Context, started
+from tests.requests import chat, messages_of
 from tests.store import accepted, on_store, record_of
 
 if TYPE_CHECKING:
@@ -69,16 +71,16 @@ class WorkerEnvironment:
         """Do as submit does: record a batch, then send a message a prompt."""
         for prompt, task in zip(prompts, self.record_batch(*["gpt-test"] * len(prompts)), strict=True):
             self._tasks[prompt] = task
-            self.put(TaskMessage(task, [{"role": "user", "content": prompt}], params))
+            self.put(TaskMessage(task, chat(prompt, **params)))
 
-    def record_batch(self, *models: str) -> list[Task]:
+    def record_batch(self, *models: str, kind: Kind = Kind.CHAT) -> list[Task]:
         """Record a batch of a task a model."""
         batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
-        batch = NewBatch("acme", batch_id, models, (None,) * len(models), 3_600_000, 86_400_000)
+        batch = NewBatch("acme", batch_id, models, (None,) * len(models), 3_600_000, 86_400_000, kind=kind)
         created = on_store(self.redis, lambda store: accepted(store, batch))
         times = created.created_ms, created.deadline_ms, batch.retention_ms
         return [
-            Task(TaskRef(batch.tenant, batch_id, index), len(models), *times, model)
+            Task(TaskRef(batch.tenant, batch_id, index), len(models), *times, model, kind=kind)
             for index, model in enumerate(models)
         ]
 
@@ -123,7 +125,7 @@ class WorkerEnvironment:
 
 
 def prompt_in(body: str) -> str:
-    return str(TaskMessage.decode(body).messages[0]["content"])
+    return str(messages_of(TaskMessage.decode(body))[0]["content"])
 
 
 @contextmanager

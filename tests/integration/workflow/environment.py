@@ -1,7 +1,8 @@
 """One Lambda environment of the workflow worker: its real handler on moto, Valkey and the stand-in model."""
 
 from common.domain.message import TaskMessage
-from common.domain.task import WORKFLOW_PREFIX, TaskRecord, TaskRef
+from common.domain.request import Kind, Request
+from common.domain.task import TaskRecord, TaskRef
 from tests.integration.worker.environment import WorkerEnvironment
 from tests.store import record_of
 
@@ -11,8 +12,8 @@ class WorkflowEnvironment(WorkerEnvironment):
 
     def start(self, workflow: str, **given: object) -> TaskRef:
         """Do as submit does: record a task, then send its message."""
-        [task] = self.record_batch(WORKFLOW_PREFIX + workflow)
-        self.put(TaskMessage(task, [], input=given))
+        [task] = self.record_batch(workflow, kind=Kind.WORKFLOW)
+        self.put(TaskMessage(task, Request(Kind.WORKFLOW, given)))
         return task.ref
 
     def deliver(self, *, receives: int | None = None) -> int:

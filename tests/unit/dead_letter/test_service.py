@@ -5,9 +5,10 @@ from typing import Any, override
 
 import pytest
 
-from common.domain.backlog import BacklogQueue, QueueLimit
+from common.domain.backlog import QUEUES, QueueLimit
 from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
+from common.domain.request import Kind, Request
 from common.domain.task import Answer, FailureCode, Task, TaskRef, TaskStatus
 from common.domain.transitions import EndOutcome, Lease
 from functions.dead_letter.service import DeadLetter, DeadLetterOutcome, process_dead_letters
@@ -23,7 +24,7 @@ def store() -> FakeStore:
 
 
 def record_of(task: Task, message_id: str = "message-1") -> dict[str, Any]:
-    return {"messageId": message_id, "body": TaskMessage(task, [{"role": "user", "content": "?"}]).encode()}
+    return {"messageId": message_id, "body": TaskMessage(task, Request(task.kind, {"topic": "?"})).encode()}
 
 
 async def test_a_task_that_was_given_up_fails_and_its_message_goes(store: FakeStore) -> None:
@@ -81,14 +82,12 @@ async def test_a_message_that_nobody_can_read_stays_as_evidence_and_the_others_g
     assert letters[1].kind.is_done
 
 
-@pytest.mark.parametrize(("model", "queue"), [("gpt-test", BacklogQueue.TASKS), ("workflow/x", BacklogQueue.WORKFLOWS)])
-async def test_a_letter_has_left_its_queue_and_its_tenants_share_of_it(
-    store: FakeStore, model: str, queue: BacklogQueue
-) -> None:
-    backlog = FakeBacklog(lambda: NOW_MS)
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_letter_has_left_its_queue_and_its_tenants_share_of_it(store: FakeStore, kind: Kind) -> None:
+    backlog, queue = FakeBacklog(lambda: NOW_MS), QUEUES[kind]
     await backlog.reserve("acme", queue, TASK.ref.batch_id, 2, QueueLimit(0, 10, 50))
 
-    await process_dead_letters([record_of(replace(TASK, model=model))], store, backlog)
+    await process_dead_letters([record_of(replace(TASK, kind=kind))], store, backlog)
 
     assert backlog.held("acme", queue) == [replace(TASK.ref, index=1)]
 

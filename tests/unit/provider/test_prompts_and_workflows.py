@@ -17,7 +17,8 @@ from pydantic import BaseModel
 from common.domain.errors import ModelBusy, ModelCrashed, ModelError, ModelFailed, ModelRefused
 from common.domain.message import TaskMessage
 from common.domain.prices import Price, Prices
-from common.domain.task import TRUNCATED, WORKFLOW_PREFIX, Answer, FailureCode, Task, TaskRef, Usage
+from common.domain.request import Kind
+from common.domain.task import TRUNCATED, Answer, FailureCode, Task, TaskRef, Usage
 from common.worker import chat_model as chat_model_module
 from common.worker.chat_model import ChatModel
 from common.worker.concurrency import AdaptiveConcurrency
@@ -28,6 +29,7 @@ from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
 from functions.workflow.service import WorkflowModel
 from functions.workflow.workflow import Chain, Chat, Workflow
+from tests.requests import chat, workflow
 from tests.unit.worker.stage import FakeFlows
 from tests.unit.workflow.stage import FakeSteps, Listener
 from tests.upstream import (
@@ -77,7 +79,7 @@ def build(chat: Chat) -> Chain:
 
 
 def prompts(model: ChatModel, pieces: list[str]) -> Ask:
-    message = TaskMessage(TASK, [{"role": "user", "content": SECRET}])
+    message = TaskMessage(TASK, chat(SECRET))
     return lambda: model.ask(message, pieces.append)
 
 
@@ -106,7 +108,7 @@ def workflows(model: ChatModel, pieces: list[str]) -> Ask:
             steps,
         )
 
-    message = TaskMessage(replace(TASK, model=f"{WORKFLOW_PREFIX}made"), [], input={"word": SECRET})
+    message = TaskMessage(replace(TASK, kind=Kind.WORKFLOW, model="made"), workflow({"word": SECRET}))
     return lambda: made().ask(message, Hearing(pieces))
 
 

@@ -12,6 +12,7 @@ from common.domain.errors import QueueUnavailable
 from common.domain.message import TaskMessage
 from common.domain.task import Task, TaskRef, new_batch_id
 from common.submission.queue import MOST_BYTES, MOST_ENTRIES, SqsTaskQueue, packs
+from tests.requests import chat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def message(index: int) -> TaskMessage:
     ref = TaskRef("acme", new_batch_id(1, bytes(16)), index)
-    return TaskMessage(Task(ref, 100, 1, 2, 3, "m"), [{"role": "user", "content": "é"}])
+    return TaskMessage(Task(ref, 100, 1, 2, 3, "m"), chat("é"))
 
 
 MESSAGES = [message(index) for index in range(25)]

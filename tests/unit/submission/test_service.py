@@ -23,11 +23,12 @@ from common.submission.service import (
     SubmitCall,
 )
 from tests.fakes import FakeBacklog, FakeStore
+from tests.requests import chat
 
 NOW_MS = 1_000_000
 PROMPTS = [
-    Prompt("small", [{"role": "user", "content": "a"}], {"seed": 1}, "first", 50),
-    Prompt("large", [{"role": "user", "content": "b"}]),
+    Prompt("small", chat("a", seed=1), "first", 50),
+    Prompt("large", chat("b")),
 ]
 CALL = SubmitCall(tuple(PROMPTS), 60, 100)
 KEY = IdempotentRequest("key", "digest")
@@ -147,7 +148,7 @@ async def test_an_accepted_call_is_recorded_and_sent_prompt_by_prompt(stage: Sta
     assert await stage.statuses(accepted.refs) == [(TaskStatus.QUEUED, None)] * 2
     assert [message.task.ref for message in stage.queue.sent] == list(accepted.refs)
     first, second = stage.queue.sent
-    assert (first.messages, first.params, first.expected_tokens) == (PROMPTS[0].messages, {"seed": 1}, 50)
+    assert (first.request, first.expected_tokens) == (chat("a", seed=1), 50)
     assert (first.task.model, first.task.custom_id) == ("small", "first")
     assert (second.task.model, second.task.custom_id) == ("large", None)
 
@@ -312,7 +313,7 @@ async def test_nothing_that_was_sent_can_be_claimed_before_its_call_is_accepted(
 
 
 def test_a_prompt_does_not_show_its_text() -> None:
-    assert "secret" not in repr(Prompt("m", [{"role": "user", "content": "secret"}], {"user": "secret"}))
+    assert "secret" not in repr(Prompt("m", chat("secret", user="secret")))
 
 
 # ─── Budgets and the queue's depth ────────────────────────────────────────────────────────────────────────────────────

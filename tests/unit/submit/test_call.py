@@ -9,11 +9,12 @@ from common.submission.limits import Limits
 from common.submission.params import RESERVED_PARAMS
 from common.submission.service import Prompt, SubmitCall
 from functions.submit.call import read_call
+from tests.requests import chat, conversation, messages_of
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 
 def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
-    assert read_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", [user("Tell me")]),), 60, 100)
+    assert read_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", chat("Tell me")),), 60, 100)
 
 
 def test_a_prompt_may_say_everything_for_itself() -> None:
@@ -27,7 +28,7 @@ def test_a_prompt_may_say_everything_for_itself() -> None:
     }
 
     assert only({"prompts": [said]}) == Prompt(
-        "large", [system("Be brief"), user("Tell me")], {"temperature": 0, "new_param": [1]}, "mine", 50
+        "large", conversation([system("Be brief"), user("Tell me")], temperature=0, new_param=[1]), "mine", 50
     )
 
 
@@ -41,8 +42,8 @@ def test_what_a_prompt_says_wins_over_what_the_call_says() -> None:
 
     first, second = read_call(call, LIMITS).prompts
 
-    assert first == Prompt("small", [system("Mine"), user("a")], {"top_p": 0.5, "seed": 7})
-    assert second == Prompt("large", [system("Yours"), user("b")], {"top_p": 1, "seed": 7})
+    assert first == Prompt("small", conversation([system("Mine"), user("a")], top_p=0.5, seed=7))
+    assert second == Prompt("large", conversation([system("Yours"), user("b")], top_p=1, seed=7))
 
 
 def test_a_template_makes_a_prompt_of_each_input() -> None:
@@ -57,8 +58,8 @@ def test_a_template_makes_a_prompt_of_each_input() -> None:
     )
 
     assert call.prompts == (
-        Prompt("large", [system("Be brief"), user("Write about a forest.")], custom_id="first"),
-        Prompt("large", [system("Be brief"), user("Write about 7.")]),
+        Prompt("large", conversation([system("Be brief"), user("Write about a forest.")]), custom_id="first"),
+        Prompt("large", conversation([system("Be brief"), user("Write about 7.")])),
     )
 
 
@@ -253,4 +254,4 @@ def test_any_json_is_either_a_call_or_a_caller_error(document: object) -> None:
     except CallerError:
         return
     assert 1 <= len(call.prompts) <= LIMITS.most_prompts
-    assert all(prompt.model in LIMITS.models and prompt.messages for prompt in call.prompts)
+    assert all(prompt.model in LIMITS.models and messages_of(prompt) for prompt in call.prompts)

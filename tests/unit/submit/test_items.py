@@ -10,7 +10,8 @@ from common.submission.json_body import MAX_ERRORS
 from common.submission.limits import Limits
 from functions.submit.call import read_call
 from functions.submit.items import MOST_CALL_BYTES
-from tests.unit.submit.calls import LIMITS, only, prompts, refusal, user
+from tests.requests import chat
+from tests.unit.submit.calls import LIMITS, only, prompts, refusal
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_names_that_no_answer_could_carry_are_refused_before_anything_is_accepte
 
 def test_a_call_may_take_up_all_its_bytes() -> None:
     each = 250_000
-    text = "x" * (each - len(json.dumps([[user("")], {}], separators=(",", ":"))))
+    text = "x" * (each - len(json.dumps(chat("").body, separators=(",", ":"))))
     count = MOST_CALL_BYTES // each
 
     call = read_call({"prompts": [text] * count}, Limits(("m",), 1_000, each, 60, 100))
@@ -83,7 +84,7 @@ def test_a_breach_in_the_items_is_refused_by_its_place(document: object, pointer
     [
         (prompts(), "must not be empty"),
         (prompts(*"abcdef"), "has 6 items; a call takes at most 5"),
-        (prompts("x" * 300), "takes 335 bytes in the queue, with its params; a prompt may take 300"),
+        (prompts("x" * 300), "takes 343 bytes in the queue, with its params; a prompt may take 300"),
     ],
 )
 def test_a_refusal_says_how_many_and_how_large(document: object, detail: str) -> None:
@@ -99,7 +100,7 @@ def test_a_repeated_custom_id_is_refused_at_its_second_place() -> None:
 
 @pytest.mark.parametrize(("letter", "bytes_each"), [("a", 1), ('"', 2), ("é", 6), ("😀", 12), ("\0", 6)])
 def test_a_prompt_is_measured_as_it_is_queued(letter: str, bytes_each: int) -> None:
-    frame = len(json.dumps([[user("")], {}], separators=(",", ":")))
+    frame = len(json.dumps(chat("").body, separators=(",", ":")))
     fits = (LIMITS.most_prompt_bytes - frame) // bytes_each
 
     only(prompts(letter * fits))

@@ -5,26 +5,27 @@ from dataclasses import replace
 import pytest
 
 from functions.submit.call import read_call
+from tests.requests import messages_of, params_of
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 
 def test_messages_are_taken_as_they_are_behind_the_system_prompt() -> None:
     conversation = [user("a"), {"role": "assistant", "content": "b", "name": "x"}, user("c")]
 
-    assert only({"prompts": [{"messages": conversation}], "system": "S"}).messages == [system("S"), *conversation]
+    assert messages_of(only({"prompts": [{"messages": conversation}], "system": "S"})) == [system("S"), *conversation]
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_messages_with_instructions_of_their_own_keep_those(role: str) -> None:
     conversation = [{"role": role, "content": "mine"}, user("a")]
 
-    assert only({"prompts": [{"messages": conversation}], "system": "yours"}).messages == conversation
+    assert messages_of(only({"prompts": [{"messages": conversation}], "system": "yours"})) == conversation
 
 
 def test_a_message_may_be_made_of_parts() -> None:
     parts = [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
 
-    assert only({"prompts": [{"messages": parts}]}).messages == parts
+    assert messages_of(only({"prompts": [{"messages": parts}]})) == parts
 
 
 def test_a_conversation_may_call_tools_and_answer_them_and_its_answer_may_call_more() -> None:
@@ -45,7 +46,7 @@ def test_a_conversation_may_call_tools_and_answer_them_and_its_answer_may_call_m
 
     [prompt] = read_call(asked, replace(LIMITS, most_prompt_bytes=1_000)).prompts
 
-    assert (prompt.messages, prompt.params) == (conversation, params)
+    assert (messages_of(prompt), params_of(prompt)) == (conversation, params)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 
 from common.submission.params import RESERVED_PARAMS, KnownParams
+from tests.requests import params_of
 from tests.unit.submit.calls import only, prompts, refusal
 
 WIDE = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)})
@@ -52,7 +53,7 @@ def test_look_alikes_that_json_parsers_fold_are_refused() -> None:
 def test_a_param_of_the_providers_own_is_handed_on_as_it_is_written() -> None:
     params = {"top_k": 5, "chat_template_kwargs": {"N": 1, "stream": True}, "safePrompt": True, "größe": 1, "_": 2}
 
-    assert only({"prompts": ["a"], "params": params}).params == params
+    assert params_of(only({"prompts": ["a"], "params": params})) == params
 
 
 @pytest.mark.parametrize("tier", ["flex", "priority", "scale", "batch", "", "Default"])
@@ -66,7 +67,7 @@ def test_a_service_tier_without_a_price_is_refused(tier: str) -> None:
 
 @pytest.mark.parametrize("tier", ["auto", "default", None])
 def test_a_service_tier_at_the_models_price_is_handed_on(tier: str | None) -> None:
-    assert only({"prompts": ["a"], "params": {"service_tier": tier}}).params == {"service_tier": tier}
+    assert params_of(only({"prompts": ["a"], "params": {"service_tier": tier}})) == {"service_tier": tier}
 
 
 @pytest.mark.parametrize("tier", [1, True, ["flex"], {"tier": "flex"}])
@@ -93,4 +94,4 @@ def test_tools_of_the_callers_own_are_handed_on() -> None:
         {"function": {"name": "untyped"}},
     ]
 
-    assert only({"prompts": ["a"], "params": {"tools": tools}}).params == {"tools": tools}
+    assert params_of(only({"prompts": ["a"], "params": {"tools": tools}})) == {"tools": tools}

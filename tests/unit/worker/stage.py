@@ -38,6 +38,7 @@ from common.worker.rate_limiter import RateLimiter
 from common.worker.runner import BatchRunner
 from common.worker.tenant_concurrency import TenantConcurrency
 from tests.fakes import FakeStore
+from tests.requests import chat, messages_of
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
 EPOCH_MS = 1_800_000_000_000
@@ -101,8 +102,8 @@ class FakeModel:
             raise Unavailable
 
     async def ask(self, message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float) -> Answer:
-        self.ends_at[message.messages[0]["content"]] = ends_at
-        prompt = message.messages[0]["content"]
+        self.ends_at[messages_of(message)[0]["content"]] = ends_at
+        prompt = messages_of(message)[0]["content"]
         self.calls.append(prompt)
         self.started_at[prompt] = asyncio.get_running_loop().time()
         for other in self.running:
@@ -371,7 +372,7 @@ class Stage:
         tenant: str = "acme",
     ) -> TaskMessage:
         task = self.task(prompt, deadline_in=deadline_in, tenant=tenant)
-        return TaskMessage(task, [{"role": "user", "content": prompt}], params or {}, expected_tokens, budgets)
+        return TaskMessage(task, chat(prompt, **params or {}), expected_tokens, budgets)
 
     def delivery(
         self,

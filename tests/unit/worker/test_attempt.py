@@ -453,7 +453,7 @@ def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Sta
         ("no json", OutcomeKind.UNREADABLE),
         ("[1]", OutcomeKind.UNREADABLE),
         ('{"v": 1}', OutcomeKind.UNREADABLE),
-        ('{"v": 2}', OutcomeKind.TOO_NEW),
+        ('{"v": 3}', OutcomeKind.TOO_NEW),
     ],
 )
 def test_a_message_that_cannot_be_worked_stays_away_longer_each_time(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from common.domain.spending import Charge, Spend
 from common.domain.task import Answer, BatchRecord, FailureCode, TaskRecord, TaskStatus, ToolCall, Usage, WaitingOn
 from common.worker.billing import Billing
 from common.worker.token_estimates import prompt_tokens
+from tests.requests import chat
 from tests.unit.worker.stage import EPOCH_MS, STOP_AT, USAGE, Script, Stage, answers, drips
 
 DRIPPED = 25
@@ -315,10 +317,10 @@ def test_a_charge_is_booked_once_the_store_is_back_and_before_the_task_is_releas
 def test_tools_and_bytes_count_in_the_estimate_of_a_prompt(stage: Stage) -> None:
     message = stage.message("prompt")
     plain, tools = prompt_tokens(message), {"tools": [{"type": "function", "function": {"name": "x" * 4_000}}]}
-    message.params.update(tools)
+    message = replace(message, request=chat("prompt", **tools))
 
     assert prompt_tokens(message) > plain + 1_000
-    message.messages[0]["content"] = "語" * 1_000
+    message = replace(message, request=chat("語" * 1_000, **tools))
     assert prompt_tokens(message) > plain + 1_750
 
 

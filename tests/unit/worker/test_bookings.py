@@ -16,6 +16,7 @@ from common.worker.deadlines import margin_of
 from common.worker.limits import RateLimitSettings
 from common.worker.message import OutcomeKind
 from common.worker.token_estimates import MEDIA_TOKENS, answer_tokens, prompt_tokens
+from tests.requests import chat
 from tests.unit.worker.stage import USAGE, WORKER_TIMEOUT, Script, Stage, drips, raises
 
 type MakeStage = Callable[..., Stage]
@@ -253,7 +254,7 @@ def test_a_call_larger_than_a_minutes_tokens_fails_and_books_nothing(
 
 
 def of_parts(stage: Stage, *parts: dict[str, Any]) -> TaskMessage:
-    return replace(stage.message("prompt"), messages=[{"role": "user", "content": list(parts)}])
+    return replace(stage.message("prompt"), request=chat(list(parts)))
 
 
 def test_an_image_counts_as_an_image_and_not_as_the_text_of_its_bytes(stage: Stage) -> None:

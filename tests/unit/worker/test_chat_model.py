@@ -19,12 +19,13 @@ from common.worker import completion_stream, provider
 from common.worker.chat_model import ChatModel
 from common.worker.provider import KeySource, ProviderKey
 from common.worker.provider_client import ProviderClient
+from tests.requests import chat
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECRET = "Attack at dawn"
 TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 0, 10**13, 10**7, "gpt-test")
-MESSAGE = TaskMessage(TASK, [{"role": "user", "content": SECRET}], {"temperature": 0.5, "top_k": 3, "model": "other"})
+MESSAGE = TaskMessage(TASK, chat(SECRET, temperature=0.5, top_k=3, model="other"))
 DONE = b"data: [DONE]\n\n"
 
 

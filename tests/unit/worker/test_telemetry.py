@@ -14,6 +14,7 @@ from common.worker.message import DeliveryOutcome, OutcomeKind, ReceivedMessage
 from common.worker.outcome_metrics import OPERATOR_CODES, OutcomeMetrics, metric_of
 from common.worker.telemetry import WorkerTelemetry
 from tests.invocation import Context
+from tests.requests import chat
 
 SECRET = "Attack at dawn"
 ENV = {"POWERTOOLS_SERVICE_NAME": "worker", "POWERTOOLS_METRICS_NAMESPACE": "Sluice"}
@@ -24,7 +25,7 @@ DELIVERY = ReceivedMessage("message-1", "receipt", 2, SECRET)
 type Noted = Callable[[Callable[[WorkerTelemetry], None]], tuple[dict[str, Any], dict[str, Any]]]
 
 TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 1_000_000, 9_000_000, 3_600_000, "gpt-test")
-MESSAGE = TaskMessage(TASK, [{"role": "user", "content": SECRET}])
+MESSAGE = TaskMessage(TASK, chat(SECRET))
 
 
 @pytest.fixture

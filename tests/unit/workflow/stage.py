@@ -10,8 +10,9 @@ from typing import Any, override
 from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
 from common.domain.rate_limits import NO_LIMIT, Limit
+from common.domain.request import Kind
 from common.domain.spending import NO_CHARGE
-from common.domain.task import WORKFLOW_PREFIX, Answer, Task, TaskRef
+from common.domain.task import Answer, Task, TaskRef
 from common.domain.transitions import KeptStep
 from common.worker.bill import Bill
 from common.worker.billing import Billing
@@ -24,6 +25,7 @@ from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
 from functions.workflow.service import WorkflowModel
 from functions.workflow.workflow import Workflow
+from tests.requests import messages_of, workflow
 from tests.unit.worker.stage import EPOCH_MS, HOUR_MS, PRICES, FakeFlows
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 
@@ -59,7 +61,7 @@ class FakeModel(ChatModel):
 
     @override
     async def ask(self, message: TaskMessage, on_text: Callable[[str], None], *, ends_at: float = math.inf) -> Answer:
-        prompt = str(message.messages[0]["content"]).split("\n\n")[-1]
+        prompt = str(messages_of(message)[0]["content"]).split("\n\n")[-1]
         self.asked.append(prompt)
         self.messages.append(message)
         try:
@@ -152,8 +154,8 @@ class Stage:
         self._attempts += 1
         self.steps.owner = f"attempt {self._attempts}"
         ref = TaskRef("acme", "0" * 36, 0)
-        task = Task(ref, 1, EPOCH_MS, EPOCH_MS + HOUR_MS, HOUR_MS, WORKFLOW_PREFIX + self._name)
-        return self._runner.run(self._ask(TaskMessage(task, [], input=given), until))
+        task = Task(ref, 1, EPOCH_MS, EPOCH_MS + HOUR_MS, HOUR_MS, self._name, kind=Kind.WORKFLOW)
+        return self._runner.run(self._ask(TaskMessage(task, workflow(given)), until))
 
     def report(self) -> None:
         """Return what the steps have booked beyond their use."""

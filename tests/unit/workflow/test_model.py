@@ -14,6 +14,7 @@ from common.domain.errors import ModelFailed, ModelRefused
 from common.domain.task import FailureCode
 from functions.workflow.model import SERVICES_OWN
 from functions.workflow.workflow import Chain, Chat, Workflow
+from tests.requests import messages_of, params_of
 from tests.unit.worker.virtual_time import VirtualTimeLoop
 from tests.unit.workflow.stage import Stage
 
@@ -56,10 +57,10 @@ def test_a_step_is_asked_as_a_prompt_with_the_chains_params(stage: Stage) -> Non
 
     [message] = stage.model.messages
     assert message.task.model == "gpt-other"
-    assert message.messages == [{"role": "user", "content": "word"}]
-    assert message.params["temperature"] == 0.5
-    assert message.params["top_k"] == 3
-    assert "extra_body" not in message.params
+    assert messages_of(message) == [{"role": "user", "content": "word"}]
+    assert params_of(message)["temperature"] == 0.5
+    assert params_of(message)["top_k"] == 3
+    assert "extra_body" not in params_of(message)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES_OWN))
@@ -102,7 +103,7 @@ def test_a_structured_answer_is_asked_for_by_its_schema_and_parsed(stage: Stage)
     assert Judged.model_validate_json(stage.ask().text) == Judged(good=True)
 
     [message] = stage.model.messages
-    assert message.params["response_format"]["json_schema"]["name"] == "Judged"
+    assert params_of(message)["response_format"]["json_schema"]["name"] == "Judged"
 
 
 @pytest.mark.parametrize(

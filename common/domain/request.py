@@ -1,0 +1,40 @@
+"""Define what a task asks: a request of one of several kinds, as a tagged union. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Kind(StrEnum):
+    """Name the kinds of requests."""
+
+    CHAT = "chat"
+    """A chat completion of a model."""
+    WORKFLOW = "workflow"
+    """A run of a workflow of this service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Hold a request: its kind, and its body as the caller wrote it.
+
+    The body of a chat request is that of POST /chat/completions without `model`, `stream` and `stream_options`, which
+    the worker sets. The body of a workflow request is the input of the workflow. The body stays out of the repr, and so
+    out of logs.
+    """
+
+    kind: Kind
+    body: Mapping[str, Any] = field(repr=False)
+
+
+_NAMESPACES: Final[Mapping[Kind, str]] = {Kind.WORKFLOW: "workflow/"}
+"""The prefixes that keep the names of workflows apart from the names of models."""
+
+
+def public_model(kind: Kind, model: str) -> str:
+    """Return the name that the API, API keys and metrics use for what answers a task.
+
+    It is unique across all kinds: `gpt-5-mini` for a model, `workflow/story` for the workflow `story`.
+    """
+    return _NAMESPACES.get(kind, "") + model
