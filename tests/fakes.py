@@ -48,7 +48,7 @@ from common.webhooks.events import DeliveryReceipt, WebhookNotification
 from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryStatus
 
 SENDING_MS: Final = 10_000
-"""How long who has no message of a batch leaves the sending of its event to others; as in epilogue.lua."""
+"""How long who has no message of a batch leaves the sending of its event to others; as in lib/announce.lua."""
 
 
 @dataclass(slots=True)
@@ -283,7 +283,7 @@ class FakeStore:
         record.updated_ms = now
         return ReleaseOutcome.RELEASED
 
-    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+    async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         for ref in refs:
             record = self._find(ref)
             if record and record.status is TaskStatus.QUEUED:
@@ -435,7 +435,7 @@ class FakeStore:
             for batch in filter(None, (self._find_batch(ref.tenant, ref.batch_id) for ref in refs)):
                 batch.webhook, batch.ends, batch.due_ms = None, [], None
         outcomes = [self._cancel(ref, code) for ref in refs]
-        await self._announce(*refs, is_patient=True)
+        await self._announce(*refs, may_leave_to_sender=True)
         return outcomes
 
     def _cancel(self, ref: TaskRef, code: FailureCode | None) -> EndOutcome:
@@ -481,7 +481,7 @@ class FakeStore:
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         found = [self._read(ref, with_text=with_text) for ref in refs]
-        await self._announce(*refs, is_patient=True)
+        await self._announce(*refs, may_leave_to_sender=True)
         return found
 
     def _read(self, ref: TaskRef, *, with_text: bool) -> TaskRecord | None:
@@ -552,21 +552,21 @@ class FakeStore:
         if is_news or told.status is WebhookDeliveryStatus.DELIVERED:
             batch.delivery = told
 
-    async def _announce(self, *refs: TaskRef, is_patient: bool = False) -> None:
-        """Announce what is due in the batches of these tasks; who is patient leaves that to others for a while."""
+    async def _announce(self, *refs: TaskRef, may_leave_to_sender: bool = False) -> None:
+        """Announce what is due in the batches of these tasks; a caller without a message may leave it to the sender."""
         newly, self._newly_due = self._newly_due, set()
         for key in dict.fromkeys((ref.tenant, ref.batch_id) for ref in refs):
             batch = self._find_batch(*key)
             if self._announcer is None or batch is None or batch.due_ms is None or batch.webhook is None:
                 continue
-            if is_patient and key not in newly and self._now_ms() < batch.due_ms + SENDING_MS:
+            if may_leave_to_sender and key not in newly and self._now_ms() < batch.due_ms + SENDING_MS:
                 continue
             ends = [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED]
             counts = {status.value: batch.ends.count(status) for status in ends}
             try:
                 await self._announcer.publish(WebhookNotification(*key, batch.webhook.url, batch.due_ms, counts))
             except QueueUnavailable:
-                if is_patient:
+                if may_leave_to_sender:
                     continue
                 raise EventUnsent from None
             batch.due_ms, batch.announced = None, True

@@ -39,14 +39,16 @@ class BudgetStore:
     async def return_count(self, tenant: str, tasks: int, nonce: str, now_ms: int) -> None:
         """Take a count back, once, and only what was counted with this nonce; `now_ms` is that of the count."""
         request, _, call_id = nonce.partition(":")
-        call = ScriptCall("give_back", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, request)], [tasks, call_id])
+        call = ScriptCall(
+            "return_count", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, request)], [tasks, call_id]
+        )
         with redis_errors():
             await self._scripts.run(self._client, call)
 
     async def check(self, tenant: str, budgets: Budgets, now_ms: int) -> BudgetCheck:
         """Say whether tokens or money are used up, by the budgets that were told last, or by these if none were."""
         limits = [write_optional(_text(each)) for each in (budgets.tokens, budgets.cost_nanos)]
-        return await self._check(ScriptCall("budget", _keys(tenant, now_ms), limits))
+        return await self._check(ScriptCall("check_budgets", _keys(tenant, now_ms), limits))
 
     async def _check(self, call: ScriptCall) -> BudgetCheck:
         with redis_errors():

@@ -57,7 +57,7 @@ _UNTOLD: Final = "~"
 """Stands in an attempt for what the provider did not say of its failure; it is in no name that is kept."""
 
 MARKS: Final = {TaskStatus.COMPLETED: "c", TaskStatus.FAILED: "f", TaskStatus.CANCELLED: "x"}
-"""How prelude.lua marks the end of a task in its batch."""
+"""How lib/batch_event.lua marks the end of a task in its batch."""
 
 
 def field_names(*, with_text: bool) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def write_charge(charge: Charge) -> str:
 
 
 def write_provider_error(error: ProviderError | None) -> bytes:
-    """Encode what a provider said of an error as an optional argument, as prelude.lua puts it into the attempts."""
+    """Encode a provider's error as an optional argument; lib/task_record.lua puts it into the attempts."""
     parts = () if error is None else (error.code, error.param, error.request_id)
     return write_optional(":".join(part or _UNTOLD for part in parts) if any(parts) else None)
 
@@ -132,13 +132,13 @@ def write_webhook(webhook: Webhook | None) -> bytes:
 
 
 def write_delivery(delivery: WebhookDelivery) -> list[Argument]:
-    """List what receipt.lua takes of a delivery."""
+    """List what record_receipt.lua takes of a delivery."""
     rest = (delivery.status_code, delivery.code, delivery.next_attempt_ms, delivery.delivered_ms)
     return [delivery.status, delivery.attempts, ":".join("" if value is None else str(value) for value in rest)]
 
 
 def read_notification(tenant: str, batch_id: str, due: Sequence[Value]) -> WebhookNotification:
-    """Make the event of a batch of what epilogue.lua tells: its webhook, when it was due, and how its tasks ended."""
+    """Read the event of a batch from lib/announce.lua: its webhook, when it was due, and how its tasks ended."""
     hook, due_ms, marks = map(read_text, due)
     counts = {status.value: marks.count(mark) for status, mark in MARKS.items()}
     return WebhookNotification(tenant, batch_id, Webhook.decode(hook).url, int(due_ms), counts)
@@ -222,7 +222,7 @@ def _read_delivery(text: str) -> WebhookDelivery:
 
 
 def _read_attempts(text: str) -> tuple[Attempt, ...]:
-    """Read `start:end:code;` for each attempt, as prelude.lua writes it."""
+    """Read `start:end:code;` for each attempt, as lib/task_record.lua writes it."""
     return tuple(_read_attempt(*each.split(":")) for each in text.split(";") if each)
 
 

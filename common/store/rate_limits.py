@@ -91,7 +91,9 @@ class RateLimitStore:
     ) -> dict[str, int]:
         """Take shares of the tenants' calls in flight, all in one pipeline; a want of 0 gives a share back."""
         calls = [
-            ScriptCall("share", [keys.tenant_slots_key(tenant_scope(tenant))], [invocation, want, cap, lease_ms])
+            ScriptCall(
+                "acquire_slots", [keys.tenant_slots_key(tenant_scope(tenant))], [invocation, want, cap, lease_ms]
+            )
             for tenant, want in wanted.items()
         ]
         with redis_errors():

@@ -12,15 +12,12 @@ from common.store.client import Client, renew
 
 type Argument = str | bytes | int
 
-_FOLDER: Final = Path(__file__).parent
-_SHARED: Final = ("clock", "prelude")
-"""Stand in front of every script, in this order."""
+_FOLDER: Final = Path(__file__).parent / "lua"
+LIBRARY: Final = ("clock", "fields", "task_record", "batch_event", "lifecycle")
+"""Files of lib/ that are prepended to every script, in the order of their dependencies."""
 
-_EPILOGUE: Final = "epilogue"
-"""Stands after each transition, and wraps its answer."""
-
-_TRANSITIONS: Final = frozenset({"claim", "release", "complete", "fail", "dead_letter", "cancel", "read"})
-"""The scripts that can end a task; their last key is its batch's."""
+WRAPPER: Final = "announce"
+"""The file of lib/ that is appended to each script of transitions/ and wraps its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +42,36 @@ class ScriptCall:
 
 
 def read_sources() -> dict[str, str]:
-    """Read the .lua files of this package: their names without the suffix, and their text."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.lua"))}
+    """Return the text of each Lua file by its path below lua/ without the suffix, such as `transitions/claim`."""
+    return {
+        path.relative_to(_FOLDER).with_suffix("").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(_FOLDER.glob("*/*.lua"))
+    }
+
+
+def assemble(sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of each script by its name; the folder of a script decides how it is wrapped.
+
+    A script of commands/ runs as it is. A script of transitions/ can end a task: its last key is the record of the
+    batch, and the wrapper adds to its answer the event that is due.
+    """
+    library = "".join(sources[f"lib/{name}"] for name in LIBRARY)
+    scripts = {}
+    for path, text in sources.items():
+        folder, name = path.split("/")
+        if folder == "commands":
+            scripts[name] = library + text
+        elif folder == "transitions":
+            scripts[name] = f"{library}local function transition()\n{text}\nend\n{sources[f'lib/{WRAPPER}']}"
+    return scripts
 
 
 class Scripts:
     """Run scripts by SHA-1, and by their text where the server has forgotten them: after a restart or a failover."""
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        """Take the sources as `read_sources` gives them; tests hand in a clock of their own."""
-        shared = "".join(sources[name] for name in _SHARED)
-        self._text = {
-            name: shared
-            + (f"local function transition()\n{text}\nend\n{sources[_EPILOGUE]}" if name in _TRANSITIONS else text)
-            for name, text in sources.items()
-            if name not in {*_SHARED, _EPILOGUE}
-        }
+        """Take the sources as `read_sources` returns them; tests replace the clock."""
+        self._text = assemble(sources)
         # Redis names a script by its SHA-1; nothing secret hangs on it.
         self._sha = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._text.items()

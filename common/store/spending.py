@@ -30,7 +30,7 @@ class Spending:
         """
         amounts = f"tasks:{tasks} unpriced:{charge.unpriced} {write_charge(charge)}"
         call = ScriptCall(
-            "spend",
+            "book_spending",
             [keys.spend_key(tenant, day_of(now_ms)), marker],
             [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, amounts],
             is_joint=True,

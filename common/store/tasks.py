@@ -82,13 +82,13 @@ class TaskStore:
         False where the sending lease of this call has ended, and others have given the batch up or taken it over. A
         batch that Redis has lost stays unknown and counts as accepted.
         """
-        call = ScriptCall("accept", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
+        call = ScriptCall("mark_accepted", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
         with redis_errors():
             return int(await self._scripts.run(self._client, call)) == 1
 
     async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         """Give up sending a batch, so that a repeat of its request sends it at once."""
-        call = ScriptCall("unsent", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
+        call = ScriptCall("mark_unsent", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
         with redis_errors():
             await self._scripts.run(self._client, call)
 
@@ -128,9 +128,9 @@ class TaskStore:
         call = ScriptCall("release", _keys_of(lease.task.ref), args)
         return ReleaseOutcome(codec.read_text(await self._transition(lease.task.ref, call)))
 
-    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+    async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what queued tasks wait for, in one pipeline; tasks in any other state are left alone."""
-        calls = [ScriptCall("wait", [keys.task_key(ref)], [waiting_on]) for ref in refs]
+        calls = [ScriptCall("mark_waiting", [keys.task_key(ref)], [waiting_on]) for ref in refs]
         with redis_errors():
             await self._scripts.run_many(self._client, calls)
 
@@ -198,11 +198,13 @@ class TaskStore:
     async def save_request(self, ref: TaskRef, request: str) -> None:
         """Leave its request, the body of its message, with a failed task; any other task is left alone."""
         with redis_errors():
-            await self._scripts.run(self._client, ScriptCall("keep", [keys.task_key(ref)], [codec.write_text(request)]))
+            await self._scripts.run(
+                self._client, ScriptCall("save_request", [keys.task_key(ref)], [codec.write_text(request)])
+            )
 
     async def load_requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         """Return what failed tasks have kept, in the order asked; the caller bounds the bytes, by `kept_bytes`."""
-        values = await self._run_on_tasks("requests", refs, [()] * len(refs), keys.READ_CHUNK)
+        values = await self._run_on_tasks("load_requests", refs, [()] * len(refs), keys.READ_CHUNK)
         return [None if value is None else codec.read_text(value) for value in values]
 
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:

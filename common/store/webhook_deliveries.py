@@ -38,12 +38,12 @@ class WebhookDeliveryStore:
         except QueueUnavailable as error:
             raise EventUnsent("an event could not be put on its queue") from error
         with redis_errors():
-            await self._scripts.run(self._client, ScriptCall("announced", [keys.batch_key(tenant, batch_id)], []))
+            await self._scripts.run(self._client, ScriptCall("mark_announced", [keys.batch_key(tenant, batch_id)], []))
 
     async def record_receipt(self, receipt: DeliveryReceipt) -> None:
         """Note how far the delivery of a batch's event has got, unless more is known; never make a batch of it."""
         batch = keys.batch_key(receipt.tenant, receipt.batch_id)
         with redis_errors():
             await self._scripts.run(
-                self._client, ScriptCall("receipt", [batch], codec.write_delivery(receipt.delivery))
+                self._client, ScriptCall("record_receipt", [batch], codec.write_delivery(receipt.delivery))
             )

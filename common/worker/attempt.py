@@ -62,7 +62,7 @@ class TaskTransitions(Protocol):
     ) -> ReleaseOutcome:
         """Give the task back; with a refund the attempt is not counted, and a refusal is counted apart."""
 
-    async def wait(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
+    async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what tasks wait for that are queued."""
 
     async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:

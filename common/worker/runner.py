@@ -228,7 +228,7 @@ class BatchRunner:
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout_at(window.writes_end):
                 for waiting_on, group in refs.items():
-                    await self._attempts.claims.wait(group, waiting_on)
+                    await self._attempts.claims.mark_waiting(group, waiting_on)
 
     async def _leave_backlog(
         self, endings: Sequence[tuple[WorkItem, DeliveryOutcome]], window: InvocationDeadlines

@@ -37,7 +37,7 @@ async def _worked_off_unpaid(world: World) -> None:
 @fault("workers meet a batch before it is accepted", calls=1, quick=True)
 async def _(world: World) -> None:
     # All tries are held: a repeat of the first would accept the batch before a slow worker has claimed it.
-    accept = world.redis.delay(runs("accept"), math.inf)
+    accept = world.redis.delay(runs("mark_accepted"), math.inf)
     claims, enough = 0, asyncio.Event()
 
     async def count(exchange: Exchange) -> None:
@@ -97,7 +97,7 @@ async def _(world: World) -> None:
 
 @fault("Redis is down at accept, and the caller repeats with its key", calls=1)
 async def _(world: World) -> None:
-    world.redis.on(runs("accept"), reset, times=TRIES)
+    world.redis.on(runs("mark_accepted"), reset, times=TRIES)
     prompts = world.new_prompts(3)
     await _refused(world, prompts, key="k")
     await _worked_off_unpaid(world)
@@ -106,7 +106,7 @@ async def _(world: World) -> None:
 
 @fault("Redis is down at accept, without a key", calls=1)
 async def _(world: World) -> None:
-    world.redis.on(runs("accept"), reset, times=TRIES)
+    world.redis.on(runs("mark_accepted"), reset, times=TRIES)
     await _refused(world, world.new_prompts(3))
     await _worked_off_unpaid(world)
     await world.submit()
@@ -114,7 +114,7 @@ async def _(world: World) -> None:
 
 @fault("every reply of accept lost after it was applied, and the caller repeats with its key", calls=1)
 async def _(world: World) -> None:
-    world.redis.on(runs("accept"), swallow_the_reply, times=TRIES)
+    world.redis.on(runs("mark_accepted"), swallow_the_reply, times=TRIES)
     prompts = world.new_prompts(3)
     await _refused(world, prompts, key="k")
     await world.accept(prompts, key="k")

@@ -130,7 +130,7 @@ async def _(world: World) -> None:
 async def _(world: World) -> None:
     prompts = world.new_prompts(3)
     await world.warm("submit")
-    world.redis.after(runs("accept"), 1, world.kill("submit"))
+    world.redis.after(runs("mark_accepted"), 1, world.kill("submit"))
     assert await world.post(prompts, key="k") is None
     await world.accept(prompts, key="k")
 

@@ -10,7 +10,7 @@ REDIS = Catalogue()
 fault = REDIS.fault
 
 LIFE_SECONDS = 8
-_OF_ALL_TASKS = frozenset({"create", "accept", "progress"})
+_OF_ALL_TASKS = frozenset({"create", "mark_accepted", "progress"})
 # A socket's timeout and its repeat fit between the answer and the end of the writes.
 _PATIENT = Timing(worker=12, model=4, visibility=18)
 
@@ -241,7 +241,7 @@ def _lost_reply(script: str, asked_for: str, calls: int, ends: str) -> None:
 
 for _script, _asked_for, _calls, _ends in (
     ("create", "ok", 1, "completed"),
-    ("accept", "ok", 1, "completed"),
+    ("mark_accepted", "ok", 1, "completed"),
     ("claim", "ok", 1, "completed"),
     ("progress", "slow", 1, "completed"),
     ("complete", "ok", 1, "completed"),

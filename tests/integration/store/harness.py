@@ -23,7 +23,7 @@ START_MS: Final = 4_000_000_000_000
 
 CLOCK_KEY: Final = "clock-of-the-test"
 CLOCK: Final = f"local now = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
-"""Replaces clock.lua. A script without a shebang may read a key that it did not declare, if its node has it."""
+"""Replaces lib/clock.lua. A script without a shebang may read a key that it did not declare, if its node has it."""
 
 MOVE_CLOCK: Final = """
 redis.call('SET', KEYS[1], ARGV[1])
@@ -116,7 +116,7 @@ class TwiceScripts(Scripts):
 
 def scripts_on_test_time() -> dict[str, str]:
     """Read the product's scripts and replace their clock."""
-    return read_sources() | {"clock": CLOCK}
+    return read_sources() | {"lib/clock": CLOCK}
 
 
 @asynccontextmanager

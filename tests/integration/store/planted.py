@@ -16,9 +16,10 @@ class Fault:
 
     def plant(self, sources: Mapping[str, str]) -> dict[str, str]:
         """Return the sources with the fault in; the piece must be there exactly once."""
-        text = sources[self.script]
-        assert text.count(self.right) == 1, f"{self.script}.lua has changed: {self.right!r}"
-        return {**sources, self.script: text.replace(self.right, self.wrong)}
+        (path,) = (path for path in sources if path.endswith(f"/{self.script}"))
+        text = sources[path]
+        assert text.count(self.right) == 1, f"{path}.lua has changed: {self.right!r}"
+        return {**sources, path: text.replace(self.right, self.wrong)}
 
 
 PLANTED: Final = (
@@ -44,8 +45,8 @@ PLANTED: Final = (
     Fault("claim drops what is being sent", "claim", "if left > 0 then", "if false then"),
     Fault("claim drops without giving the sending up", "claim", "redis.call('HDEL', KEYS[2], 'sending')", ""),
     # accept. What two calls that send one batch do to each other, test_acceptance.py finds: they are too rare here.
-    Fault("accept is forgotten", "accept", "redis.call('HSET', KEYS[1], 'accepted', 1)", ""),
-    Fault("accept needs no fence", "accept", "not found[3] and found[4] ~= ARGV[1]", "false"),
+    Fault("the acceptance is forgotten", "mark_accepted", "redis.call('HSET', KEYS[1], 'accepted', 1)", ""),
+    Fault("an acceptance needs no fence", "mark_accepted", "not found[3] and found[4] ~= ARGV[1]", "false"),
     # release
     Fault("release needs no owner", "release", "if record.owner ~= owner", "if record.status ~= 'processing'"),
     Fault("release repeats its refund", "release", "if record.past_owner == owner then return 'released' end", ""),
@@ -68,16 +69,16 @@ PLANTED: Final = (
     Fault("complete overwrites an end", "complete", "if is_terminal(record) then return { 'already', now } end", ""),
     Fault("complete denies its own repeat", "complete", "if record.ended_by == by", "if false"),
     Fault("complete loses the answer", "complete", "result = ARGV[8],", ""),
-    Fault("complete does not sum up", "complete", "add_up(KEYS[2], ARGV[13])", ""),
+    Fault("complete does not sum up", "complete", "increment(KEYS[2], ARGV[13])", ""),
     Fault(
         "complete sums up repeats",
         "complete",
         "if record.ended_by == by then",
-        "if record.ended_by == by then add_up(KEYS[2], ARGV[13])",
+        "if record.ended_by == by then increment(KEYS[2], ARGV[13])",
     ),
     Fault("complete stays below 100", "complete", "progress = 100", "progress = 99"),
     # charge
-    Fault("charge does not sum up", "charge", "add_up(KEYS[2], charge)", ""),
+    Fault("charge does not sum up", "charge", "increment(KEYS[2], charge)", ""),
     Fault("charge sums up repeats", "charge", "and not string.find(charged, owner, 1, true)", ""),
     Fault("charge forgets former attempts", "charge", "charged = charged .. owner", "charged = owner"),
     # fail
@@ -106,41 +107,54 @@ PLANTED: Final = (
     Fault("create lets two calls send", "create", "now < (tonumber(found[8]) or 0)", "false"),
     Fault("create starts tasks afresh", "create", "redis.call('EXISTS', KEYS[place]) == 0", "true"),
     Fault("create leaves lost tasks lost", "create", "write_tasks(created, deadline)\nreturn", "return"),
-    # keep and retry
-    Fault("keep takes the request of any task", "keep", "record and record.status == 'failed'", "record"),
+    # save_request and retry
+    Fault(
+        "save_request takes the request of any task", "save_request", "record and record.status == 'failed'", "record"
+    ),
     Fault("retry takes a task again", "retry", "or task[2] then", "then"),
     Fault("retry takes a task without a request", "retry", "not task[1] or task[2]", "task[2]"),
     # That it overlooks another one, test_retry.py finds: two retries that cross are too rare to be met here.
     Fault("retry denies its own repeat", "retry", "if found[2] == id then return 1 end", ""),
     # events
-    Fault("an end is not marked", "prelude", "  mark_end(key, status)\n", ""),
-    Fault("an event is due before the last end", "prelude", "string.find(marks, '.', 1, true) or ", ""),
-    Fault("an event is due again", "prelude", "redis.call('HGET', batch, 'announced')", "false"),
-    Fault("an event is told as another end", "prelude", "cancelled = 'x' }", "cancelled = 'f' }"),
-    Fault("a rebuilt batch has no webhook", "prelude", "write_hook(KEYS[2], optional(ARGV[#ARGV]), task.size)", ""),
-    Fault("an event that is not on its queue is told once", "epilogue", "is_patient and not is_newly", "not is_newly"),
-    Fault("an announcement is forgotten", "announced", "redis.call('HSET', KEYS[1], 'announced', 1)", ""),
-    Fault("an announcement leaves its event due", "announced", "redis.call('HDEL', KEYS[1], 'due') == 1", "true"),
-    # what they share
-    Fault("a lease is live a moment longer", "prelude", "now < record.lease", "now <= record.lease"),
-    Fault("a lease is live for ever", "prelude", "and now < record.lease", ""),
-    Fault("a deadline comes late", "prelude", "now >= record.deadline", "now > record.deadline"),
-    Fault("a deadline changes an end", "prelude", "not is_terminal(record) and now >=", "now >="),
-    Fault("a deadline ends when it is noticed", "prelude", "'failed', record.deadline, by", "'failed', now, by"),
-    Fault("an end leaves its attempt running", "prelude", "fields.attempts = with_end(record.attempts, at, how)", ""),
+    Fault("an end is not marked", "lifecycle", "  mark_end(key, status)\n", ""),
+    Fault("an event is due before the last end", "batch_event", "string.find(marks, '.', 1, true) or ", ""),
+    Fault("an event is due again", "batch_event", "redis.call('HGET', batch, 'announced')", "false"),
+    Fault("an event is told as another end", "batch_event", "cancelled = 'x' }", "cancelled = 'f' }"),
     Fault(
-        "an end tells the task's code for the attempt's", "prelude", "fields.last_code or fields.code", "fields.code"
+        "a rebuilt batch has no webhook", "lifecycle", "write_webhook(KEYS[2], optional(ARGV[#ARGV]), task.size)", ""
     ),
-    Fault("an attempt outlives its lease", "prelude", "'processing' and not is_live", "'ended' and not is_live"),
-    Fault("an end keeps its first expiry", "prelude", "redis.call('PEXPIREAT', key, at + record.retention)", ""),
-    Fault("an end keeps the partial text", "prelude", "'lease', 'partial'", "'lease'"),
-    Fault("a rebuilt batch is dropped", "prelude", ", rebuilt = 1", ""),
-    Fault("a batch is not rebuilt", "prelude", "redis.call('EXISTS', KEYS[2]) == 0", "false"),
+    Fault(
+        "an event that is not on its queue is told once",
+        "announce",
+        "may_leave_to_sender and not is_newly",
+        "not is_newly",
+    ),
+    Fault("an announcement is forgotten", "mark_announced", "redis.call('HSET', KEYS[1], 'announced', 1)", ""),
+    Fault("an announcement leaves its event due", "mark_announced", "redis.call('HDEL', KEYS[1], 'due') == 1", "true"),
+    # what they share
+    Fault("a lease is live a moment longer", "task_record", "now < record.lease", "now <= record.lease"),
+    Fault("a lease is live for ever", "task_record", "and now < record.lease", ""),
+    Fault("a deadline comes late", "lifecycle", "now >= record.deadline", "now > record.deadline"),
+    Fault("a deadline changes an end", "lifecycle", "not is_terminal(record) and now >=", "now >="),
+    Fault("a deadline ends when it is noticed", "lifecycle", "'failed', record.deadline, by", "'failed', now, by"),
+    Fault(
+        "an end leaves its attempt running", "lifecycle", "fields.attempts = with_end(record.attempts, at, ending)", ""
+    ),
+    Fault(
+        "an end tells the task's code for the attempt's", "lifecycle", "fields.last_code or fields.code", "fields.code"
+    ),
+    Fault("an attempt outlives its lease", "lifecycle", "'processing' and not is_live", "'ended' and not is_live"),
+    Fault("an end keeps its first expiry", "lifecycle", "redis.call('PEXPIREAT', key, at + record.retention)", ""),
+    Fault("an end keeps the partial text", "lifecycle", "'lease', 'partial'", "'lease'"),
+    Fault("a rebuilt batch is dropped", "lifecycle", ", rebuilt = 1", ""),
+    Fault("a batch is not rebuilt", "lifecycle", "redis.call('EXISTS', KEYS[2]) == 0", "false"),
     Fault(
         "a task is rebuilt after its time",
-        "prelude",
+        "lifecycle",
         "not record and now >= task.deadline",
         "false and now >= task.deadline",
     ),
-    Fault("a queued task never expires", "prelude", "redis.call('PEXPIREAT', key, task.deadline + task.retention)", ""),
+    Fault(
+        "a queued task never expires", "lifecycle", "redis.call('PEXPIREAT', key, task.deadline + task.retention)", ""
+    ),
 )

@@ -32,28 +32,38 @@ FAULTS: Final[tuple[tuple[Fault, Test], ...]] = (
         contract.test_a_worker_goes_by_the_budgets_of_the_tenants_last_call,
     ),
     (
-        Fault("give_back gives back again", "give_back", "redis.call('HGET', KEYS[2], 'call') == ARGV[2]", "true"),
+        Fault(
+            "return_count returns a count twice",
+            "return_count",
+            "redis.call('HGET', KEYS[2], 'call') == ARGV[2]",
+            "true",
+        ),
         contract.test_what_is_given_back_can_be_used_again_and_only_once,
     ),
     (
         Fault(
-            "give_back takes what another has counted",
-            "give_back",
+            "return_count takes what another call has counted",
+            "return_count",
             "redis.call('HGET', KEYS[2], 'call') == ARGV[2]",
             "redis.call('HGET', KEYS[2], 'call')",
         ),
         contract.test_a_request_is_counted_once_and_given_back_by_the_call_that_counted_it,
     ),
     (
-        Fault("budget forgets the message's", "budget", "not kept and optional(ARGV[place])", "nil"),
+        Fault("check_budgets forgets the message's", "check_budgets", "not kept and optional(ARGV[place])", "nil"),
         contract.test_where_redis_has_lost_the_budgets_those_of_the_message_count,
     ),
     (
-        Fault("budget overlooks the last ones", "budget", "redis.call('EXISTS', KEYS[2]) == 1 and", "false and"),
+        Fault(
+            "check_budgets overlooks the last ones",
+            "check_budgets",
+            "redis.call('EXISTS', KEYS[2]) == 1 and",
+            "false and",
+        ),
         contract.test_a_worker_goes_by_the_budgets_of_the_tenants_last_call,
     ),
     (
-        Fault("budget is a call too late", "budget", ">= budget", "> budget"),
+        Fault("check_budgets is a call too late", "check_budgets", ">= budget", "> budget"),
         contract.test_a_worker_goes_by_the_budgets_of_the_tenants_last_call,
     ),
 )

@@ -13,13 +13,15 @@ from redis.exceptions import ResponseError
 
 from common.runtime.settings import RedisSettings
 from common.store.script_batching import MAX_CALLS, BatchingScripts
-from common.store.scripts import ScriptCall
+from common.store.scripts import LIBRARY, ScriptCall
 
 SOURCES = {
-    "clock": "",
-    "prelude": "",
-    "grow": "return redis.call('INCRBY', KEYS[1], ARGV[1])",
-    "list": "redis.call('RPUSH', KEYS[1], table.concat(KEYS, ' ', 2) .. ' ' .. table.concat(ARGV, ' ')) return #ARGV-1",
+    **{f"lib/{name}": "" for name in LIBRARY},
+    "commands/grow": "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+    "commands/list": """
+        redis.call('RPUSH', KEYS[1], table.concat(KEYS, ' ', 2) .. ' ' .. table.concat(ARGV, ' '))
+        return #ARGV - 1
+    """,
 }
 
 

@@ -429,9 +429,9 @@ async def test_a_queued_task_is_told_what_it_waits_for_and_any_other_is_left_alo
     await harness.store.complete(lease_of(done), ANSWER)
     before = await harness.store.read([running.ref, done.ref])
 
-    await harness.store.wait([queued.ref, running.ref, done.ref], WaitingOn.RATE_LIMIT)
+    await harness.store.mark_waiting([queued.ref, running.ref, done.ref], WaitingOn.RATE_LIMIT)
     await harness.lose(queued.ref)
-    await harness.store.wait([queued.ref], WaitingOn.RATE_LIMIT)
+    await harness.store.mark_waiting([queued.ref], WaitingOn.RATE_LIMIT)
 
     assert await harness.store.read([running.ref, done.ref, queued.ref]) == [*before, None]
 
@@ -439,7 +439,7 @@ async def test_a_queued_task_is_told_what_it_waits_for_and_any_other_is_left_alo
 async def test_what_a_queued_task_waits_for_can_be_read_until_it_is_claimed(harness: Harness) -> None:
     (task,) = await submitted(harness)
 
-    await harness.store.wait([task.ref], WaitingOn.RATE_LIMIT)
+    await harness.store.mark_waiting([task.ref], WaitingOn.RATE_LIMIT)
 
     assert (await read_one(harness, task.ref)).waiting_on is WaitingOn.RATE_LIMIT
     await harness.store.claim(lease_of(task))

@@ -6,6 +6,6 @@ local charged = found[2] or ''
 -- Where Redis has lost the record nothing tells a repeat of this call from another attempt: its charge is lost with it.
 if found[1] and redis.call('EXISTS', KEYS[2]) == 1 and not string.find(charged, owner, 1, true) then
   set(KEYS[1], { charged = charged .. owner .. ';' })
-  add_up(KEYS[2], charge)
+  increment(KEYS[2], charge)
 end
 return now

@@ -1,6 +1,6 @@
 -- Read records, failing those that are past their deadline.  KEYS: tasks, batch.  ARGV: the names of the fields.
 -- Answers for each key {fields…, expiry} or nil.
-is_patient = true
+may_leave_to_sender = true
 local records = {}
 for place = 1, #KEYS - 1 do
   local key = KEYS[place]

@@ -12,7 +12,7 @@ local batch = redis.call('HMGET', KEYS[2], 'accepted', 'rebuilt', 'sending')
 if not is_terminal(record) and not batch[1] and not batch[2] then
   local left = (tonumber(batch[3]) or 0) - now
   if left > 0 then return { 'unaccepted', record.attempt, now, left, '' } end
-  -- Given up: from now on accept.lua refuses that call, and a repeat of the request sends this message again.
+  -- Given up: from now on mark_accepted.lua refuses that call, and a repeat of the request sends this message again.
   redis.call('HDEL', KEYS[2], 'sending')
   return { 'not_accepted', record.attempt, now, 0, '' }
 end
@@ -45,5 +45,5 @@ set(KEYS[1], {
   status = 'processing', owner = owner, lease = now + lease_ms, attempt = record.attempt + 1, progress = 0,
   attempts = with_attempt(record.attempts), updated = now,
 })
-tell_step(KEYS[1])
+publish_step(KEYS[1])
 return { 'claimed', record.attempt + 1, now, 0, '', record.refusals, record.own_refusals }

@@ -9,5 +9,5 @@ local is_new = redis.call('HSET', KEYS[2], name, step) == 1
 redis.call('PEXPIREAT', KEYS[2], deadline)
 -- Attempts bound what one step may cost. The next step has its own; this attempt is the first at it.
 if record then set(KEYS[1], { attempt = 1, updated = now }) end
-if is_new and redis.call('EXISTS', KEYS[3]) == 1 then add_up(KEYS[3], ARGV[5]) end
+if is_new and redis.call('EXISTS', KEYS[3]) == 1 then increment(KEYS[3], ARGV[5]) end
 return { 1, now }

@@ -1,6 +1,6 @@
 -- Cancel tasks that have not ended.  KEYS: tasks, batch.  ARGV: code?.  Answers an outcome for each.
 local code = optional(ARGV[1])
-is_patient = true
+may_leave_to_sender = true
 -- A code says that the call was not accepted: nobody has its ids, so nobody is told.
 if code then redis.call('HDEL', KEYS[#KEYS], 'hook', 'marks', 'due') end
 

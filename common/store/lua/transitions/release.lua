@@ -2,7 +2,7 @@
 -- KEYS: task, batch.  ARGV: owner, refund, code?, waiting_on, max attempts, cause of a refusal?, the provider's error?.
 -- Answers the outcome.
 local owner, refund, code, waiting_on, max_attempts = ARGV[1], ARGV[2] == '1', optional(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local cause, told = optional(ARGV[6]), optional(ARGV[7])
+local cause, provider_error = optional(ARGV[6]), optional(ARGV[7])
 local by = 'release:' .. owner
 
 local record = load(KEYS[1])
@@ -12,13 +12,13 @@ if record.past_owner == owner then return 'released' end
 if record.owner ~= owner then return 'lost' end
 
 if not refund and record.attempt >= max_attempts then
-  finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted', last_code = code, told = told })
+  finish(KEYS[1], record, 'failed', now, by, { code = 'attempts_exhausted', last_code = code, provider_error = provider_error })
   return 'exhausted'
 end
 
 -- The claim has counted this attempt, so taking it back never goes below zero.
 local attempt = refund and record.attempt - 1 or record.attempt
-local attempts = refund and without_running(record.attempts) or with_end(record.attempts, now, with_report(code or '', told))
+local attempts = refund and without_running(record.attempts) or with_end(record.attempts, now, with_provider_error(code or '', provider_error))
 redis.call('HDEL', KEYS[1], 'owner', 'lease', 'partial')
 set(KEYS[1], {
   status = 'queued', attempt = attempt, attempts = attempts, progress = 0, past_owner = owner, waiting_on = waiting_on,
@@ -26,5 +26,5 @@ set(KEYS[1], {
   refusals = cause and record.refusals + 1 or nil,
   own_refusals = cause == 'task' and record.own_refusals + 1 or nil,
 })
-tell_step(KEYS[1])
+publish_step(KEYS[1])
 return 'released'

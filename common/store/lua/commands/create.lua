@@ -32,7 +32,7 @@ if not found[1] then
     digest = digest, nonce = nonce, outcome = 'created', sending = now + sending_ms, metadata = metadata,
   })
   write_tasks(now, deadline)
-  write_hook(KEYS[1], hook, size)
+  write_webhook(KEYS[1], hook, size)
   return { 'created', now, deadline, now + sending_ms }
 end
 
@@ -51,6 +51,6 @@ if now < sending then return { 'sending', created, deadline, 0 } end
 set(KEYS[1], {
   digest = digest, nonce = nonce, outcome = 'unsent', sending = now + sending_ms, metadata = metadata,
 })
-write_hook(KEYS[1], hook, size)
+write_webhook(KEYS[1], hook, size)
 write_tasks(created, deadline)
 return { 'unsent', created, deadline, now + sending_ms }

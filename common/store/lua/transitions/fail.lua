@@ -12,6 +12,6 @@ if not rebuilt and record.owner ~= owner then return 'lost' end
 
 finish(KEYS[1], record, 'failed', now, by, {
   code = ARGV[8], last_code = optional(ARGV[9]), error_type = optional(ARGV[10]),
-  usage = optional(ARGV[11]), cost = optional(ARGV[12]), told = optional(ARGV[13]),
+  usage = optional(ARGV[11]), cost = optional(ARGV[12]), provider_error = optional(ARGV[13]),
 })
 return 'ended'

@@ -12,7 +12,7 @@ local function note(key, owner, percent, partial, lease_ms)
   set(key, {
     progress = math.max(record.progress, math.min(percent, highest_unfinished)), partial = partial, updated = now,
   })
-  tell_step(key)
+  publish_step(key)
   return 1
 end
 

@@ -18,5 +18,5 @@ finish(KEYS[1], record, 'completed', now, by, {
 })
 
 -- The batch's sums, once: a task ends once.
-add_up(KEYS[2], ARGV[13])
+increment(KEYS[2], ARGV[13])
 return { 'ended', now }

@@ -29,9 +29,9 @@ local function left_of(key) return math.max(0, (tonumber(redis.call('HGET', key,
 
 local known = redis.call('HMGET', KEYS[1],
   'let_through', 'let_through_at', 'refused', 'refused_at', 'task', 'tenant', 'tenant_at')
-local let_through, refused = faded(known[1], known[2], half_life), faded(known[3], known[4], half_life)
+local let_through, refused = decayed(known[1], known[2], half_life), decayed(known[3], known[4], half_life)
 local is_counted = known[5] == task
-local of_others = is_counted and refused - faded(1, known[4], half_life) or refused
+local of_others = is_counted and refused - decayed(1, known[4], half_life) or refused
 -- Where a limit is nearly kept to, it refuses some. Where it refuses more than a quarter, it is the model's own.
 local are_others_refused = of_others >= 0.5 and 3 * of_others > let_through
 

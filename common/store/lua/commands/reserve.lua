@@ -68,7 +68,7 @@ end
 if let_through > 0 then
   local known = redis.call('HMGET', KEYS[2], 'let_through', 'let_through_at')
   set(KEYS[2], {
-    let_through = string.format('%.3f', faded(known[1], known[2], half_life) + let_through), let_through_at = now, passed = 1,
+    let_through = string.format('%.3f', decayed(known[1], known[2], half_life) + let_through), let_through_at = now, passed = 1,
   })
   redis.call('PEXPIREAT', KEYS[2], now + shared_pause + 3 * half_life)
 end

@@ -1,0 +1,47 @@
+-- The record of a task: a hash, its state and its list of attempts.
+
+-- Return the fields that decide a transition, or nil where there is no record. A task has an owner only while it is
+-- `processing`.
+local function load(key)
+  local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
+    'past_owner', 'ended_by', 'progress', 'code', 'attempts', 'refusals', 'own_refusals')
+  if not value[1] then return nil end
+  return {
+    status = value[1], attempt = tonumber(value[2]), owner = value[3], lease = tonumber(value[4]),
+    deadline = tonumber(value[5]), retention = tonumber(value[6]), past_owner = value[7], ended_by = value[8],
+    progress = tonumber(value[9]), code = value[10], attempts = value[11] or '',
+    refusals = tonumber(value[12]) or 0, own_refusals = tonumber(value[13]) or 0,
+  }
+end
+
+local function is_terminal(record)
+  return record.status ~= 'queued' and record.status ~= 'processing'
+end
+
+local function is_live(record)
+  return record.status == 'processing' and now < record.lease
+end
+
+-- `attempts` holds `start:end:code;` for each attempt. The end is empty while the attempt runs. The code is empty where
+-- the attempt brought the answer. After the code may follow the provider's error, `code:param:request ID`, with `~` for
+-- each part that the provider did not name.
+local function with_attempt(attempts)
+  return attempts .. now .. '::;'
+end
+
+local function with_end(attempts, at, code)
+  return (string.gsub(attempts, '::;$', ':' .. at .. ':' .. code .. ';'))
+end
+
+local function with_provider_error(code, provider_error)
+  return provider_error and code .. ':' .. provider_error or code
+end
+
+local function without_running(attempts)
+  return (string.gsub(attempts, '%d+::;$', ''))
+end
+
+-- Publish a change of a task to the subscribers of that task.
+local function publish_step(key)
+  redis.call('SPUBLISH', 'steps:' .. string.match(key, '{.*'), '')
+end
