@@ -20,7 +20,7 @@ type Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 
 class KnownParams(Struct, frozen=True, kw_only=True):
-    """The params whose type or range is known; every other one is the model's to judge.
+    """The params whose type or range is known. The model validates all others.
 
     Source: https://platform.openai.com/docs/api-reference/chat/create
     """

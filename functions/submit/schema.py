@@ -30,7 +30,7 @@ type Metadata = Annotated[
 
 
 class PromptBody(Struct, frozen=True, kw_only=True):
-    """One prompt of a call; a plain string is short for `{"prompt": …}`."""
+    """One prompt of a call. A plain string is short for `{"prompt": …}`."""
 
     prompt: str | None = None
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1)] | None = None
@@ -42,7 +42,7 @@ class PromptBody(Struct, frozen=True, kw_only=True):
 
 
 class WebhookBody(Struct, frozen=True, kw_only=True):
-    """Where to send which events; without `events`, that the batch has ended."""
+    """The address to notify, and of which events; the default is the end of the batch."""
 
     url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
     events: Annotated[list[str], Meta(min_length=1, max_length=len(WebhookEvent))] | None = None
@@ -62,9 +62,9 @@ class Terms(Struct, frozen=True, kw_only=True):
 
 
 class CallBody(Terms, frozen=True, kw_only=True):
-    """The whole body: either `prompts`, or a `template` and its `inputs`.
+    """The request body: either `prompts`, or a `template` and its `inputs`.
 
-    What stands beside them holds for each prompt that says nothing else.
+    The other fields are defaults for each prompt.
     """
 
     prompts: list[Any] | None = None
@@ -76,13 +76,13 @@ class CallBody(Terms, frozen=True, kw_only=True):
 
 
 class WorkflowBody(Terms, frozen=True, kw_only=True):
-    """The whole body of a call of a workflow; its own schema says what an input is."""
+    """The request body to start a workflow. The workflow's own schema describes an input."""
 
     inputs: list[dict[str, Any]]
 
 
 class AcceptedTask(Struct, frozen=True):
-    """One line of the answer; a task starts as queued."""
+    """One task of the response. A task starts as queued."""
 
     task_id: str
     custom_id: str | None
@@ -90,7 +90,7 @@ class AcceptedTask(Struct, frozen=True):
 
 
 class AcceptedBody(Struct, frozen=True, kw_only=True):
-    """The answer 202. `links` are relative to the URL of the call, so they hold behind any stage, proxy or domain."""
+    """The response 202. `links` are relative to the URL of the call: valid behind any stage, proxy or domain."""
 
     batch_id: str
     task_ids: list[str]
@@ -124,7 +124,7 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
 
 
 class RetriedTask(Struct, frozen=True):
-    """One line of a retry's answer; `retry_of` is the failed task that it was made of, null if that has expired."""
+    """One new task of a retry. `retry_of` is the id of the failed task; null if that has expired."""
 
     task_id: str
     custom_id: str | None
@@ -133,7 +133,7 @@ class RetriedTask(Struct, frozen=True):
 
 
 class LeftTaskBody(Struct, frozen=True, omit_defaults=True):
-    """A failed task that was not retried; `retried_as` is what an earlier retry made of it."""
+    """A failed task that was not retried. `retried_as` is the id of the task that an earlier retry created."""
 
     task_id: str
     code: str
@@ -141,7 +141,7 @@ class LeftTaskBody(Struct, frozen=True, omit_defaults=True):
 
 
 class RetriedBody(Struct, frozen=True, kw_only=True):
-    """The answer 202 of a retry; its `links` are relative to the URL of that call."""
+    """The response 202 of a retry. `links` are relative to the URL of the call."""
 
     batch_id: str
     task_ids: list[str]

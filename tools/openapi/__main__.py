@@ -1,4 +1,4 @@
-"""Write functions/docs/openapi.json, check it against the last release, or keep it as a release."""
+"""Write functions/docs/openapi.json, compare it with the last release, or store it as a release."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from tools.openapi.release import ReleaseProblem, judge, keep
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says, and return its exit code."""
+    """Run the command and return its exit code."""
     match list(arguments):
         case [] | ["write"]:
             PATH.write_text(written(), encoding="utf-8")
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
         case ["release"]:
             PATH.write_text(written(), encoding="utf-8")
             try:
-                print(f"Kept as {keep(document(), written()).name}; commit it with the release.")
+                print(f"Wrote {keep(document(), written()).name}; commit it with the release.")
             except ReleaseProblem as problem:
                 print(f"make openapi: {problem}", file=sys.stderr)
                 return 1

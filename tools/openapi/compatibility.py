@@ -1,12 +1,12 @@
-"""Compare two descriptions of the API: what would break a caller of the older one.
+"""Detect breaking changes between two OpenAPI descriptions.
 
-What a caller sends may only be allowed more, and what it gets may only be promised more. So requests and answers are
-compared in opposite directions: a new required field breaks who sends, a field that is no longer required breaks who
-reads. In both, what is gone (a path, method, parameter, field, value of an enum, status, type of content, header) is
-broken, and what was added is not: callers have to skip fields and values that they do not know.
+Requests and responses are compared in opposite directions. A request schema may only become wider, and a response
+schema may only become narrower: a new required field breaks senders, and a field that is no longer required breaks
+readers. In both directions a removal (of a path, method, parameter, field, enum value, status, content type or header)
+is a breaking change. An addition is not: callers must ignore unknown fields and values.
 
-It knows the parts of OpenAPI and of JSON Schema that tools.openapi writes; a keyword it can't compare breaks where it
-changes.
+Only the parts of OpenAPI and JSON Schema that tools.openapi writes are supported. A change of any other keyword that is
+compared for equality (EXACT) is a breaking change.
 """
 
 from collections.abc import Iterator
@@ -15,25 +15,25 @@ from typing import Any, Final
 type Node = dict[str, Any]
 
 LEAST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-"""Limits that a request breaks when they go up."""
+"""Lower bounds: raising one is a breaking change of a request."""
 
 MOST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-"""Limits that a request breaks when they go down."""
+"""Upper bounds: lowering one is a breaking change of a request."""
 
 EXACT: Final = ("pattern", "format", "propertyNames", "style", "explode")
-"""What breaks a request by any change but its removal, and an answer by any but its addition."""
+"""Keywords compared for equality: a request may only drop one, and a response may only add one."""
 
 _CHOICES: Final = ("anyOf", "oneOf")
 _ANY: Final[Node] = {}
 
 
 def breaks(old: Node, new: Node) -> list[str]:
-    """Return a sentence for each thing that would break a caller of the old description, in its order."""
+    """Return a sentence for each change that breaks a caller of the old description, in its order."""
     return list(_Comparison(old, new).paths())
 
 
 class _Comparison:
-    """Walk through two descriptions side by side."""
+    """Walk two descriptions in parallel."""
 
     def __init__(self, old: Node, new: Node) -> None:
         self._old, self._new = old, new
@@ -171,7 +171,7 @@ class _Comparison:
 
 
 def _found(document: Node, node: Any) -> Node:  # noqa: ANN401  # bool or object
-    """Follow references; `true` is the schema of anything."""
+    """Resolve references; `true` is the schema of any value."""
     while isinstance(node, dict) and "$ref" in node:
         path = node["$ref"].removeprefix("#/").split("/")
         node = document

@@ -1,4 +1,4 @@
-"""Put the whole description together."""
+"""Assemble the OpenAPI document."""
 
 import json
 from pathlib import Path
@@ -8,20 +8,20 @@ from tools.openapi.operations import PATHS, PROBLEM_ANSWERS
 from tools.openapi.schemas import SCHEMAS
 
 PATH: Final = Path(__file__).parents[2] / "functions/docs/openapi.json"
-"""What DocsFunction serves."""
+"""The file that DocsFunction serves."""
 
 ABOUT: Final = (
-    "Send many prompts in one call and get an id for each at once; look at any of them while they wait, run and end. "
+    "Send many prompts in one call and get an id for each immediately. Read the state of any task at any time. "
     "Every error is application/problem+json with a stable `code`."
 )
 
 
 def document() -> dict[str, Any]:
-    """Return the description; every reference in it leads somewhere."""
+    """Return the OpenAPI document."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sluice", "version": "0.1.0", "description": ABOUT, "license": {"name": "Apache-2.0"}},
-        # Relative to this document, so that it holds behind any stage, proxy or domain.
+        # Relative to this document: valid behind any stage, proxy or domain.
         "servers": [{"url": "."}],
         "security": [{"key": []}],
         "paths": PATHS,
@@ -34,5 +34,5 @@ def document() -> dict[str, Any]:
 
 
 def written() -> str:
-    """Write the description as the file has it."""
+    """Return the document as the text of the file."""
     return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"

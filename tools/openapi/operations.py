@@ -1,4 +1,4 @@
-"""Say which calls there are, what they take and which answers they may get."""
+"""Define the operations: their parameters, bodies and possible responses."""
 
 from typing import Any, Final
 
@@ -12,19 +12,19 @@ from tools.openapi.schemas import Schema, reference
 type Operation = dict[str, Any]
 
 _SECONDS: Final[Schema] = {"type": "integer", "minimum": 1}
-RETRY_AFTER: Final[Schema] = {"description": "Seconds after which it makes sense to ask again.", "schema": _SECONDS}
+RETRY_AFTER: Final[Schema] = {"description": "Seconds to wait before the next request.", "schema": _SECONDS}
 
 _PROBLEMS: Final[dict[int, tuple[str, str]]] = {
     400: ("Invalid", "The request breaks a rule; `errors` names each item at fault."),
-    401: ("Unauthorized", "There is no key, or it is not known."),
-    403: ("Forbidden", "Something before the API, such as a firewall, refused the request."),
-    404: ("NotFound", "You have nothing of this id."),
-    409: ("Conflict", "The request contradicts an earlier one."),
-    410: ("Gone", "The time of what had this id is over."),
-    413: ("TooLarge", "The request is over a limit of size or count."),
-    429: ("TooMany", "Too many requests at once, a budget is used up, or the queue is full."),
-    500: ("Fault", "The fault is ours."),
-    503: ("Unavailable", "The same request may succeed later."),
+    401: ("Unauthorized", "The key or token is missing, unknown or expired."),
+    403: ("Forbidden", "A component in front of the API, such as a firewall, refused the request."),
+    404: ("NotFound", "You have no task, batch or workflow of this id."),
+    409: ("Conflict", "The request conflicts with an earlier one or with the present state."),
+    410: ("Gone", "The task or batch of this id has expired."),
+    413: ("TooLarge", "The request exceeds a limit of size or count."),
+    429: ("TooMany", "There are too many requests, a budget is exhausted, or the queue is full."),
+    500: ("Fault", "An internal error of the service."),
+    503: ("Unavailable", "A dependency is unavailable. The same request may succeed later."),
 }
 _ALWAYS: Final = (401, 403, 429, 500, 503)
 _LATER: Final = (409, 429, 503)
@@ -71,22 +71,22 @@ def _header(name: str, schema: Schema, about: str) -> Operation:
 _PREFER: Final = _header(
     "Prefer",
     {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
-    "`wait=N` holds the answer until the tasks have ended, 25 seconds at most; not over the limit of held answers.",
+    "`wait=N` holds the response until the tasks have ended, for at most 25 s and within the limit of held responses.",
 )
 _UNTIL: Final[Operation] = {
     "name": "until",
     "in": "query",
     "schema": {"enum": list(Until), "default": Until.ALL},
-    "description": "Whether one of them is enough to be waited for.",
+    "description": "Wait for the end of all tasks, or of any one.",
 }
 _HELD: Final[dict[str, Schema]] = {
     "Preference-Applied": {
-        "description": "How long the answer may have been held; absent where it was not held.",
+        "description": "The longest time for which the response was held; absent if it was not held.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
     }
 }
 
-_IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "The ETag of the answer that you have.")
+_IF_NONE_MATCH: Final = _header("If-None-Match", {"type": "string"}, "The ETag of an earlier response.")
 
 
 def _operation(  # noqa: PLR0913  # each is a part of an operation
@@ -103,7 +103,7 @@ def _operation(  # noqa: PLR0913  # each is a part of an operation
 ) -> Operation:
     answers: dict[str, Schema] = {
         str(status): {
-            "description": "Accepted." if status == 202 else "What there is.",  # noqa: PLR2004  # HTTP's
+            "description": "Accepted." if status == 202 else "The present state.",  # noqa: PLR2004  # HTTP's
             "headers": {"Retry-After": RETRY_AFTER, **(headers or {})},
             "content": {JSON: {"schema": reference(schema)}},
         }
@@ -115,7 +115,10 @@ def _operation(  # noqa: PLR0913  # each is a part of an operation
             "content": {JSON: {"schema": reference(held[2])}},
         }
     if _IF_NONE_MATCH in parameters:
-        answers["304"] = {"description": "You have it already.", "headers": {"Retry-After": RETRY_AFTER}}
+        answers["304"] = {
+            "description": "Nothing has changed since the response with this ETag.",
+            "headers": {"Retry-After": RETRY_AFTER},
+        }
     for each in sorted({*problems, *_ALWAYS}):
         answers[str(each)] = {"$ref": f"#/components/responses/{_PROBLEMS[each][0]}"}
     return {"operationId": name, "summary": summary, "parameters": parameters, **more, "responses": answers}
@@ -131,7 +134,7 @@ def _get(name: str, summary: str, schema: str, parameters: list[Operation], prob
         parameters=parameters,
         problems=problems,
         headers={"ETag": {"schema": {"type": "string"}}, **_HELD},
-        held=(202, "They have not ended: the wait is over, or the answer was not held.", schema),
+        held=(202, "The tasks have not ended: the wait is over, or the response was not held.", schema),
     )
 
 
@@ -140,9 +143,9 @@ _CALL: Final = {
     "system": "You are brief.",
 }
 _KEY: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
-_FIELDS_OF_TASK: Final = _listed("fields", TASK_FIELDS, "Only these fields, with the ids and the status.")
+_FIELDS_OF_TASK: Final = _listed("fields", TASK_FIELDS, "Return only these fields, the ids and the status.")
 
-_IDEMPOTENCY_KEY: Final = _header("Idempotency-Key", _KEY, "A repeat with the same key gets the same answer.")
+_IDEMPOTENCY_KEY: Final = _header("Idempotency-Key", _KEY, "A repeat with the same key returns the same response.")
 
 
 def _accepting(  # noqa: PLR0913  # as _operation
@@ -155,7 +158,7 @@ def _accepting(  # noqa: PLR0913  # as _operation
         schema="AcceptedBody",
         parameters=[*parameters, _IDEMPOTENCY_KEY, _PREFER, _UNTIL],
         problems=problems,
-        held=(200, "Accepted, and all have ended during the wait.", "HeldBody"),
+        held=(200, "Accepted, and all tasks ended during the wait.", "HeldBody"),
         headers={
             "Location": {"schema": {"type": "string"}},
             "Idempotent-Replayed": {"schema": {"const": "true"}},
@@ -168,30 +171,30 @@ def _accepting(  # noqa: PLR0913  # as _operation
 PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/tasks": {
         "post": _accepting(
-            "submit", "Send prompts, get an id for each", "CallBody", _CALL, parameters=(), problems=(400, 409, 413)
+            "submit", "Send prompts and get an id for each", "CallBody", _CALL, parameters=(), problems=(400, 409, 413)
         ),
         "get": _get(
             "showTasks",
-            "Look at any tasks",
+            "Read any tasks",
             "Tasks",
-            [_listed("task_ids", None, "Their ids.", required=True), _FIELDS_OF_TASK],
+            [_listed("task_ids", None, "The ids of the tasks.", required=True), _FIELDS_OF_TASK],
             (400,),
         ),
     },
     "/tasks/{task_id}": {
-        "get": _get("showTask", "Look at one task", "Task", [_in_path("task_id"), _FIELDS_OF_TASK], (400, 404, 410)),
+        "get": _get("showTask", "Read one task", "Task", [_in_path("task_id"), _FIELDS_OF_TASK], (400, 404, 410)),
     },
     "/tasks/{task_id}/stream": {
         "get": {
             "operationId": "followTask",
-            "summary": "Follow a task as server-sent events, a step an answer",
+            "summary": "Follow a task as server-sent events, one step per response",
             "parameters": [
                 _in_path("task_id"),
                 {
                     "name": "starting_after",
                     "in": "query",
                     "schema": {"type": "string", "pattern": r"^[0-9]{1,9}$"},
-                    "description": "Characters of the text that you have, or the id of the last event.",
+                    "description": "The number of characters that you have, or the id of the last event.",
                 },
                 _header(
                     "Last-Event-ID",
@@ -201,10 +204,10 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
             ],
             "responses": {
                 "200": {
-                    "description": "The events since: `status`, `delta`, `reset`, `ended`.",
+                    "description": "The new events: `status`, `delta`, `reset`, `ended`.",
                     "content": {"text/event-stream": {}},
                 },
-                "204": {"description": "It has ended, and you know all of it."},
+                "204": {"description": "The task has ended, and you have all its events."},
                 **{
                     str(each): {"$ref": f"#/components/responses/{_PROBLEMS[each][0]}"}
                     for each in sorted({400, 404, 410, *_ALWAYS})
@@ -215,7 +218,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/tasks/{task_id}/cancel": {
         "post": _operation(
             "cancelTask",
-            "Take one task back",
+            "Cancel one task",
             status=200,
             schema="Task",
             parameters=[_in_path("task_id")],
@@ -225,7 +228,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/batches/{batch_id}": {
         "get": _get(
             "showBatch",
-            "Look at a whole call, and a page of its tasks",
+            "Read a batch and a page of its tasks",
             "Batch",
             [
                 _in_path("batch_id"),
@@ -233,11 +236,11 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
                     "name": "status",
                     "in": "query",
                     "schema": {"enum": list(TaskStatus)},
-                    "description": "Only tasks of this status.",
+                    "description": "Return only tasks of this status.",
                 },
-                _number("cursor", 0, MAX_BATCH_SIZE, 0, "Where the page starts."),
-                _number("limit", 1, MOST_LIMIT, DEFAULT_LIMIT, "Tasks on a page."),
-                _listed("fields", BATCH_FIELDS, "Only these fields, with the id and the status."),
+                _number("cursor", 0, MAX_BATCH_SIZE, 0, "The index of the first task of the page."),
+                _number("limit", 1, MOST_LIMIT, DEFAULT_LIMIT, "The number of tasks on a page."),
+                _listed("fields", BATCH_FIELDS, "Return only these fields, the id and the status."),
             ],
             (400, 404, 410),
         ),
@@ -255,7 +258,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/workflows/{name}": {
         "post": _accepting(
             "startWorkflow",
-            "Start a workflow for each input, get an id for each",
+            "Start a workflow for each input and get an id for each",
             "WorkflowBody",
             {"inputs": [{"topic": "a magical forest"}]},
             parameters=(_in_path("name"),),
@@ -265,7 +268,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/usage": {
         "get": _operation(
             "showUsage",
-            "Look at what you have used today, and at your budgets",
+            "Read today's usage and your budgets",
             status=200,
             schema="Usage",
             parameters=[],
@@ -275,7 +278,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/batches/{batch_id}/retry": {
         "post": _operation(
             "retryBatch",
-            "Make new tasks of the failed ones of a call",
+            "Retry the failed tasks of a batch as new tasks",
             status=202,
             schema="RetriedBody",
             parameters=[
@@ -292,7 +295,7 @@ PATHS: Final[dict[str, dict[str, Operation]]] = {
     "/batches/{batch_id}/cancel": {
         "post": _operation(
             "cancelBatch",
-            "Take back what has not ended of a call",
+            "Cancel all tasks of a batch that have not ended",
             status=200,
             schema="Batch",
             parameters=[_in_path("batch_id")],

@@ -1,4 +1,4 @@
-"""Keep the description of each release, and hold the current one against the last of them."""
+"""Store the description of each release, and compare the current one with the latest."""
 
 import json
 import re
@@ -9,38 +9,38 @@ from typing import Any, Final
 from tools.openapi.compatibility import breaks
 
 FOLDER: Final = Path(__file__).parents[2] / "docs/releases"
-"""Where the description of each release is kept, as openapi-<version>.json."""
+"""The folder of released descriptions, openapi-<version>.json."""
 
 _NAME: Final = re.compile(r"openapi-(\d+)\.(\d+)\.(\d+)\.json")
 
 
 class ReleaseProblem(Exception):
-    """The release cannot be kept; the text says why."""
+    """The description cannot be stored as a release; the text gives the reason."""
 
 
 def last_release(folder: Path = FOLDER) -> Path | None:
-    """Return the file of the highest version; None where nothing was released yet."""
+    """Return the file of the highest version; None before the first release."""
     found = [(tuple(map(int, match.groups())), path) for path in folder.glob("*") if (match := _match(path))]
     return max(found)[1] if found else None
 
 
 def keep(document: dict[str, Any], text: str, folder: Path = FOLDER) -> Path:
-    """Write a description as that of its version.
+    """Store a description under its version.
 
     Raises:
-        ReleaseProblem: that version is released already, with another description.
+        ReleaseProblem: the version is already released with another description.
 
     """
     path = folder / f"openapi-{document['info']['version']}.json"
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ReleaseProblem(f"{path.name} is there already: a release never changes; raise the version first")
+        raise ReleaseProblem(f"{path.name} already exists and a release never changes; raise the version first")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def judge(document: dict[str, Any], folder: Path = FOLDER) -> tuple[bool, Sequence[str]]:
-    """Hold a description against the last release; return whether it may go out, and what there is to say of it."""
+    """Compare a description with the latest release; return whether it may be released, and a report."""
     last = last_release(folder)
     if last is None:
         return True, [f"There is no release to compare the API with: {folder.name}/ has no openapi-<version>.json"]

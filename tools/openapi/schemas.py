@@ -1,4 +1,4 @@
-"""Say what is sent and answered, in JSON Schema: the requests from their structs, the answers field by field."""
+"""Define the JSON Schemas: requests are generated from their structs, responses are listed field by field."""
 
 from dataclasses import fields
 from typing import Any, Final
@@ -32,7 +32,7 @@ STATUS: Final[Schema] = {"enum": [*TaskStatus, NOT_FOUND, EXPIRED]}
 
 
 def reference(name: str) -> Schema:
-    """Point at a schema."""
+    """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -54,13 +54,13 @@ COST: Final = closed({"usd": {"type": "string", "pattern": r"^\d+(\.\d+)?$"}}, [
 ESTIMATED: Final = closed(
     {"total_tokens": COUNT, "cost": COST},
     ["total_tokens", "cost"],
-    "How much of `usage` and `cost` is an estimate, of calls whose bill the provider did not tell.",
+    "The part of `usage` and `cost` that is an estimate, for calls whose usage the provider did not report.",
 )
 
 PROVIDER_ERROR: Final = closed(
     {"code": TEXT, "param": TEXT, "request_id": TEXT},
     [],
-    "What identifies the error at the provider: its code, the parameter at fault, the ID of the request.",
+    "Identifies the error at the provider: its code, the faulty parameter and the id of the request.",
 )
 
 WEBHOOK: Final = closed(
@@ -75,7 +75,7 @@ WEBHOOK: Final = closed(
         "delivered_at": TIME,
     },
     ["url", "events", "status", "attempts"],
-    "Where the batch's end is told, and how far that has got.",
+    "The address to notify of the batch's end, and the state of the delivery.",
 )
 
 _OF_TASKS: Final[dict[str, Schema]] = {
@@ -90,14 +90,14 @@ _OF_TASKS: Final[dict[str, Schema]] = {
         "items": closed(
             {"started_at": TIME, "ended_at": TIME, "code": CODE, "provider_error": PROVIDER_ERROR}, ["started_at"]
         ),
-        "description": "Tries that may have cost money, the oldest first.",
+        "description": "Attempts that may have cost money, oldest first.",
     },
     "waiting_on": {"enum": list(WaitingOn)},
     "result": TEXT,
     "tool_calls": {"type": "array", "items": {"type": "object"}},
     "finish_reason": {
         "type": ["string", "null"],
-        "description": "As the provider says it, and `length` for its token limit; null where it says none.",
+        "description": "The provider's own term; `length` for its token limit; null if it sends none.",
     },
     "truncated": {"const": True},
     "usage": USAGE,
@@ -107,7 +107,7 @@ _OF_TASKS: Final[dict[str, Schema]] = {
         {"code": CODE, "detail": TEXT, "last_code": CODE, "type": TEXT, "provider_error": PROVIDER_ERROR},
         ["code", "detail"],
     ),
-    "retried_as": {"type": "string", "description": "The task that a retry has made of it."},
+    "retried_as": {"type": "string", "description": "The id of the task that a retry created."},
     "created_at": TIME,
     "started_at": TIME,
     "ended_at": TIME,
@@ -132,18 +132,18 @@ _OF_BATCHES: Final[dict[str, Schema]] = {
     "expires_at": TIME,
 }
 
-_NEXT: Final[Schema] = {"type": "string", "description": "Leads to the rest; relative to the URL of the call."}
+_NEXT: Final[Schema] = {"type": "string", "description": "The link to the rest, relative to the URL of the call."}
 
 
 def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Schema]:
-    """Describe every field there is; KeyError names one that has no description."""
+    """Return the schema of every field; raise KeyError with the name of a field that has none."""
     for name in known - described.keys():
         raise KeyError(name)
     return {name: schema for name, schema in described.items() if name in known}
 
 
 def _requests() -> dict[str, Schema]:
-    # The structs say types and ranges; what is below them, the validation checks by itself.
+    # The structs define types and ranges. Free-form values below them are checked by hand-written validation.
     _, made = msgspec.json.schema_components(
         [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody, WorkflowBody],
         ref_template="#/components/schemas/{name}",
@@ -174,7 +174,7 @@ def _requests() -> dict[str, Schema]:
 SCHEMAS: Final[dict[str, Schema]] = {
     **_requests(),
     "Task": closed(
-        _fields(TASK_FIELDS, _OF_TASKS), ["task_id", "status"], "A task; a field is there once it has a value."
+        _fields(TASK_FIELDS, _OF_TASKS), ["task_id", "status"], "A task. A field is present once it has a value."
     ),
     "Tasks": closed({"tasks": {"type": "array", "items": reference("Task")}, "next": _NEXT}, ["tasks"]),
     "Batch": closed({**_fields(BATCH_FIELDS, _OF_BATCHES), "next": _NEXT}, ["batch_id", "status"]),
@@ -186,7 +186,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "answers": COUNT,
             "usage": USAGE,
             "cost": COST,
-            "unpriced": {**COUNT, "description": "Calls that are not in the cost."},
+            "unpriced": {**COUNT, "description": "Calls whose cost is unknown, because their model has no price."},
             "estimated": ESTIMATED,
             "budgets": closed({"requests": COUNT, "tokens": COUNT, "usd": COST["properties"]["usd"]}, []),
         },
@@ -212,7 +212,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {
             **dict.fromkeys(("batch_id", "status", "created_at", "deadline_at", "expires_at"), TEXT),
             "task_ids": {"type": "array", "items": TEXT},
-            "tasks": {"type": "array", "items": reference("Task"), "description": "In full."},
+            "tasks": {"type": "array", "items": reference("Task"), "description": "The tasks with all their fields."},
             "links": {"type": "object", "additionalProperties": TEXT},
             "next": _NEXT,
         },
@@ -220,21 +220,24 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Problem": {
         "type": "object",
-        "description": "What went wrong (RFC 9457).",
+        "description": "An error (RFC 9457).",
         "properties": {
             "type": TEXT,
             "title": TEXT,
             "status": {"type": "integer"},
-            "code": {"type": "string", "description": "Stable: decide by it."},
+            "code": {"type": "string", "description": "A stable code for programs."},
             "detail": TEXT,
             "request_id": TEXT,
             "errors": {
                 "type": "array",
                 "items": closed({"pointer": TEXT, "code": TEXT, "detail": TEXT}, ["pointer", "code", "detail"]),
-                "description": "Each item at fault, by its JSON pointer (RFC 6901).",
+                "description": "Each faulty item by its JSON pointer (RFC 6901).",
             },
-            "budget": {"enum": list(BudgetKind), "description": "The budget that has not enough left."},
-            "task_status": {"enum": list(TaskStatus), "description": "How a task that should be cancelled has ended."},
+            "budget": {"enum": list(BudgetKind), "description": "The budget that is exhausted."},
+            "task_status": {
+                "enum": list(TaskStatus),
+                "description": "The final status of the task that could not be cancelled.",
+            },
         },
         "required": ["type", "title", "code", "detail"],
     },
