@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.api.missing import EXPIRED, NOT_FOUND
-from common.domain.request import public_model
 from common.domain.spending import Spend, usd_of
 from common.domain.task import (
     TRUNCATED,
@@ -21,6 +20,7 @@ from common.domain.task import (
     TaskStatus,
     ToolCall,
 )
+from common.kinds.registry import public_model
 from common.webhooks.model import Webhook, WebhookDelivery
 
 type Body = dict[str, Any]

@@ -1,11 +1,8 @@
 """Name the queues in which a tenant's tasks wait or run: its backlog. Standard library only."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-
-from common.domain.request import Kind
 
 MOST_QUEUED: Final = 10**9
 """The largest cap, in tasks; SQS itself has none."""
@@ -18,13 +15,6 @@ class BacklogQueue(StrEnum):
     """Prompts, for the worker."""
     WORKFLOWS = "workflows"
     """Workflows, for their own worker."""
-
-
-QUEUES: Final[Mapping[Kind, BacklogQueue]] = {
-    Kind.CHAT: BacklogQueue.TASKS,
-    Kind.WORKFLOW: BacklogQueue.WORKFLOWS,
-}
-"""The queue that the tasks of each kind are sent to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 
 class Kind(StrEnum):
@@ -26,15 +26,3 @@ class Request:
 
     kind: Kind
     body: Mapping[str, Any] = field(repr=False)
-
-
-_NAMESPACES: Final[Mapping[Kind, str]] = {Kind.WORKFLOW: "workflow/"}
-"""The prefixes that keep the names of workflows apart from the names of models."""
-
-
-def public_model(kind: Kind, model: str) -> str:
-    """Return the name that the API, API keys and metrics use for what answers a task.
-
-    It is unique across all kinds: `gpt-5-mini` for a model, `workflow/story` for the workflow `story`.
-    """
-    return _NAMESPACES.get(kind, "") + model

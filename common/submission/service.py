@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from common.domain.backlog import QUEUES, BacklogQueue
+from common.domain.backlog import BacklogQueue
 from common.domain.budgets import Budgets
 from common.domain.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
 from common.domain.message import TaskMessage
@@ -27,6 +27,7 @@ from common.domain.task import (
     new_batch_id,
 )
 from common.domain.transitions import Created, CreateOutcome, EndOutcome
+from common.kinds.registry import registration_of
 from common.submission.admission import Admission, Reservation
 from common.webhooks.model import Webhook
 
@@ -292,7 +293,7 @@ class SubmissionRouter:
 
     def of(self, prompts: Sequence[Prompt]) -> SubmissionService:
         """Return what accepts these; a batch is of one kind."""
-        return self._services[QUEUES[prompts[0].request.kind]]
+        return self._services[registration_of(prompts[0].request.kind).queue]
 
     async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
         """Record and send a batch, as `Submission.send` does."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from common.domain.message import TaskMessage
-from common.domain.request import public_model
 from common.domain.task import FailureCode
+from common.kinds.registry import public_model
 
 CUT: Final = 0.5
 """What is left after the provider has refused or failed a call."""

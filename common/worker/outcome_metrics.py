@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from common.domain.message import TaskMessage
-from common.domain.request import public_model
 from common.domain.spending import NANOS_PER_USD
 from common.domain.task import FailureCode
+from common.kinds.registry import public_model
 from common.runtime.metrics import Metric
 from common.runtime.telemetry import Telemetry
 from common.worker.message import DeliveryOutcome, OutcomeKind

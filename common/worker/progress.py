@@ -3,26 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from common.api.pagination import MOST_PARTIAL_CHARACTERS
 from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
-from common.domain.request import Kind
 from common.domain.task import TaskRef
 from common.domain.transitions import Lease, ProgressNote
+from common.kinds.tokens import CHARACTERS_PER_TOKEN
 from common.worker.bill import Bill
 from common.worker.deadlines import InvocationDeadlines
 from common.worker.text import paired
+from common.worker.token_estimates import expected_tokens
 
 FLUSH_SECONDS: Final = 1.0
 """Between two writes: a caller who looks once a second sees each step."""
-
-DEFAULT_TOKENS: Final = 256
-"""The length that is expected of an answer when nothing says how long it will be."""
-
-CHARACTERS_PER_TOKEN: Final = 4
-"""OpenAI's own rule of thumb for English."""
 
 _MOST: Final = 99
 """Only a completed task is at 100."""
@@ -33,13 +28,6 @@ class ProgressWriter(Protocol):
 
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         """Write the notes, and answer for each whether its owner still holds the lease."""
-
-
-def expected_tokens(message: TaskMessage) -> int:
-    """Guess the length of an answer in tokens: the caller's own guess, cut to what the model is allowed."""
-    params = message.request.body if message.request.kind is Kind.CHAT else {}
-    stated: tuple[Any, ...] = (message.expected_tokens, params.get("max_completion_tokens"), params.get("max_tokens"))
-    return min((count for count in stated if type(count) is int and count > 0), default=DEFAULT_TOKENS)
 
 
 class AnswerProgress:

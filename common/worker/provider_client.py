@@ -1,4 +1,4 @@
-"""Post chat completions with the OpenAI SDK; everything that can go wrong becomes a ModelError."""
+"""Post requests to the provider with the OpenAI SDK; everything that can go wrong becomes a ModelError."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -24,7 +24,7 @@ type HeaderListener = Callable[[str, Mapping[str, str]], None]
 
 
 class ProviderClient:
-    """Post chat completions. Create one for the life of the environment: it keeps its connections."""
+    """Post requests. Create one for the life of the environment: it keeps its connections."""
 
     def __init__(
         self, *, key: KeySource, base_url: str | None, timeout_seconds: float, on_headers: HeaderListener
@@ -32,10 +32,10 @@ class ProviderClient:
         """Take the key's source, the base URL, and how long a read may wait; connect before the first call only."""
         self._key = key
         self._on_headers = on_headers
-        self._url = endpoint_of(base_url or OPENAI_URL, "chat/completions")
+        self._base_url = base_url or OPENAI_URL
         self._client = AsyncOpenAI(
             api_key=key,
-            base_url=base_url or OPENAI_URL,
+            base_url=self._base_url,
             # The SDK would retry a 429 about an empty account three times. Sluice has the only retry policy.
             max_retries=0,
             timeout=None,  # the transport's, and the caller's for the whole call
@@ -52,8 +52,8 @@ class ProviderClient:
         await self._key()
 
     @asynccontextmanager
-    async def post(self, model: str, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Send a request, and yield the pieces of the answer's body, decompressed.
+    async def post(self, model: str, body: bytes, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request to the endpoint at `path`, and yield the pieces of the answer's body, decompressed.
 
         The timeout bounds each read, also of the pieces, and not the whole: a slow drip outlives it.
 
@@ -62,15 +62,15 @@ class ProviderClient:
             Unavailable: the key cannot be read.
 
         """
-        used = await self._key()
+        used, url = await self._key(), endpoint_of(self._base_url, path)
         with self._model_errors(model):
             try:
-                response = await self._send(body)
+                response = await self._send(url, body)
             except AuthenticationError:
                 # The key may have been rotated since it was read. A call that was refused for its key is not billed.
                 if not await self._key.renewed(used):
                     raise
-                response = await self._send(body)
+                response = await self._send(url, body)
         try:
             self._on_headers(model, response.headers)
             async with aclosing(response.aiter_raw()) as pieces:
@@ -81,11 +81,11 @@ class ProviderClient:
         finally:
             await response.aclose()
 
-    async def _send(self, body: bytes) -> httpx2.Response:
+    async def _send(self, url: str, body: bytes) -> httpx2.Response:
         # The SDK's method for chat completions walks through every part of the messages by their types, which takes
         # longer than the rest of a call. Its method for undocumented endpoints sends the body as it is.
         sent = self._client.post(
-            self._url, cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
+            url, cast_to=httpx2.Response, content=body, stream=True, stream_cls=AsyncStream[object]
         )
         return cast("httpx2.Response", await sent)  # as `cast_to` says; the signature knows of no raw stream
 

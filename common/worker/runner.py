@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from common.domain.backlog import QUEUES, BacklogQueue
+from common.domain.backlog import BacklogQueue
 from common.domain.errors import MessageTooNew, MessageUnreadable, StoreUnavailable, Unavailable
 from common.domain.message import TaskMessage
 from common.domain.task import TaskRef, WaitingOn
+from common.kinds.registry import registration_of
 from common.worker.attempt import AttemptRunner
 from common.worker.concurrency import Origin
 from common.worker.deadlines import InvocationDeadlines
@@ -239,7 +240,7 @@ class BatchRunner:
         refs: defaultdict[BacklogQueue, list[TaskRef]] = defaultdict(list)
         for job, ending in endings:
             if job.message and ending.retry_in_seconds is None:
-                refs[QUEUES[job.message.task.kind]].append(job.message.task.ref)
+                refs[registration_of(job.message.task.kind).queue].append(job.message.task.ref)
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout_at(window.writes_end):
                 for queue, group in refs.items():

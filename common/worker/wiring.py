@@ -17,13 +17,13 @@ from common.worker.attempt import AttemptRunner
 from common.worker.backoff import Backoff
 from common.worker.billing import Billing
 from common.worker.budget_guard import BudgetGuard
-from common.worker.chat_model import ChatModel
 from common.worker.concurrency import AdaptiveConcurrency
 from common.worker.deadlines import CallDurationEstimator
 from common.worker.model_call import Model, ModelCaller
 from common.worker.progress import ProgressReporter
 from common.worker.provider import ProviderKey
 from common.worker.provider_client import ProviderClient
+from common.worker.provider_model import ProviderModel
 from common.worker.rate_limiter import RateLimiter, StartLimiter
 from common.worker.redelivery import RedeliveryQueue
 from common.worker.runner import BatchRunner
@@ -55,7 +55,7 @@ class WorkerWiring:
         )
         prices = read_prices()
         self.billing = Billing(prices)
-        self.chat_model = ChatModel(client, prices)
+        self.chat_model = ProviderModel(client, prices)
         self.queue = RedeliveryQueue(settings.queue_url, self._journal.record_redelivery_failure)
 
     def worker(self, model: Model, gate: StartLimiter, model_seconds: float, billing: Billing | None) -> BatchRunner:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from common.domain.backlog import QUEUES, BacklogQueue
+from common.domain.backlog import BacklogQueue
 from common.domain.errors import MessageError, StoreUnavailable
 from common.domain.message import TaskMessage
 from common.domain.task import Task, TaskRef
 from common.domain.transitions import EndOutcome
+from common.kinds.registry import registration_of
 
 
 class DeadLetterStore(Protocol):
@@ -82,7 +83,7 @@ async def _read(message_id: str, body: str, store: DeadLetterStore, backlog: Bac
         return DeadLetter(message_id, DeadLetterOutcome.UNREADABLE)
     # It has left the workers' queue, whatever becomes of it here; a place that is not given back expires.
     with suppress(StoreUnavailable):
-        await backlog.remove(QUEUES[task.kind], [task.ref])
+        await backlog.remove(registration_of(task.kind).queue, [task.ref])
     try:
         outcome = await store.dead_letter(task)
         if outcome is not EndOutcome.LOST:

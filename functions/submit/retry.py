@@ -15,8 +15,8 @@ from common.api.lookup import BatchReader, find_batch
 from common.domain.budgets import Budgets
 from common.domain.errors import Conflict, Gone, MessageError
 from common.domain.message import TaskMessage
-from common.domain.request import public_model
 from common.domain.task import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
+from common.kinds.registry import public_model
 from common.submission.service import Accepted, Prompt
 
 READ_CHUNK: Final = 100

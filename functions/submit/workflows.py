@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from common.domain.errors import InvalidRequest, NotFound
-from common.domain.request import Kind, Request, public_model
+from common.domain.request import Kind, Request
+from common.kinds.registry import public_model
 from common.submission.conversion import converted, shaped, unknown_field
 from common.submission.json_body import pointer_to
 from common.submission.limits import Limits

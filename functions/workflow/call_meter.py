@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from common.domain.errors import ModelBusy, ModelError, ModelFailed, ModelRefused
 from common.domain.task import Usage
+from common.kinds.tokens import CHARACTERS_PER_TOKEN
 from common.worker.concurrency import OVERLOAD_CODES, AdaptiveConcurrency, Origin
 from common.worker.permit import Permit
-from common.worker.progress import CHARACTERS_PER_TOKEN
 
 
 @dataclass(slots=True)

@@ -30,10 +30,10 @@ from common.domain.task import Answer, FailureCode, Task, WaitingOn
 from common.domain.transitions import KeptStep
 from common.worker.billing import Billing
 from common.worker.budget_guard import BudgetGuard
-from common.worker.chat_model import ChatModel
 from common.worker.concurrency import AdaptiveConcurrency, Origin
 from common.worker.model_call import NO_BILLING
 from common.worker.permit import Permit
+from common.worker.provider_model import ProviderModel
 from common.worker.rate_limiter import Deferred, RateLimiter
 from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.answers import message_of, response_format_of
@@ -102,7 +102,7 @@ class Provider:
     flow: RateLimiter
     concurrency: AdaptiveConcurrency
     slots: ResizableSemaphore
-    chat_model: ChatModel
+    chat_model: ProviderModel
     timeout_seconds: float
     model: str
     billing: Billing = NO_BILLING

@@ -5,12 +5,13 @@ from typing import Any, override
 
 import pytest
 
-from common.domain.backlog import QUEUES, QueueLimit
+from common.domain.backlog import QueueLimit
 from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
 from common.domain.request import Kind, Request
 from common.domain.task import Answer, FailureCode, Task, TaskRef, TaskStatus
 from common.domain.transitions import EndOutcome, Lease
+from common.kinds.registry import registration_of
 from functions.dead_letter.service import DeadLetter, DeadLetterOutcome, process_dead_letters
 from tests.fakes import FakeBacklog, FakeStore
 
@@ -84,7 +85,7 @@ async def test_a_message_that_nobody_can_read_stays_as_evidence_and_the_others_g
 
 @pytest.mark.parametrize("kind", Kind)
 async def test_a_letter_has_left_its_queue_and_its_tenants_share_of_it(store: FakeStore, kind: Kind) -> None:
-    backlog, queue = FakeBacklog(lambda: NOW_MS), QUEUES[kind]
+    backlog, queue = FakeBacklog(lambda: NOW_MS), registration_of(kind).queue
     await backlog.reserve("acme", queue, TASK.ref.batch_id, 2, QueueLimit(0, 10, 50))
 
     await process_dead_letters([record_of(replace(TASK, kind=kind))], store, backlog)

@@ -19,11 +19,11 @@ from common.domain.message import TaskMessage
 from common.domain.prices import Price, Prices
 from common.domain.request import Kind
 from common.domain.task import TRUNCATED, Answer, FailureCode, Task, TaskRef, Usage
-from common.worker import chat_model as chat_model_module
-from common.worker.chat_model import ChatModel
+from common.kinds.chat import upstream as chat_upstream
 from common.worker.concurrency import AdaptiveConcurrency
 from common.worker.limits import RateLimitSettings
 from common.worker.provider_client import ProviderClient
+from common.worker.provider_model import ProviderModel
 from common.worker.rate_limiter import RateLimiter
 from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
@@ -78,7 +78,7 @@ def build(chat: Chat) -> Chain:
     return ChatPromptTemplate.from_template("{word}") | chat() | StrOutputParser()
 
 
-def prompts(model: ChatModel, pieces: list[str]) -> Ask:
+def prompts(model: ProviderModel, pieces: list[str]) -> Ask:
     message = TaskMessage(TASK, chat(SECRET))
     return lambda: model.ask(message, pieces.append)
 
@@ -94,7 +94,7 @@ class Hearing(Listener):
         self._pieces.append(text)
 
 
-def workflows(model: ChatModel, pieces: list[str]) -> Ask:
+def workflows(model: ProviderModel, pieces: list[str]) -> Ask:
     def made() -> WorkflowModel:
         steps, concurrency = FakeSteps(), AdaptiveConcurrency(1, 10)
         steps.owner = "owner"
@@ -136,9 +136,9 @@ def refused(code: FailureCode) -> Outcome:
 
 
 @asynccontextmanager
-async def model_at(url: str) -> AsyncIterator[ChatModel]:
+async def model_at(url: str) -> AsyncIterator[ProviderModel]:
     client = ProviderClient(key=Key(), base_url=url, timeout_seconds=5, on_headers=lambda *_: None)
-    model = ChatModel(client, PRICES)
+    model = ProviderModel(client, PRICES)
     try:
         yield model
     finally:
@@ -155,12 +155,12 @@ async def outcome_of(ask: Ask) -> Outcome:
 
 
 @pytest.fixture(params=[prompts, workflows], ids=["prompt", "workflow"])
-def asking(request: pytest.FixtureRequest) -> Callable[[ChatModel, list[str]], Ask]:
-    way: Callable[[ChatModel, list[str]], Ask] = request.param
+def asking(request: pytest.FixtureRequest) -> Callable[[ProviderModel, list[str]], Ask]:
+    way: Callable[[ProviderModel, list[str]], Ask] = request.param
     return way
 
 
-type Asking = Callable[[ChatModel, list[str]], Ask]
+type Asking = Callable[[ProviderModel, list[str]], Ask]
 
 
 async def outcomes_of(asking: Asking, *answers: Respond, base: str = "") -> tuple[list[Outcome], list[str], Upstream]:
@@ -280,7 +280,7 @@ async def test_an_exception_that_no_rule_knows_is_no_fault_of_the_chain(
     async def broken(*_: object, **__: object) -> Answer:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(chat_model_module, "read_completion", broken)
+    monkeypatch.setattr(chat_upstream, "read_completion", broken)
     async with upstream(streamed(*GOOD)) as served, model_at(served.url) as model:
         with pytest.raises((ModelCrashed, ZeroDivisionError)) as caught:
             await asking(model, [])()

@@ -16,9 +16,9 @@ from common.domain.message import TaskMessage
 from common.domain.prices import Price, Prices
 from common.domain.task import Answer, FailureCode, Task, TaskRef, Usage
 from common.worker import completion_stream, provider
-from common.worker.chat_model import ChatModel
 from common.worker.provider import KeySource, ProviderKey
 from common.worker.provider_client import ProviderClient
+from common.worker.provider_model import ProviderModel
 from tests.requests import chat
 
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,9 +91,9 @@ class Rotated:
         return self.keys[0] != refused
 
 
-def model_at(url: str | None, *, timeout_seconds: float = 5.0, key: KeySource | None = None) -> ChatModel:
+def model_at(url: str | None, *, timeout_seconds: float = 5.0, key: KeySource | None = None) -> ProviderModel:
     source = key or Rotated("sk-test")
-    return ChatModel(
+    return ProviderModel(
         ProviderClient(key=source, base_url=url, timeout_seconds=timeout_seconds, on_headers=ignored),
         Prices({"gpt-priced": Price(100, 10, 1_000)}),
     )
@@ -102,7 +102,7 @@ def model_at(url: str | None, *, timeout_seconds: float = 5.0, key: KeySource | 
 @asynccontextmanager
 async def model_of(
     serve: Serve, *, timeout_seconds: float = 5.0, key: KeySource | None = None
-) -> AsyncIterator[ChatModel]:
+) -> AsyncIterator[ProviderModel]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)

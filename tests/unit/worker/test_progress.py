@@ -8,8 +8,9 @@ import pytest
 
 from common.api.pagination import MOST_BYTES, MOST_PARTIAL_CHARACTERS, size_of
 from common.domain.task import Answer, FailureCode, TaskStatus
+from common.kinds.tokens import DEFAULT_ANSWER_TOKENS
 from common.worker.message import OutcomeKind
-from common.worker.progress import DEFAULT_TOKENS, expected_tokens
+from common.worker.token_estimates import expected_tokens
 from tests.unit.worker.stage import Stage, answers
 
 
@@ -116,14 +117,14 @@ def test_a_fault_in_the_notes_is_told_and_costs_no_answer(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("stated", "params", "expected"),
     [
-        (None, {}, DEFAULT_TOKENS),
+        (None, {}, DEFAULT_ANSWER_TOKENS),
         (70, {}, 70),
         (None, {"max_tokens": 50}, 50),
         (None, {"max_completion_tokens": 60}, 60),
         (70, {"max_tokens": 50}, 50),
         (30, {"max_tokens": 500}, 30),
-        (None, {"max_tokens": "50", "max_completion_tokens": True}, DEFAULT_TOKENS),
-        (None, {"max_tokens": 0}, DEFAULT_TOKENS),
+        (None, {"max_tokens": "50", "max_completion_tokens": True}, DEFAULT_ANSWER_TOKENS),
+        (None, {"max_tokens": 0}, DEFAULT_ANSWER_TOKENS),
     ],
 )
 def test_the_expected_length_is_the_smallest_that_was_stated(

@@ -43,7 +43,7 @@ async def client_of(url: str, *, timeout_seconds: float = 5.0) -> AsyncIterator[
 
 
 async def body_of(client: ProviderClient) -> bytes:
-    async with client.post(MODEL, b"{}") as pieces:
+    async with client.post(MODEL, b"{}", "chat/completions") as pieces:
         return b"".join([piece async for piece in pieces])
 
 
@@ -164,7 +164,7 @@ async def test_what_is_no_http_amid_a_body_fails_the_attempt_at_once(
             raise ConnectionError
 
     async def read(client: ProviderClient) -> None:
-        async with asyncio.timeout(5), client.post(MODEL, b"{}") as pieces:
+        async with asyncio.timeout(5), client.post(MODEL, b"{}", "chat/completions") as pieces:
             async for _ in pieces:
                 begun.set()
 
@@ -355,7 +355,7 @@ async def test_a_few_kilobytes_that_stand_for_gigabytes_are_unpacked_piece_by_pi
     async with (
         upstream(streamed(bomb)) as served,
         client_of(served.url) as client,
-        client.post(MODEL, b"{}") as pieces,
+        client.post(MODEL, b"{}", "chat/completions") as pieces,
     ):
         first = await anext(pieces)
 
@@ -494,7 +494,7 @@ async def test_a_name_is_kept_up_to_its_bound() -> None:
 
 async def test_an_error_amid_the_answer_has_the_id_of_its_request() -> None:
     async def fail_amid(url: str) -> None:
-        async with client_of(url) as client, client.post(MODEL, b"{}"):
+        async with client_of(url) as client, client.post(MODEL, b"{}", "chat/completions"):
             raise classify_in_stream({"code": "server_error", "param": "x", "message": "secret"}, begun=True)
 
     async with upstream(streamed(GOOD[0], head=f"{SSE}X-Request-Id: req_3\r\n")) as served:

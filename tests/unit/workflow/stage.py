@@ -16,10 +16,10 @@ from common.domain.task import Answer, Task, TaskRef
 from common.domain.transitions import KeptStep
 from common.worker.bill import Bill
 from common.worker.billing import Billing
-from common.worker.chat_model import ChatModel
 from common.worker.concurrency import AdaptiveConcurrency
 from common.worker.limits import RateLimitSettings
 from common.worker.provider_errors import classify
+from common.worker.provider_model import ProviderModel
 from common.worker.rate_limiter import RateLimiter
 from common.worker.semaphore import ResizableSemaphore
 from functions.workflow.model import Provider
@@ -46,7 +46,7 @@ class AtOnce(ThreadPoolExecutor):
         return future
 
 
-class FakeModel(ChatModel):
+class FakeModel(ProviderModel):
     """Answer each prompt in a second or in its own time, or fail."""
 
     def __init__(self) -> None:

@@ -1,0 +1,9 @@
+"""Hold what the estimates of all kinds share. Standard library only."""
+
+from typing import Final
+
+DEFAULT_ANSWER_TOKENS: Final = 256
+"""The length that is expected of an answer when nothing says how long it will be."""
+
+CHARACTERS_PER_TOKEN: Final = 4
+"""OpenAI's own rule of thumb for English."""

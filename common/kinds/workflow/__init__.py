@@ -1,0 +1,1 @@
+"""Runs of the workflows of this service."""
