@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from common.domain.request import Kind
 from common.webhooks.model import Webhook, WebhookDelivery
@@ -235,7 +235,8 @@ class Answer:
 
     `finish_reason` is TRUNCATED where the model cut it at its token limit, and None where the provider gave none. The
     text is empty where the model only calls tools, and may be even where it calls none. The cost is in billionths of a
-    US dollar, None where it is not known.
+    US dollar, None where it is not known. `refusal` is the text in which the model itself refused. `response` is the
+    provider's whole object, unknown fields included, without the text that is in `text`; see `Answer.full_response`.
     """
 
     text: str = field(repr=False)
@@ -243,6 +244,8 @@ class Answer:
     usage: Usage | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     cost_nanos: int | None = None
+    refusal: str | None = field(default=None, repr=False)
+    response: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,13 @@ These rules decide which call a piece belongs to:
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from common.domain.task import ToolCall, ToolKind
 from common.worker.text import paired
+
+_OF_CALL: Final = frozenset({"index", "id", "type", "function", "custom", "name", "arguments", "input"})
+_OF_FUNCTION: Final = frozenset({"name", "arguments", "input"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class _Piece:
     arguments: str
     is_whole: bool
     """Whether the arguments came as a JSON value: they are all there are."""
+    others: Mapping[str, Any]
+    """Fields of the call that the protocol does not have, such as a signature of the model's reasoning."""
+    others_of_function: Mapping[str, Any]
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> Self:
@@ -44,6 +50,8 @@ class _Piece:
             _text(function.get("name")),
             json.dumps(arguments) if is_whole else arguments or "",
             is_whole,
+            {} if function is raw else _others(raw, _OF_CALL),
+            _others(function, _OF_CALL if function is raw else _OF_FUNCTION),
         )
 
 
@@ -57,6 +65,8 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
     size: int = 0
     depth: int = 0
+    others: dict[str, Any] = field(default_factory=dict)
+    others_of_function: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -71,6 +81,9 @@ class _Call:
         """Take a piece of this call."""
         self.call_id = self.call_id or piece.call_id
         self.name = self.name or piece.name
+        if piece.others or piece.others_of_function:
+            self.others.update(piece.others)
+            self.others_of_function.update(piece.others_of_function)
         if piece.is_whole:
             self.arguments, self.size, self.depth = [], 0, 0
         if piece.arguments and not self.repeats(piece.arguments):
@@ -176,13 +189,35 @@ class ToolCallAccumulator:
 
         """
         calls = tuple(
-            ToolCall(call.call_id, call.name, paired("".join(call.arguments)), call.kind)
-            for call in sorted(self._calls, key=lambda call: call.order)
-            if call.name or call.call_id or call.arguments
+            ToolCall(call.call_id, call.name, paired("".join(call.arguments)), call.kind) for call in self._in_order()
         )
         if not all(call.name for call in calls):
             raise ValueError
         return calls
+
+    def shown(self) -> list[dict[str, Any]]:
+        """Return the calls as `message.tool_calls` has them, with the fields that the protocol does not have."""
+        return [
+            {
+                "id": call.call_id,
+                "type": call.kind.value,
+                call.kind.value: {
+                    "name": call.name,
+                    call.kind.argument: paired("".join(call.arguments)),
+                    **call.others_of_function,
+                },
+                **call.others,
+            }
+            for call in self._in_order()
+        ]
+
+    def _in_order(self) -> list[_Call]:
+        named = [call for call in self._calls if call.name or call.call_id or call.arguments]
+        return sorted(named, key=lambda call: call.order)
+
+
+def _others(raw: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    return {name: value for name, value in raw.items() if name not in known and value is not None}
 
 
 def _text(value: object) -> str:

@@ -460,10 +460,14 @@ def test_the_event_after_a_named_one_is_no_error() -> None:
 @pytest.mark.parametrize(
     "message", [{"refusal": "I cannot"}, {"content": [{"type": "refusal", "refusal": "I cannot"}]}]
 )
-def test_a_refusal_is_no_answer(send: Send, message: dict[str, Any]) -> None:
-    caught = error_in(send(message, usage=COUNTS))
+def test_a_refusal_of_the_model_is_an_answer_with_its_text(send: Send, message: dict[str, Any]) -> None:
+    assert answer_in(send(message, usage=COUNTS)) == Answer("", "stop", Usage(3, 2, 5), refusal="I cannot")
 
-    assert (type(caught), caught.code, caught.usage) == (ModelRefused, FailureCode.CONTENT_POLICY, Usage(3, 2, 5))
+
+def test_a_refusal_in_pieces_is_joined() -> None:
+    answer = answer_in(ROLE, delta(refusal="I "), delta(refusal="cannot"), END, DONE)
+
+    assert (answer.refusal, answer.text) == ("I cannot", "")
 
 
 def error_after(*events: Mapping[str, Any]) -> ModelError:
