@@ -407,6 +407,7 @@ class FakeStore:
         record.error_type, record.report = error_type, report
         self._end_attempt(record, now, last_code or code, report.error)
         self._finish(record, TaskStatus.FAILED, now, ended_by, code=code)
+        record.partial = report.text
         return EndOutcome.ENDED
 
     async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:

@@ -6,6 +6,7 @@ from itertools import batched
 from typing import Any, Final
 
 from common.api.serializers import Body, show_answer, show_too_large
+from common.domain.responses import full_response
 from common.domain.task import Answer, ToolCall
 
 MOST_BYTES: Final = 5_500_000
@@ -58,9 +59,13 @@ def fitting(body: Body) -> Body:
 def is_readable(answer: Answer) -> bool:
     """Tell whether an answer is small enough to be shown, together with the rest of its task."""
     characters = len(answer.text) + len(answer.finish_reason or "") + sum(map(_characters_of, answer.tool_calls))
+    response = json.dumps(answer.response)
     # Most answers are far from it, whatever their characters are.
-    if characters * MOST_BYTES_PER_CHARACTER + len(answer.tool_calls) * _TOOL_CALL_BYTES < MOST_ANSWER_BYTES // 2:
+    size = characters * MOST_BYTES_PER_CHARACTER + len(answer.tool_calls) * _TOOL_CALL_BYTES + 2 * len(response)
+    if size < MOST_ANSWER_BYTES // 2:
         return True
+    if answer.response is not None:
+        return size_of({"response": full_response(answer.response, answer.text)}) <= MOST_ANSWER_BYTES
     return size_of(show_answer(answer)) <= MOST_ANSWER_BYTES
 
 

@@ -1,13 +1,14 @@
 """Show records as the API does: a field appears as soon as it has a value, and keeps its name and type."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.api.missing import EXPIRED, NOT_FOUND
+from common.domain.responses import full_response
 from common.domain.spending import Spend, usd_of
 from common.domain.task import (
     TRUNCATED,
@@ -19,6 +20,7 @@ from common.domain.task import (
     TaskRecord,
     TaskStatus,
     ToolCall,
+    Usage,
 )
 from common.kinds.registry import public_model
 from common.webhooks.model import Webhook, WebhookDelivery
@@ -63,11 +65,19 @@ SENTENCES: Final[dict[FailureCode, str]] = {
 
 
 TEXT_FIELDS: Final = frozenset(
-    {"result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls", "cost"},
+    {
+        *("result", "partial_result", "finish_reason", "truncated", "usage", "tool_calls", "cost", "refusal"),
+        "response",
+    }
 )
 """The fields of a task that need its text to be read."""
 
-_LONG_FIELDS: Final = frozenset({"result", "partial_result", "tool_calls", "finish_reason", "error"})
+ON_REQUEST: Final = frozenset({"response"})
+"""Those of them that are shown only where `fields` names them: they repeat what other fields show."""
+
+_LONG_FIELDS: Final = frozenset(
+    {"result", "partial_result", "tool_calls", "finish_reason", "error", "refusal", "response", "usage"}
+)
 """Those of them that are as long as the model or its provider likes."""
 
 TASK_FIELDS: Final = frozenset(
@@ -114,10 +124,14 @@ def show_answer(answer: Answer) -> Body:
     return {"result": answer.text, "finish_reason": answer.finish_reason, "tool_calls": calls}
 
 
-def show_task(record: TaskRecord) -> Body:
-    """Show one task with all that is known of it; a completed one without a finish reason says so."""
+def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
+    """Show one task: those fields that have a value, and that were asked for.
+
+    Without `fields` it shows all but those of ON_REQUEST. A completed task without a finish reason says so.
+    """
     answer = record.answer
     usage = answer.usage if answer else record.failed_usage
+    response = answer.response if answer else None
     body: Body = {
         "task_id": record.ref.task_id,
         "batch_id": record.ref.batch_id,
@@ -131,7 +145,8 @@ def show_task(record: TaskRecord) -> Body:
         "tool_calls": [_show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
-        "usage": asdict(usage) if usage else None,
+        "refusal": answer.refusal if answer else None,
+        "usage": _show_usage(usage, response) if usage else None,
         "cost": show_cost(answer.cost_nanos if answer else record.failed_cost_nanos),
         "partial_result": record.partial,
         "error": _error(record),
@@ -142,7 +157,23 @@ def show_task(record: TaskRecord) -> Body:
         "deadline_at": time_of(record.deadline_ms),
         "expires_at": time_of(record.expires_ms),
     }
-    return _known(body) | ({"finish_reason": answer.finish_reason} if answer else {})
+    if answer and response is not None and fields is not None and "response" in fields:
+        body["response"] = full_response(response, answer.text)
+    shown = _known(body) | ({"finish_reason": answer.finish_reason} if answer else {})
+    return chosen(shown, fields)
+
+
+def _show_usage(usage: Usage, response: Mapping[str, Any] | None) -> Body:
+    """Show the counts that every answer has, and those that the provider gave beside them."""
+    given = (response or {}).get("usage")
+    counts = given if isinstance(given, dict) else {}
+    return {name: value for name, value in counts.items() if _is_count(value)} | asdict(usage)
+
+
+def _is_count(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(each is None or _is_count(each) for each in value.values())
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def show_batch(batch: BatchRecord, records: Sequence[TaskRecord | None], now_ms: int) -> Body:

@@ -121,7 +121,7 @@ class KeptStep:
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """Hold what the provider told of a call that brought no answer: what it has billed, and what the error was.
+    """Report what the provider said of a call that brought no answer: what it billed, its error, and the text so far.
 
     It is shown, and in no sum.
     """
@@ -129,6 +129,7 @@ class CallReport:
     usage: Usage | None = None
     cost_nanos: int | None = None
     error: ProviderError | None = None
+    text: str | None = field(default=None, repr=False)
 
 
 NO_REPORT: Final = CallReport()

@@ -10,6 +10,8 @@ class Bill:
 
     def __init__(self) -> None:
         self.charge = NO_CHARGE
+        self.text: str | None = None
+        """The text of a call that ended without an answer, where the caller is to see it."""
         self._last = NO_CHARGE
 
     def add(self, charge: Charge) -> None:
@@ -20,8 +22,8 @@ class Bill:
     def report(self, error: ModelError) -> CallReport:
         """Return what the provider has told of the call that ended with this error."""
         if error.usage is None or error.usage != self._last.usage:
-            return CallReport(error=error.provider_error)
-        return CallReport(error.usage, self._last.cost_nanos, error.provider_error)
+            return CallReport(error=error.provider_error, text=self.text)
+        return CallReport(error.usage, self._last.cost_nanos, error.provider_error, self.text)
 
     def settle(self) -> None:
         """Forget what is in the sums by now."""

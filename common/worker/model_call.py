@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from common.domain.errors import CallHeld, ModelError, ModelFailed, ModelRefused, Unavailable
 from common.domain.message import TaskMessage
 from common.domain.prices import NO_PRICES
-from common.domain.task import Answer
+from common.domain.task import Answer, FailureCode
 from common.domain.transitions import Claim, Lease
 from common.worker.bill import Bill
 from common.worker.billing import Billing
@@ -118,6 +118,10 @@ class ModelCaller:
             try:
                 async with timer:
                     answer = await self._billed(message, meter, permit, bill, ends_at=ends[cut])
+            except ModelRefused as error:
+                if error.code is FailureCode.CONTENT_POLICY:
+                    bill.text = meter.text  # it was paid for, and the filter may have let most of it through
+                raise
             except TimeoutError:
                 if not timer.expired():
                     raise

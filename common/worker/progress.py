@@ -69,6 +69,11 @@ class AnswerProgress:
         """Return how many tokens have come, as far as that can be seen: some providers send whole sentences."""
         return max(self._tokens, self._characters // CHARACTERS_PER_TOKEN)
 
+    @property
+    def text(self) -> str | None:
+        """Return the text so far, as much as the API can show; None where there is none."""
+        return paired("".join(self._texts)[:MOST_PARTIAL_CHARACTERS]) or None
+
     def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
         """Start anew with the pieces of another step, when so many of all steps are done."""
         self._done, self._steps = done, max(steps, done + 1)

@@ -55,7 +55,7 @@ class StatusService:
         [record] = await self._read(tenant, [task_id], fields)
         if record is None:
             raise missing_task(task_id, self._now_ms())
-        return View(fitting(chosen(show_task(record), fields)), _retry_after([record.status]))
+        return View(fitting(show_task(record, fields)), _retry_after([record.status]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
         """Show tasks, or those fields of them, in the order asked; `next` asks for those that did not fit."""
@@ -63,7 +63,7 @@ class StatusService:
 
         async def show(chunk: Sequence[str]) -> list[Body]:
             return [
-                chosen(show_task(record), fields)
+                show_task(record, fields)
                 if record
                 else show_missing(task_id, status_of_missing(task_id, now_ms))
                 for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True)

@@ -49,6 +49,14 @@ def closed(properties: dict[str, Schema], required: list[str], about: str = "") 
 
 
 USAGE: Final = closed({field.name: COUNT for field in fields(Usage)}, ["total_tokens"])
+USAGE_OF_TASK: Final = {
+    "type": "object",
+    "properties": {field.name: COUNT for field in fields(Usage)},
+    "required": ["total_tokens"],
+    "additionalProperties": {"type": ["integer", "number", "object"]},
+    "description": "The counts that every answer has, and the others that the provider gave, as it names them: "
+    "`completion_tokens_details.reasoning_tokens`, `prompt_tokens_details.audio_tokens`.",
+}
 COST: Final = closed({"usd": {"type": "string", "pattern": r"^\d+(\.\d+)?$"}}, ["usd"])
 
 ESTIMATED: Final = closed(
@@ -100,9 +108,17 @@ _OF_TASKS: Final[dict[str, Schema]] = {
         "description": "The provider's own term; `length` for its token limit; null if it sends none.",
     },
     "truncated": {"const": True},
-    "usage": USAGE,
+    "refusal": {"type": "string", "description": "The text in which the model refused to answer."},
+    "response": {
+        "type": "object",
+        "description": "The provider's whole object, unknown fields included; shown where `fields` names it.",
+    },
+    "usage": USAGE_OF_TASK,
     "cost": COST,
-    "partial_result": {"type": "string", "description": "The text so far."},
+    "partial_result": {
+        "type": "string",
+        "description": "The text so far; of a failed task, what the content filter let through.",
+    },
     "error": closed(
         {"code": CODE, "detail": TEXT, "last_code": CODE, "type": TEXT, "provider_error": PROVIDER_ERROR},
         ["code", "detail"],

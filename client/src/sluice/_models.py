@@ -125,6 +125,10 @@ class Task:
     tool_calls: tuple[Json, ...] = field(default=(), repr=False)
     finish_reason: str | None = None
     truncated: bool = False
+    refusal: str | None = field(default=None, repr=False)
+    """The text in which the model refused to answer."""
+    response: Json | None = field(default=None, repr=False)
+    """The provider's whole object, where the call asked for the field `response`."""
     usage: Usage | None = None
     cost_usd: Decimal | None = None
     error: Failure | None = None
@@ -154,6 +158,8 @@ class Task:
             tool_calls=tuple(body.get("tool_calls") or ()),
             finish_reason=body.get("finish_reason"),
             truncated=bool(body.get("truncated")),
+            refusal=body.get("refusal"),
+            response=body.get("response"),
             usage=_usage(body),
             cost_usd=_cost(body),
             error=Failure.of(body["error"]) if body.get("error") else None,

@@ -19,7 +19,7 @@ POLL_SECONDS: Final = 0.25
 MAX_POLL_SECONDS: Final = 1.0
 UNHELD_SECONDS: Final = 1.0
 """The wait if the service neither held the request nor sent Retry-After."""
-FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_result"}))
+FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_result", "response"}))
 """The fields to ask for: all but the partial text, which each poll would repeat; the API always sends ID and status."""
 
 

@@ -116,6 +116,50 @@ def test_an_answer_shows_its_tool_calls_as_chat_completions_does() -> None:
     ]
 
 
+RESPONSE = {
+    "id": "chatcmpl-1",
+    "choices": [{"index": 0, "message": {"role": "assistant"}, "finish_reason": "stop"}],
+    "usage": {
+        "prompt_tokens": 1,
+        "prompt_tokens_details": {"audio_tokens": 1, "cached_tokens": None},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+        "queue_time": 0.5,
+        "tier": "standard",
+    },
+    "x_unknown": True,
+}
+
+
+def test_the_response_is_shown_whole_where_it_is_asked_for() -> None:
+    record = replace(COMPLETED, answer=Answer("An answer", "stop", Usage(1, 2, 3), response=RESPONSE))
+
+    assert "response" not in show_task(record)
+    shown = show_task(record, frozenset({"response"}))
+    assert shown.keys() == {"task_id", "batch_id", "status", "response"}
+    message = {"role": "assistant", "content": "An answer"}
+    assert shown["response"] == RESPONSE | {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
+def test_usage_shows_every_count_that_the_provider_gave() -> None:
+    record = replace(COMPLETED, answer=Answer("An answer", "stop", Usage(1, 2, 3), response=RESPONSE))
+
+    assert show_task(record)["usage"] == {
+        "prompt_tokens": 1,
+        "completion_tokens": 2,
+        "total_tokens": 3,
+        "cached_tokens": 0,
+        "prompt_tokens_details": {"audio_tokens": 1, "cached_tokens": None},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+        "queue_time": 0.5,
+    }
+
+
+def test_a_refusal_is_shown_beside_an_empty_result() -> None:
+    shown = show_task(replace(COMPLETED, answer=Answer("", "stop", refusal="I cannot")))
+
+    assert (shown["status"], shown["result"], shown["refusal"]) == ("completed", "", "I cannot")
+
+
 def test_a_completed_task_shows_its_answer() -> None:
     body = show_task(COMPLETED)
 
