@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.api.missing import EXPIRED, NOT_FOUND
-from common.domain.responses import full_response
+from common.domain.responses import full_response, show_tool_call
 from common.domain.spending import Spend, usd_of
 from common.domain.task import (
     TRUNCATED,
@@ -19,7 +19,6 @@ from common.domain.task import (
     ProviderError,
     TaskRecord,
     TaskStatus,
-    ToolCall,
     Usage,
 )
 from common.kinds.registry import public_model
@@ -51,7 +50,7 @@ SENTENCES: Final[dict[FailureCode, str]] = {
     "answer are more tokens than a minute allows.",
     FailureCode.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer together do not fit the model's context.",
     FailureCode.ANSWER_TOO_LARGE: "The answer is too large to be returned. It was paid for; ask for a shorter one.",
-    FailureCode.CONTENT_POLICY: "The provider's content policy, or the model itself, refused the prompt or its answer.",
+    FailureCode.CONTENT_POLICY: "The provider's content filter refused the prompt or its answer.",
     FailureCode.QUOTA_EXHAUSTED: "The provider's account has no quota left; tell whoever runs this service.",
     FailureCode.UNKNOWN_WORKFLOW: "The service has no workflow of this name any more.",
     FailureCode.INVALID_INPUT: "The input is not what the workflow takes.",
@@ -76,7 +75,7 @@ ON_REQUEST: Final = frozenset({"response"})
 """Those of them that are shown only where `fields` names them: they repeat what other fields show."""
 
 _LONG_FIELDS: Final = frozenset(
-    {"result", "partial_result", "tool_calls", "finish_reason", "error", "refusal", "response", "usage"}
+    {"result", "partial_result", "tool_calls", "finish_reason", "error", "refusal", "response"}
 )
 """Those of them that are as long as the model or its provider likes."""
 
@@ -96,6 +95,9 @@ BATCH_FIELDS: Final = frozenset(
     }
 )
 """Every field that a batch may show; `next` comes with `tasks`."""
+
+_MOST_COUNTS: Final = 32
+"""Counts in one object of a provider's usage; more are no counts of tokens."""
 
 ALWAYS: Final = frozenset({"task_id", "batch_id", "status", "next"})
 """What is shown whatever fields were asked for, so far as it is there."""
@@ -120,7 +122,7 @@ def show_missing(task_id: str, status: str) -> Body:
 
 def show_answer(answer: Answer) -> Body:
     """Show those fields of an answer that are as long as the model or its provider likes."""
-    calls = [_show_tool_call(call) for call in answer.tool_calls]
+    calls = [show_tool_call(call) for call in answer.tool_calls]
     return {"result": answer.text, "finish_reason": answer.finish_reason, "tool_calls": calls}
 
 
@@ -142,7 +144,7 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
         "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
         "result": answer.text if answer else None,
-        "tool_calls": [_show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
+        "tool_calls": [show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
         "refusal": answer.refusal if answer else None,
@@ -166,13 +168,13 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
 def _show_usage(usage: Usage, response: Mapping[str, Any] | None) -> Body:
     """Show the counts that every answer has, and those that the provider gave beside them."""
     given = (response or {}).get("usage")
-    counts = given if isinstance(given, dict) else {}
+    counts = given if isinstance(given, dict) and len(given) <= _MOST_COUNTS else {}
     return {name: value for name, value in counts.items() if _is_count(value)} | asdict(usage)
 
 
 def _is_count(value: object) -> bool:
     if isinstance(value, dict):
-        return all(each is None or _is_count(each) for each in value.values())
+        return len(value) <= _MOST_COUNTS and all(each is None or _is_count(each) for each in value.values())
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -266,11 +268,6 @@ def _show_webhook(webhook: Webhook, delivery: WebhookDelivery) -> Body:
             "delivered_at": time_of(delivery.delivered_ms),
         }
     )
-
-
-def _show_tool_call(call: ToolCall) -> Body:
-    # As chat completions has it, so that it can be sent back in the assistant's message as it stands.
-    return {"id": call.call_id, "type": call.kind, call.kind: {"name": call.name, call.kind.argument: call.arguments}}
 
 
 def _show_attempt(attempt: Attempt) -> Body:

@@ -113,7 +113,7 @@ class FailureCode(StrEnum):
     ANSWER_TOO_LARGE = "answer_too_large"
     """The answer is larger than what can be read again; it was paid for, and another would be as well."""
     CONTENT_POLICY = "content_policy"
-    """The provider's content policy, or the model itself, refused the prompt or its answer."""
+    """The provider's content filter refused the prompt or its answer."""
     QUOTA_EXHAUSTED = "quota_exhausted"
     """The provider's account has no money or quota left: no wait cures it."""
 

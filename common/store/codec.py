@@ -9,6 +9,7 @@ from dataclasses import asdict, astuple
 from typing import Final
 
 from common.domain.request import Kind
+from common.domain.responses import refusal_of, stored_response, tool_calls_of
 from common.domain.spending import Charge
 from common.domain.task import (
     Answer,
@@ -20,8 +21,6 @@ from common.domain.task import (
     TaskRecord,
     TaskRef,
     TaskStatus,
-    ToolCall,
-    ToolKind,
     Usage,
     WaitingOn,
 )
@@ -50,7 +49,7 @@ _SHORT_FIELDS: Final = (
     "kept",
     "retried_as",
 )
-_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "tool_calls", "cost")
+_TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "response", "cost")
 _EXPIRY: Final = "expires"
 
 _UNTOLD: Final = "~"
@@ -115,10 +114,10 @@ def write_provider_error(error: ProviderError | None) -> bytes:
     return write_optional(":".join(part or _UNTOLD for part in parts) if any(parts) else None)
 
 
-def write_tool_calls(calls: Sequence[ToolCall]) -> bytes:
-    """Encode tool calls as an optional argument."""
-    fields = [[call.call_id, call.name, call.arguments, call.kind] for call in calls]
-    return write_optional(json.dumps(fields) if fields else None)
+def write_response(answer: Answer) -> bytes:
+    """Encode the response of an answer as an optional argument; its text is stored beside it."""
+    response = stored_response(answer)
+    return write_optional(None if response is None else json.dumps(response, separators=(",", ":")))
 
 
 def write_metadata(metadata: Mapping[str, str] | None) -> bytes:
@@ -174,7 +173,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         updated_ms=number("updated"),
         ended_ms=number("ended"),
         partial=text("partial"),
-        answer=_read_answer(text("result"), text("finish_reason"), usage, text("tool_calls"), cost_nanos),
+        answer=_read_answer(text("result"), text("finish_reason"), usage, text("response"), cost_nanos),
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         error_type=text("error_type"),
@@ -240,15 +239,9 @@ def _read_usage(text: str | None) -> Usage | None:
 
 
 def _read_answer(
-    text: str | None, finish_reason: str | None, usage: Usage | None, tool_calls: str | None, cost_nanos: int | None
+    text: str | None, finish_reason: str | None, usage: Usage | None, response: str | None, cost_nanos: int | None
 ) -> Answer | None:
     if text is None:
         return None
-    calls = json.loads(tool_calls) if tool_calls else []
-    return Answer(
-        text,
-        finish_reason,
-        usage,
-        tuple(ToolCall(call_id, name, arguments, ToolKind(kind)) for call_id, name, arguments, kind in calls),
-        cost_nanos,
-    )
+    kept = json.loads(response) if response else None
+    return Answer(text, finish_reason, usage, tool_calls_of(kept), cost_nanos, refusal=refusal_of(kept), response=kept)

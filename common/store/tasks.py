@@ -147,7 +147,7 @@ class TaskStore:
             codec.write_text(answer.text),
             codec.write_optional(answer.finish_reason),
             codec.write_usage(answer.usage),
-            codec.write_tool_calls(answer.tool_calls),
+            codec.write_response(answer),
             codec.write_optional(_digits(answer.cost_nanos)),
             codec.write_charge(charge),
         ]
@@ -188,6 +188,7 @@ class TaskStore:
             codec.write_usage(report.usage),
             codec.write_optional(_digits(report.cost_nanos)),
             codec.write_provider_error(report.error),
+            codec.write_optional(report.text),
         ]
         return await self._end("fail", lease.task, args)
 

@@ -31,7 +31,7 @@ def message_of(answer: Answer, model: str, schema: object = None) -> AIMessage:
         _add(call, calls, invalid)
     return AIMessage(
         content=answer.text,
-        additional_kwargs=_parsed(answer, schema),
+        additional_kwargs=_parsed(answer, schema) | ({"refusal": answer.refusal} if answer.refusal else {}),
         response_metadata={
             "finish_reason": answer.finish_reason,
             "model_name": model,

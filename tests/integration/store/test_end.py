@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from common.domain.responses import full_response, show_tool_call
 from common.domain.task import (
     Answer,
     Attempt,
@@ -59,6 +60,40 @@ async def processing(harness: Harness) -> Task:
     await harness.store.progress([ProgressNote(task.ref, "owner-a", 60, "To reach", LEASE_MS)])
     await harness.advance(100)
     return task
+
+
+async def test_an_answer_keeps_the_whole_response_of_the_provider_and_its_text_once(harness: Harness) -> None:
+    task = await processing(harness)
+    message = {"role": "assistant", "refusal": None, "tool_calls": [show_tool_call(call) for call in TOOL_CALLS]}
+    response = {"id": "a", "x_unknown": {"\ud800": [1.5, None]}, "choices": [{"index": 0, "message": message}]}
+    answer = Answer("Hello", "tool_calls", None, TOOL_CALLS, response=response)
+
+    await harness.store.complete(lease_of(task), answer)
+
+    record = await read_one(harness, task.ref)
+    assert record.answer == answer
+    assert record.answer is not None
+    assert record.answer.response == response
+    assert full_response(record.answer.response, "Hello")["choices"][0]["message"]["content"] == "Hello"
+
+
+async def test_an_answer_keeps_the_refusal_of_the_model(harness: Harness) -> None:
+    task = await processing(harness)
+
+    await harness.store.complete(lease_of(task), Answer("", "stop", refusal="I cannot"))
+
+    record = await read_one(harness, task.ref)
+    assert record.answer == Answer("", "stop", refusal="I cannot")
+
+
+async def test_a_failed_task_keeps_the_text_that_a_filter_let_through(harness: Harness) -> None:
+    task = await processing(harness)
+    report = CallReport(Usage(1, 2, 3), 5, text="Hello, wor\ud800")
+
+    await harness.store.fail(lease_of(task), FailureCode.CONTENT_POLICY, report=report)
+
+    record = await read_one(harness, task.ref)
+    assert (record.partial, record.failed_usage) == ("Hello, wor\ud800", Usage(1, 2, 3))
 
 
 @pytest.mark.parametrize("text", ["", "Let me look."])

@@ -191,7 +191,7 @@ UPSTREAMS: Final[dict[str, tuple[Respond, Outcome]]] = {
     "a whole answer called a stream": (whole(WHOLE, head=SSE), completed(usage=USED)),
     "a streamed refusal": (
         streamed(delta(refusal=f"I can't {SECRET}"), END, DONE),
-        refused(FailureCode.CONTENT_POLICY),
+        completed(""),
     ),
     "a filter": (streamed(HELLO, delta("content_filter"), DONE), refused(FailureCode.CONTENT_POLICY)),
     "a token limit": (streamed(HELLO, delta("length"), DONE), completed(is_truncated=True)),

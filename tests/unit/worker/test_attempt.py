@@ -432,6 +432,19 @@ def test_a_refusal_of_a_task_that_another_worker_holds_is_left_to_that_one(
     assert recorded(stage).status is TaskStatus.PROCESSING
 
 
+def test_the_text_that_a_content_filter_let_through_is_kept(stage: Stage) -> None:
+    async def filtered(on_text: Callable[[str], None]) -> Answer:
+        on_text("Half an ")
+        on_text("answer")
+        raise ModelRefused(FailureCode.CONTENT_POLICY)
+
+    stage.model.scripts["prompt"] = filtered
+
+    assert stage.work(stage.delivery("prompt")) == []
+
+    assert (recorded(stage).code, recorded(stage).partial) == (FailureCode.CONTENT_POLICY, "Half an answer")
+
+
 def test_a_refusal_of_a_task_that_has_ended_meanwhile_is_acknowledged(stage: Stage) -> None:
     async def cancelled(_: Callable[[str], None]) -> Answer:
         await stage.store.cancel([stage.task("prompt").ref])

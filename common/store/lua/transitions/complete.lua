@@ -1,6 +1,6 @@
 -- Write the answer: the first result wins, whoever brings it.
 -- KEYS: task, batch.
--- ARGV: the message's six, owner, text, finish reason?, usage?, tool calls?, cost?, charge, webhook?.
+-- ARGV: the message's six, owner, text, finish reason?, usage?, response?, cost?, charge, webhook?.
 -- Answers {outcome, now}.
 local by = 'complete:' .. ARGV[7]
 
@@ -14,7 +14,7 @@ if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt(''
 
 finish(KEYS[1], record, 'completed', now, by, {
   result = ARGV[8], finish_reason = optional(ARGV[9]), usage = optional(ARGV[10]),
-  tool_calls = optional(ARGV[11]), cost = optional(ARGV[12]), progress = 100, attempt = record.attempt,
+  response = optional(ARGV[11]), cost = optional(ARGV[12]), progress = 100, attempt = record.attempt,
 })
 
 -- The batch's sums, once: a task ends once.
