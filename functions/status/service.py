@@ -63,9 +63,7 @@ class StatusService:
 
         async def show(chunk: Sequence[str]) -> list[Body]:
             return [
-                show_task(record, fields)
-                if record
-                else show_missing(task_id, status_of_missing(task_id, now_ms))
+                show_task(record, fields) if record else show_missing(task_id, status_of_missing(task_id, now_ms))
                 for task_id, record in zip(chunk, await self._read(tenant, chunk, fields), strict=True)
             ]
 
