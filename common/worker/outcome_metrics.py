@@ -1,7 +1,7 @@
 """Measure how deliveries end, by model and by code."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from common.domain.message import TaskMessage
@@ -18,9 +18,26 @@ OPERATOR_CODES: Final = frozenset(
 """Codes that fail every task until an operator acts: the key, its rights, the account, the address. Alarmed on."""
 
 
-def metric_of(kind: OutcomeKind) -> Metric:
-    """Return the metric that counts an ending."""
-    return Metric("Tasks" + kind.title().replace("_", ""))
+METRICS: Final[Mapping[OutcomeKind, Metric]] = {
+    OutcomeKind.COMPLETED: Metric.COMPLETED,
+    OutcomeKind.FAILED: Metric.FAILED,
+    OutcomeKind.DUPLICATE: Metric.DUPLICATE,
+    OutcomeKind.RETRIED: Metric.RETRIED,
+    OutcomeKind.RATE_LIMITED: Metric.RATE_LIMITED,
+    OutcomeKind.STOPPED: Metric.STOPPED,
+    OutcomeKind.HELD: Metric.HELD,
+    OutcomeKind.UNSTARTED: Metric.UNSTARTED,
+    OutcomeKind.UNACCEPTED: Metric.UNACCEPTED,
+    OutcomeKind.DISCARDED: Metric.DISCARDED,
+    OutcomeKind.BUSY: Metric.BUSY,
+    OutcomeKind.LOST: Metric.LOST,
+    OutcomeKind.UNRECORDED: Metric.UNRECORDED,
+    OutcomeKind.UNAVAILABLE: Metric.UNAVAILABLE,
+    OutcomeKind.UNREADABLE: Metric.UNREADABLE,
+    OutcomeKind.TOO_NEW: Metric.TOO_NEW,
+    OutcomeKind.CRASHED: Metric.CRASHED,
+}
+"""The metric that counts each outcome of a delivery."""
 
 
 class OutcomeMetrics:
@@ -33,7 +50,7 @@ class OutcomeMetrics:
 
     def record_outcome(self, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
         """Measure one ending; `message` is None where it could not be read."""
-        self._telemetry.count(metric_of(ending.kind), code=ending.code)
+        self._telemetry.count(METRICS[ending.kind], code=ending.code)
         if ending.error is not None and ending.kind is not OutcomeKind.CRASHED:
             self._telemetry.count(Metric.CRASHED)
         if ending.code in OPERATOR_CODES:

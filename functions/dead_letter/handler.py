@@ -16,7 +16,15 @@ from common.store.backlog import BacklogStore
 from common.store.client import connect
 from common.store.tasks import TaskStore
 from common.webhooks.publisher import WebhookPublisher
-from functions.dead_letter.service import DeadLetter, process_dead_letters
+from functions.dead_letter.service import DeadLetter, DeadLetterOutcome, process_dead_letters
+
+METRICS = {
+    DeadLetterOutcome.FAILED: Metric.LETTERS_FAILED,
+    DeadLetterOutcome.ALREADY: Metric.LETTERS_ALREADY,
+    DeadLetterOutcome.BUSY: Metric.LETTERS_BUSY,
+    DeadLetterOutcome.UNAVAILABLE: Metric.LETTERS_UNAVAILABLE,
+    DeadLetterOutcome.UNREADABLE: Metric.LETTERS_UNREADABLE,
+}
 
 TELEMETRY = Telemetry.from_env(os.environ)
 SETTINGS = StoreSettings.from_env(os.environ)
@@ -39,10 +47,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def note(letter: DeadLetter) -> None:
-    """Log a letter by its ids alone, and count it as `DeadLetters<Kind>`: DeadLettersUnreadable is one to alarm on."""
+    """Log a letter by its ids alone, and count it by its outcome."""
     facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
     TELEMETRY.logger.warning("dead letter", extra=facts)
-    TELEMETRY.count(Metric(f"DeadLetters{letter.kind.title()}"))
+    TELEMETRY.count(METRICS[letter.kind])
 
 
 lambda_init.complete()

@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from common.runtime.metrics import Metric
 from common.runtime.telemetry import Telemetry
+from common.webhooks.model import WebhookDeliveryStatus
 from functions.webhook.http_client import SafeHttpClient
 from functions.webhook.queue import CLIENT, WebhookQueues
 from functions.webhook.resolver import Resolver
@@ -24,6 +25,12 @@ from functions.webhook.settings import WebhookSettings
 from functions.webhook.signing import Signer
 
 SETTINGS = WebhookSettings.from_env(os.environ)
+METRICS = {
+    WebhookDeliveryStatus.DELIVERED: Metric.WEBHOOKS_DELIVERED,
+    WebhookDeliveryStatus.PENDING: Metric.WEBHOOKS_PENDING,
+    WebhookDeliveryStatus.FAILED: Metric.WEBHOOKS_FAILED,
+}
+
 TELEMETRY = Telemetry.from_env(os.environ)
 COURIER = WebhookSender(
     Signer(SecretsProvider(), SETTINGS.secret),
@@ -78,7 +85,7 @@ def note(outcome: EventOutcome) -> None:
         return
     made = {"attempt": delivery.attempts, "code": delivery.code, "status_code": delivery.status_code}
     TELEMETRY.logger.info("webhook tried", extra={**facts, **made, "status": delivery.status})
-    TELEMETRY.count(Metric(f"Webhooks{delivery.status.title()}"), code=delivery.code)
+    TELEMETRY.count(METRICS[delivery.status], code=delivery.code)
 
 
 lambda_init.complete()
