@@ -23,6 +23,8 @@ class Time:
         self.slept: list[float] = []
         self.interrupt: BaseException | None = None
         """Raised by the next sleep."""
+        self.interrupt_at: float | None = None
+        """The time from which a sleep raises RuntimeError."""
 
     def clock(self) -> float:
         return self.now
@@ -30,6 +32,8 @@ class Time:
     def sleep(self, seconds: float) -> None:
         if self.interrupt:
             raise self.interrupt
+        if self.interrupt_at is not None and self.now >= self.interrupt_at:
+            raise RuntimeError("interrupted")
         self.slept.append(seconds)
         self.now += seconds
 

@@ -4,7 +4,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -175,7 +175,8 @@ def serving(service: Service) -> Iterator[Service]:
                 self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            with suppress(ConnectionError):  # the client may stop reading
+                self.wfile.write(data)
 
         do_GET = do_POST = _do  # noqa: N815 - http.server's names
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import batched
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl, urljoin, urlsplit
 from uuid import uuid4
 
 from sluice._exceptions import ServiceUnreachableError, SluiceError, UnreadableAnswerError, problem_of
+from sluice._fields import mappings, text
 from sluice._ids import TaskIds, ids_in, segment
 from sluice._models import Batch, Submission, Task, Workflow
 from sluice._operations import Iteration, Operation, Request, Response, Sleep, TransportError, YieldItem
@@ -21,6 +22,8 @@ MAX_IDS_PER_REQUEST: Final = 200
 """IDs in one request: API Gateway limits a URL to about 10,000 characters, which is about 240 IDs."""
 PAGE_SIZE: Final = 1_000
 """Tasks on a page of a batch; the API's maximum."""
+MAX_PAGES: Final = 10_000
+"""Pages of a batch that are followed: a service whose pages never end must not be followed without end."""
 _REDIRECT: Final = 300
 _REFUSED: Final = 400
 _SERVER_ERROR: Final = 500
@@ -94,7 +97,7 @@ class ApiCalls:
     def workflows(self) -> Operation[list[Workflow]]:
         """List the workflows that this key may start."""
         body = read_json((yield from self.call(Request("GET", "/workflows"))))
-        return [Workflow.of(each) for each in body.get("workflows") or ()]
+        return [Workflow.of(each) for each in mappings(body, "workflows")]
 
     def get(self, task_id: str, *, wait_seconds: float = 0) -> Operation[Task]:
         """Return a task; see Sluice.get."""
@@ -117,7 +120,11 @@ class ApiCalls:
         """Iterate over a batch's tasks without their results, page by page."""
         path = f"/batches/{segment(batch_id)}"
         query = (("limit", str(PAGE_SIZE)), *((("status", status),) if status else ()))
+        seen: set[tuple[tuple[str, str], ...]] = set()
         while query:
+            if query in seen or len(seen) == MAX_PAGES:
+                raise UnreadableAnswerError("The pages of the batch do not end. Check the URL.")
+            seen.add(query)
             body = read_json((yield from self.call(_get(path, query))))
             for task in Batch.of(body).tasks:
                 yield YieldItem(task)
@@ -152,10 +159,13 @@ class ApiCalls:
         first = answer
         while True:
             body = read_json(answer)
-            tasks.extend(Task.of(each) for each in body.get("tasks") or ())
+            page = [Task.of(each) for each in mappings(body, "tasks")]
+            tasks.extend(page)
             query = _next_of(body, "/tasks")
             if not query:
                 break
+            if not page or len(tasks) > len(task_ids):
+                raise UnreadableAnswerError("The response has more pages than tasks were requested. Check the URL.")
             answer = yield from self.call(_get("/tasks", query))
         return PollResult(tuple(tasks), "preference-applied" in first.headers, _retry_after(first))
 
@@ -219,12 +229,16 @@ def read_json(answer: Response) -> dict[str, Any]:
 
     """
     try:
-        body = json.loads(answer.body)
+        body = json.loads(answer.body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise UnreadableAnswerError(f"The response (HTTP {answer.status}) is not from Sluice. Check the URL.")
     return body
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _get(path: str, query: tuple[tuple[str, str], ...] = (), hold: float = 0) -> Request:
@@ -248,11 +262,14 @@ def _refusal(answer: Response) -> SluiceError:
 
 
 def _retry_after(answer: Response) -> float | None:
-    text = answer.headers.get("retry-after", "")
-    return float(text) if _SECONDS.fullmatch(text) else None
+    seconds = answer.headers.get("retry-after", "")
+    return float(seconds) if _SECONDS.fullmatch(seconds) else None
 
 
 def _next_of(body: Mapping[str, Any], path: str) -> tuple[tuple[str, str], ...]:
     """Return the query of the next page, or () after the last one; links are relative to the request's URL."""
-    link = body.get("next")
-    return tuple(parse_qsl(urlsplit(urljoin(path, str(link))).query)) if link else ()
+    link = text(body, "next")
+    try:
+        return tuple(parse_qsl(urlsplit(urljoin(path, link)).query)) if link else ()
+    except ValueError:
+        raise UnreadableAnswerError("The response has an invalid link to its next page. Check the URL.") from None

@@ -136,7 +136,7 @@ class BulkRun:
             if not self._places or not is_transient(error):
                 raise
             retry_after = error.retry_after if isinstance(error, ProblemError) else None
-            self._not_before = self._calls.clock() + (retry_after or RESEND_SECONDS)
+            self._not_before = self._calls.clock() + max(retry_after or 0, RESEND_SECONDS)
             return False
         self._chunk = None
         for place, (task_id, prompt) in enumerate(zip(ids, chunk.prompts, strict=True), chunk.first):
@@ -163,4 +163,6 @@ class BulkRun:
         self.is_sending = False
         if self._plan.on_accepted:
             self._plan.on_accepted(chunk, submission)
+        if len(set(submission.task_ids)) != len(chunk.prompts):
+            raise UnreadableAnswerError("The response does not have one ID for each prompt. Check the URL.")
         return submission.task_ids

@@ -19,7 +19,7 @@ from sluice._options import CallOptions, SubmitOptions
 from sluice._polling import HOLD_SECONDS, OnPoll
 from sluice._prompts import Items, Prompt, Prompts
 from sluice._retries import OnRetry
-from sluice._transports import AsyncTransport, Endpoint, NoCookies, SyncTransport
+from sluice._transports import AsyncTransport, Endpoint, SyncTransport
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a request is retried, in seconds: long enough for a deployment, a failover or a short network outage."""
@@ -52,7 +52,7 @@ class Sluice:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         endpoint = Endpoint.of(url, api_key)
-        client = httpx2.Client(cookies=NoCookies()) if http is None else http
+        client = httpx2.Client(**endpoint.client_options) if http is None else http
         self._own = client if http is None else None
         self._transport = SyncTransport(endpoint, client, sleep)
         self._calls = HighLevelCalls(clock, patience, on_retry)
@@ -253,7 +253,7 @@ class AsyncSluice:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         endpoint = Endpoint.of(url, api_key)
-        client = httpx2.AsyncClient(cookies=NoCookies()) if http is None else http
+        client = httpx2.AsyncClient(**endpoint.client_options) if http is None else http
         self._own = client if http is None else None
         self._transport = AsyncTransport(endpoint, client, sleep)
         self._calls = HighLevelCalls(clock, patience, on_retry)

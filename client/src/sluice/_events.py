@@ -5,10 +5,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sluice import _fields
 from sluice._exceptions import UnreadableAnswerError
-from sluice._models import Json, Task, TaskStatus
+from sluice._fields import Json
+from sluice._models import Task, TaskStatus
 
 DEFAULT_RETRY_SECONDS: Final = 0.1
+MIN_RETRY_SECONDS: Final = 0.1
+"""Minimum wait before the next request, whatever the service says."""
+MAX_RETRY_SECONDS: Final = 15.0
+"""Maximum wait before the next request, whatever the service says."""
 _RETRY: Final = re.compile(r"^retry: *([0-9]{1,6})$", re.MULTILINE)
 
 
@@ -61,7 +67,8 @@ def read_events(body: bytes) -> tuple[list[Event], float]:
     except (ValueError, RecursionError) as error:
         raise UnreadableAnswerError("The response is not an event stream of Sluice.") from error
     retry = _RETRY.search(text)
-    return events, int(retry[1]) / 1000 if retry else DEFAULT_RETRY_SECONDS
+    seconds = int(retry[1]) / 1000 if retry else DEFAULT_RETRY_SECONDS
+    return events, min(max(seconds, MIN_RETRY_SECONDS), MAX_RETRY_SECONDS)
 
 
 def _event(block: str) -> Event | None:
@@ -73,10 +80,13 @@ def _event(block: str) -> Event | None:
     match fields.get("event"):
         case "status":
             return StatusChanged(
-                at, TaskStatus(str(data.get("status"))), int(data.get("progress") or 0), data.get("waiting_on")
+                at,
+                TaskStatus(_fields.text(data, "status") or ""),
+                _fields.whole(data, "progress"),
+                _fields.text(data, "waiting_on"),
             )
         case "delta":
-            return Delta(at, str(data.get("text", "")))
+            return Delta(at, _fields.text(data, "text") or "")
         case "reset":
             return Reset(at)
         case "ended":

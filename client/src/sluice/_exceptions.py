@@ -75,9 +75,10 @@ class ProblemError(SluiceError):
         self.request_id = str(body.get("request_id") or "")
         self.retry_after = retry_after
         self.body = body
+        errors = body.get("errors")
         self.faults = tuple(
             Fault(str(each.get("pointer", "")), str(each.get("code", "")), str(each.get("detail", "")))
-            for each in body.get("errors") or ()
+            for each in (errors if isinstance(errors, list) else ())
             if isinstance(each, dict)
         )
         super().__init__(f"{self.detail} ({self.status} {self.code})")

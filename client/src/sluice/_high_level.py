@@ -17,6 +17,7 @@ from sluice._operations import Iteration, Operation, Request, Sleep, TakeItems, 
 from sluice._options import CallOptions
 from sluice._polling import HOLD_SECONDS, OnPoll, Poller
 from sluice._prompts import Items, Prompt, Prompts, require_collection
+from sluice._retries import MIN_SECONDS
 
 CHUNK_SIZE: Final = 100
 """Prompts in one call of `map`: few enough for early first results, many enough to save requests."""
@@ -60,6 +61,7 @@ class HighLevelCalls(ApiCalls):
         path = f"/tasks/{segment(task_id)}/stream"
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+            started = self.clock()
             answer = yield from self.call(Request("GET", path, headers=headers, hold=HOLD_SECONDS))
             if answer.status == _NO_CONTENT:
                 return
@@ -69,7 +71,9 @@ class HighLevelCalls(ApiCalls):
                 after = event.id
                 if isinstance(event, Ended):
                     return
-            yield Sleep(retry_seconds)
+            # A service that answers at once without news must not be asked in a tight loop.
+            early = 0 if events else started + MIN_SECONDS - self.clock()
+            yield Sleep(max(retry_seconds, early))
 
     def map(  # noqa: PLR0913 - each by name
         self,

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
-from sluice._exceptions import TaskCancelledError, TaskFailedError, TaskGoneError, UnreadableAnswerError
-
-type Json = Mapping[str, Any]
+from sluice import _fields
+from sluice._exceptions import TaskCancelledError, TaskFailedError, TaskGoneError
+from sluice._fields import Json
 
 
 class TaskStatus(StrEnum):
@@ -56,7 +56,7 @@ class Usage:
     @classmethod
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
-        return cls(**{name: int(body.get(name) or 0) for name in cls.__slots__})
+        return cls(**{name: _fields.whole(body, name) for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ProviderDetails:
     @classmethod
     def of(cls, body: Json | None) -> Self | None:
         """Parse the API's JSON."""
-        return None if body is None else cls(**{name: body.get(name) for name in cls.__slots__})
+        return None if body is None else cls(**{name: _fields.text(body, name) for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ class Failure:
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
         return cls(
-            str(body.get("code") or "unknown"),
-            str(body.get("detail") or ""),
-            body.get("last_code"),
-            ProviderDetails.of(body.get("provider_error")),
+            _fields.text(body, "code") or "unknown",
+            _fields.text(body, "detail") or "",
+            _fields.text(body, "last_code"),
+            ProviderDetails.of(_fields.mapping(body, "provider_error")),
         )
 
 
@@ -105,8 +105,9 @@ class Attempt:
     @classmethod
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
-        provider_error = ProviderDetails.of(body.get("provider_error"))
-        return cls(_time(body.get("started_at")), _time(body.get("ended_at")), body.get("code"), provider_error)
+        provider_error = ProviderDetails.of(_fields.mapping(body, "provider_error"))
+        started_at, ended_at = _fields.time(body, "started_at"), _fields.time(body, "ended_at")
+        return cls(started_at, ended_at, _fields.text(body, "code"), provider_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,30 +147,30 @@ class Task:
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
         return cls(
-            task_id=str(_needed(body, "task_id")),
-            status=TaskStatus(_needed(body, "status")),
-            batch_id=body.get("batch_id"),
-            custom_id=body.get("custom_id"),
-            model=body.get("model"),
-            progress=int(body.get("progress") or 0),
-            waiting_on=body.get("waiting_on"),
-            partial_result=body.get("partial_result"),
-            result=body.get("result"),
-            tool_calls=tuple(body.get("tool_calls") or ()),
-            finish_reason=body.get("finish_reason"),
-            truncated=bool(body.get("truncated")),
-            refusal=body.get("refusal"),
-            response=body.get("response"),
+            task_id=_fields.required_text(body, "task_id"),
+            status=TaskStatus(_fields.required_text(body, "status")),
+            batch_id=_fields.text(body, "batch_id"),
+            custom_id=_fields.text(body, "custom_id"),
+            model=_fields.text(body, "model"),
+            progress=_fields.whole(body, "progress"),
+            waiting_on=_fields.text(body, "waiting_on"),
+            partial_result=_fields.text(body, "partial_result"),
+            result=_fields.text(body, "result"),
+            tool_calls=tuple(_fields.mappings(body, "tool_calls")),
+            finish_reason=_fields.text(body, "finish_reason"),
+            truncated=_fields.flag(body, "truncated"),
+            refusal=_fields.text(body, "refusal"),
+            response=_fields.mapping(body, "response"),
             usage=_usage(body),
-            cost_usd=_cost(body),
-            error=Failure.of(body["error"]) if body.get("error") else None,
-            attempts=tuple(Attempt.of(each) for each in body.get("attempts") or ()),
-            created_at=_time(body.get("created_at")),
-            started_at=_time(body.get("started_at")),
-            ended_at=_time(body.get("ended_at")),
-            deadline_at=_time(body.get("deadline_at")),
-            expires_at=_time(body.get("expires_at")),
-            retried_as=body.get("retried_as"),
+            cost_usd=_fields.usd(body, "cost"),
+            error=Failure.of(error) if (error := _fields.mapping(body, "error")) else None,
+            attempts=tuple(Attempt.of(each) for each in _fields.mappings(body, "attempts")),
+            created_at=_fields.time(body, "created_at"),
+            started_at=_fields.time(body, "started_at"),
+            ended_at=_fields.time(body, "ended_at"),
+            deadline_at=_fields.time(body, "deadline_at"),
+            expires_at=_fields.time(body, "expires_at"),
+            retried_as=_fields.text(body, "retried_as"),
             raw=body,
         )
 
@@ -218,7 +219,11 @@ class Workflow:
     @classmethod
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
-        return cls(str(_needed(body, "name")), str(body.get("description", "")), dict(body.get("input_schema") or {}))
+        return cls(
+            _fields.required_text(body, "name"),
+            _fields.text(body, "description") or "",
+            _fields.mapping(body, "input_schema") or {},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,20 +252,20 @@ class Batch:
     def of(cls, body: Json) -> Self:
         """Parse the API's JSON."""
         return cls(
-            batch_id=str(_needed(body, "batch_id")),
-            status=TaskStatus(_needed(body, "status")),
-            size=int(body.get("size") or 0),
-            progress=int(body.get("progress") or 0),
-            counts=dict(body.get("counts") or {}),
-            metadata=dict(body.get("metadata") or {}),
+            batch_id=_fields.required_text(body, "batch_id"),
+            status=TaskStatus(_fields.required_text(body, "status")),
+            size=_fields.whole(body, "size"),
+            progress=_fields.whole(body, "progress"),
+            counts=_fields.counts(body, "counts"),
+            metadata=_fields.mapping(body, "metadata") or {},
             usage=_usage(body),
-            cost_usd=_cost(body),
-            estimated=body.get("estimated"),
-            created_at=_time(body.get("created_at")),
-            deadline_at=_time(body.get("deadline_at")),
-            expires_at=_time(body.get("expires_at")),
-            tasks=tuple(Task.of(each) for each in body.get("tasks") or ()),
-            webhook=body.get("webhook"),
+            cost_usd=_fields.usd(body, "cost"),
+            estimated=_fields.mapping(body, "estimated"),
+            created_at=_fields.time(body, "created_at"),
+            deadline_at=_fields.time(body, "deadline_at"),
+            expires_at=_fields.time(body, "expires_at"),
+            tasks=tuple(Task.of(each) for each in _fields.mappings(body, "tasks")),
+            webhook=_fields.mapping(body, "webhook"),
             raw=body,
         )
 
@@ -295,33 +300,19 @@ class Submission:
     def of(cls, body: Json, *, idempotency_key: str, replayed: bool) -> Self:
         """Parse the API's JSON."""
         return cls(
-            batch_id=str(_needed(body, "batch_id")),
-            task_ids=tuple(str(each) for each in _needed(body, "task_ids")),
+            batch_id=_fields.required_text(body, "batch_id"),
+            task_ids=tuple(_fields.texts(body, "task_ids")),
             idempotency_key=idempotency_key,
             replayed=replayed,
-            status=TaskStatus(body.get("status", "queued")),
-            tasks=tuple(Task.of(each) for each in body.get("tasks") or ()),
-            created_at=_time(body.get("created_at")),
-            deadline_at=_time(body.get("deadline_at")),
-            expires_at=_time(body.get("expires_at")),
+            status=TaskStatus(_fields.text(body, "status") or "queued"),
+            tasks=tuple(Task.of(each) for each in _fields.mappings(body, "tasks")),
+            created_at=_fields.time(body, "created_at"),
+            deadline_at=_fields.time(body, "deadline_at"),
+            expires_at=_fields.time(body, "expires_at"),
             raw=body,
         )
 
 
-def _needed(body: Json, name: str) -> Any:  # noqa: ANN401 - JSON
-    if name not in body:
-        raise UnreadableAnswerError(f"The answer has no {name}: check the URL.")
-    return body[name]
-
-
 def _usage(body: Json) -> Usage | None:
-    return Usage.of(body["usage"]) if body.get("usage") else None
-
-
-def _cost(body: Json) -> Decimal | None:
-    usd = (body.get("cost") or {}).get("usd")
-    return None if usd is None else Decimal(str(usd))
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    usage = _fields.mapping(body, "usage")
+    return Usage.of(usage) if usage else None

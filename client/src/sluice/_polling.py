@@ -9,6 +9,7 @@ from sluice._api import MAX_IDS_PER_REQUEST, ApiCalls, PollResult
 from sluice._exceptions import UnreadableAnswerError
 from sluice._models import Task, TaskStatus
 from sluice._operations import Operation, Sleep
+from sluice._retries import MIN_SECONDS
 
 HOLD_SECONDS: Final = 20.0
 """How long the service may hold a request, in seconds: it allows 25, and proxies often end longer requests."""
@@ -17,8 +18,6 @@ HOLD_MANY_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.25
 """Minimum time between two rounds after a round with ended tasks: tasks end in quick succession."""
 MAX_POLL_SECONDS: Final = 1.0
-UNHELD_SECONDS: Final = 1.0
-"""The wait if the service neither held the request nor sent Retry-After."""
 FIELDS: Final = tuple(sorted(Task.api_fields() - {"task_id", "status", "partial_result", "response"}))
 """The fields to ask for: all but the partial text, which each poll would repeat; the API always sends ID and status."""
 
@@ -66,12 +65,12 @@ class Poller:
             result = yield from self._poll_ids(windows[0], most)
             seen = [*result.tasks, *seen[len(result.tasks) :]]
             if not result.held and not any(task.has_ended for task in result.tasks):
-                yield Sleep(min(result.retry_after or UNHELD_SECONDS, most or UNHELD_SECONDS))
+                yield Sleep(max(MIN_SECONDS, min(result.retry_after or 0, most)))
         ended = [task for task in seen if task.has_ended]
         for task in ended:
             del self.pending[task.task_id]
         self._report_progress([task for task in seen if not task.has_ended])
-        self._not_before = started + (min(POLL_SECONDS * len(windows), MAX_POLL_SECONDS) if ended else 0)
+        self._not_before = started + (min(POLL_SECONDS * len(windows), MAX_POLL_SECONDS) if ended else MIN_SECONDS)
         return ended
 
     def _poll_ids(self, window: tuple[str, ...], hold: float = 0) -> Operation[PollResult]:

@@ -8,6 +8,8 @@ from typing import Final
 from sluice._exceptions import ProblemError, ServiceUnreachableError, SluiceError
 
 FIRST_SECONDS: Final = 0.5
+MIN_SECONDS: Final = 1.0
+"""Minimum time between two polls without news, and between two refusals of `map`, whatever the service says."""
 MOST_SECONDS: Final = 15.0
 """Maximum wait: a service that has recovered is noticed soon."""
 TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -33,10 +35,12 @@ class Retry:
 
 
 def pause(attempt: int, retry_after: float | None, jitter: random.Random) -> float:
-    """Return the seconds before the next try: Retry-After, or full jitter over a doubling time."""
-    if retry_after is not None:
-        return retry_after
-    return jitter.uniform(FIRST_SECONDS / 2, min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 10)))
+    """Return the seconds before the next try: full jitter over a doubling time, and at least Retry-After.
+
+    The doubling time also bounds how often a request is repeated for a service that says `Retry-After: 0`.
+    """
+    backoff = jitter.uniform(FIRST_SECONDS / 2, min(MOST_SECONDS, FIRST_SECONDS * 2 ** min(attempt, 10)))
+    return max(backoff, retry_after or 0)
 
 
 type OnRetry = Callable[[Retry], None]

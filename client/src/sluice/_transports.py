@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from importlib.metadata import version
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any, Final, assert_never, override
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from sluice._operations import (
     TransportError,
     YieldItem,
 )
+from sluice._response_body import ACCEPT_ENCODING, ResponseBody
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
@@ -54,6 +56,11 @@ class Endpoint:
             raise NotConfiguredError(
                 "Invalid service URL. Example: https://abc.execute-api.eu-central-1.amazonaws.com/prod"
             )
+        if urlsplit(url).scheme == "http" and not _is_loopback(url):
+            raise NotConfiguredError(
+                "The service URL begins with http://, so others on the network could read the API key. Use https://. "
+                "Only this machine (localhost, 127.0.0.1, [::1]) may be called without it."
+            )
         if not api_key:
             raise NotConfiguredError("Missing API key: pass `api_key` or set SLUICE_API_KEY.")
         if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
@@ -61,9 +68,18 @@ class Endpoint:
         return cls(url.rstrip("/"), api_key)
 
     @property
+    def client_options(self) -> dict[str, Any]:
+        """Return the options of an HTTP client of our own; a proxy of the environment never gets a loopback request."""
+        return {"cookies": NoCookies(), "trust_env": not _is_loopback(self.url)}
+
+    @property
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
-        return {"Authorization": f"Bearer {self.api_key}", "User-Agent": f"sluice-python/{version('sluice')}"}
+        return {
+            "Authorization": f"Bearer {self.api_key}",
+            "User-Agent": f"sluice-python/{version('sluice')}",
+            "Accept-Encoding": ACCEPT_ENCODING,
+        }
 
     def request_arguments(self, request: Request) -> dict[str, Any]:
         """Return the HTTP client's arguments for a request."""
@@ -78,6 +94,15 @@ class Endpoint:
             # A redirect would carry the prompts elsewhere, also with a client of the caller's that follows them.
             "follow_redirects": False,
         }
+
+
+def _is_loopback(url: str) -> bool:
+    """Return True if a URL names this machine, by a loopback address or as localhost (RFC 6761)."""
+    host = (urlsplit(url).hostname or "").removesuffix(".")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class NoCookies(CookieJar):
@@ -97,10 +122,14 @@ def _is_usable(url: str) -> bool:
     return named and not (parts.query or parts.fragment or parts.username)
 
 
-def _answer(response: httpx2.Response) -> Response:
-    return Response(
-        response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
-    )
+def _body_of(response: httpx2.Response) -> ResponseBody | None:
+    """Return an empty body to fill, or None if a transport of the caller's has read the response already."""
+    return None if response.is_stream_consumed else ResponseBody(response.headers.get("content-encoding", ""))
+
+
+def _response(response: httpx2.Response, body: ResponseBody | None) -> Response:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Response(response.status_code, headers, response.content if body is None else body.finish())
 
 
 @contextmanager
@@ -109,7 +138,9 @@ def _mapped(url: str) -> Iterator[None]:
     try:
         yield
     except httpx2.InvalidURL as error:
-        raise NotConfiguredError("The service's url is none") from error
+        raise NotConfiguredError("Invalid service URL.") from error
+    except TransportError as error:
+        raise TransportError(f"{url} does not answer: {error}") from error
     except httpx2.HTTPError as error:
         why = "took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
         raise TransportError(f"{url} does not answer: {why}") from error
@@ -158,7 +189,7 @@ class SyncTransport:
         match effect:
             case Request():
                 with _mapped(self.endpoint.url):
-                    return _answer(self.http.request(**self.endpoint.request_arguments(effect)))
+                    return self._request(effect)
             case Sleep():
                 return self._sleep(effect.seconds)
             case TakeItems(source, count):
@@ -167,6 +198,14 @@ class SyncTransport:
                 return list(islice(source, count))
             case _:
                 assert_never(effect)
+
+    def _request(self, request: Request) -> Response:
+        with self.http.stream(**self.endpoint.request_arguments(request)) as response:
+            body = _body_of(response)
+            if body is not None:
+                for data in response.iter_raw():
+                    body.feed(data)
+            return _response(response, body)
 
 
 class AsyncTransport:
@@ -208,7 +247,7 @@ class AsyncTransport:
         match effect:
             case Request():
                 with _mapped(self.endpoint.url):
-                    return _answer(await self.http.request(**self.endpoint.request_arguments(effect)))
+                    return await self._request(effect)
             case Sleep():
                 return await self._sleep(effect.seconds)
             case TakeItems(source, count):
@@ -223,3 +262,11 @@ class AsyncTransport:
                 return taken
             case _:
                 assert_never(effect)
+
+    async def _request(self, request: Request) -> Response:
+        async with self.http.stream(**self.endpoint.request_arguments(request)) as response:
+            body = _body_of(response)
+            if body is not None:
+                async for data in response.aiter_raw():
+                    body.feed(data)
+            return _response(response, body)

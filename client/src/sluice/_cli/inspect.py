@@ -17,7 +17,8 @@ from sluice._cli.result_formats import as_result
 from sluice._client import Sluice
 from sluice._events import Delta, Ended, Reset, StatusChanged
 from sluice._exceptions import AlreadyEndedError, NothingToRetryError
-from sluice._models import Batch, Json, Task, TaskStatus
+from sluice._fields import Json
+from sluice._models import Batch, Task, TaskStatus
 from sluice._polling import PendingProgress
 
 PATIENCE_SECONDS: Final = 20.0
