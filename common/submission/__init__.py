@@ -1,1 +1,1 @@
-"""Accept calls: limits, admission, idempotency, and the service that records and sends batches of tasks."""
+"""Accept calls: strict JSON, limits, admission, idempotency, the task queue, and the service that records batches."""

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from common.domain.errors import InvalidRequest
-from common.submission.service import IdempotentRequest
+from common.submission.model import IdempotentRequest
 
 _KEY: Final = re.compile(r"[ -~]{1,255}")
 

@@ -1,10 +1,12 @@
-"""What one call may ask for."""
+"""Bound the calls that the service accepts."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from common.domain.errors import InvalidRequest
+from common.domain.errors import InvalidRequest, RequestTooLarge
+from common.domain.request import Request
 
 LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
 """How long an ended task can be kept, at most."""
@@ -27,6 +29,22 @@ class Limits:
     deadline_seconds: int
     retention_seconds: int
     allow_loopback: bool = False
+
+    def check_size(self, request: Request, place: str) -> int:
+        """Return the bytes that a request takes in the queue; `place` is its JSON pointer.
+
+        Raises:
+            RequestTooLarge: they are more than a request may take.
+
+        """
+        size = len(json.dumps(request.body, separators=(",", ":")))
+        if size > self.most_prompt_bytes:
+            raise RequestTooLarge(
+                f"takes {size} bytes in the queue, with its params; a prompt may take {self.most_prompt_bytes}",
+                pointer=place,
+                code="prompt_too_large",
+            )
+        return size
 
     def narrowed(self, models: Sequence[str] | None) -> "Limits":
         """Leave only those models that a caller may ask, in the caller's order; None leaves all.

@@ -9,14 +9,12 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.domain.backlog import BacklogQueue
 from common.domain.budgets import Budgets
-from common.domain.errors import Conflict, QueueUnavailable, SluiceError, StoreUnavailable
+from common.domain.errors import QueueUnavailable, SluiceError, StoreUnavailable
 from common.domain.message import TaskMessage
-from common.domain.request import Request
 from common.domain.task import (
     BatchRecord,
     FailureCode,
@@ -28,8 +26,16 @@ from common.domain.task import (
 )
 from common.domain.transitions import Created, CreateOutcome, EndOutcome
 from common.kinds.registry import registration_of
+from common.runtime.metrics import Metric
 from common.submission.admission import Admission, Reservation
-from common.webhooks.model import Webhook
+from common.submission.model import (
+    Accepted,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    IdempotentRequest,
+    Prompt,
+    SubmitCall,
+)
 
 
 class BatchWriter(Protocol):
@@ -58,90 +64,32 @@ class PromptQueue(Protocol):
         """Send all messages, or raise QueueUnavailable; some may have been sent even so."""
 
 
-class IdempotencyKeyInUse(Conflict):
-    """The same request with the same Idempotency-Key is being accepted by another call."""
-
-    code = "idempotency_key_in_use"
-    retry_after = 2
-
-
-class IdempotencyKeyReused(Conflict):
-    """The Idempotency-Key came with another request before."""
-
-    code = "idempotency_key_reused"
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Hold a request, and the name of the model or workflow that answers it."""
-
-    model: str
-    request: Request
-    custom_id: str | None = None
-    expected_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
-    """Make a request safe to repeat: the caller's key, and the SHA-256 of what came with it."""
-
-    key: str = field(repr=False)
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitCall:
-    """Hold a valid call: at least one prompt, and what holds for all of them.
-
-    `deadline_seconds` run from now, `retention_seconds` from a task's end. `metadata` is kept with the batch.
-    """
-
-    prompts: tuple[Prompt, ...]
-    deadline_seconds: int
-    retention_seconds: int
-    metadata: Mapping[str, str] | None = field(default=None, repr=False)
-    webhook: Webhook | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """Hold the ids of an accepted call, in the order of its prompts; `replayed` if an earlier call had accepted it.
-
-    Times are milliseconds since 1970; a task that ends before its deadline expires as much before `expires_ms`.
-    """
-
-    batch_id: str
-    refs: tuple[TaskRef, ...]
-    created_ms: int
-    deadline_ms: int
-    expires_ms: int
-    replayed: bool
-
-    @classmethod
-    def of(cls, batch: BatchRecord) -> "Accepted":
-        """Show a batch that an earlier call has accepted."""
-        return cls(
-            batch.batch_id, tuple(batch.refs()), batch.created_ms, batch.deadline_ms, batch.expires_ms, replayed=True
-        )
-
-
 class SubmissionService:
     """Accept calls for any tenant."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of the service
         self,
         store: BatchWriter,
         queue: PromptQueue,
-        gate: Admission,
+        admission: Admission,
         *,
+        count: Callable[[Metric, int], object],
         warn: Callable[[str], object],
         step: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        """Take where batches are recorded and tasks sent, who lets calls in, who hears of what went half wrong.
+        """Create the service.
 
-        `step` is told the name of each of the two that is waited for, for the trace.
+        Args:
+            store: records batches.
+            queue: sends tasks to their workers.
+            admission: refuses calls that exceed a budget or the queue's cap.
+            count: counts the accepted tasks.
+            warn: logs what stays inconsistent until it expires.
+            step: traces a step, by its name.
+
         """
-        self._gate = gate
+        self._count = count
+        self._admission = admission
         self._step = step
         self._warn = warn
         self._store = store
@@ -177,46 +125,47 @@ class SubmissionService:
 
         Raises as `accept` does.
         """
-        ticket = await self._admit(batch, budgets)
+        reservation = await self._admit(batch, budgets)
         try:
             accepted = await self._record_and_send(batch, prompts, budgets)
         except SluiceError as error:
-            await self._give_back(ticket)
+            await self._give_back(reservation)
             if isinstance(error, QueueUnavailable):
                 await self._release_places(batch)
             raise
         if accepted.replayed:
-            await self._give_back(ticket)
+            await self._give_back(reservation)
         else:
             await self._keep_places(batch, accepted)
+            self._count(Metric.SUBMITTED, batch.size)
         return accepted
 
     async def _keep_places(self, batch: NewBatch, accepted: Accepted) -> None:
         try:
-            await self._gate.confirm(batch, accepted.deadline_ms)
+            await self._admission.confirm(batch, accepted.deadline_ms)
         except StoreUnavailable:
             self._warn("A batch was accepted, and does not count in its tenant's share of the queue")
 
     async def _release_places(self, batch: NewBatch) -> None:
         # After any other error the batch may be another call's, and what nobody confirms expires.
         with suppress(StoreUnavailable):
-            await self._gate.release(batch)
+            await self._admission.release(batch)
 
     async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Reservation | None:
         if batch.digest is None:
-            return await self._gate.admit(batch, budgets)
+            return await self._admission.admit(batch, budgets)
         # Looked up first: a repeat of an accepted call asks for nothing new, and must take nobody's room for a moment.
-        if self._gate.asks(budgets):
+        if self._admission.asks(budgets):
             known = await self._store.read_batch(batch.tenant, batch.batch_id)
             if known is not None and known.is_accepted:
                 return None
-        return await self._gate.admit(batch, budgets, f"{batch.batch_id}-{batch.digest}")
+        return await self._admission.admit(batch, budgets, f"{batch.batch_id}-{batch.digest}")
 
-    async def _give_back(self, ticket: Reservation | None) -> None:
-        if ticket is None:
+    async def _give_back(self, reservation: Reservation | None) -> None:
+        if reservation is None:
             return
         try:
-            await self._gate.return_budget(ticket)
+            await self._admission.return_budget(reservation)
         except StoreUnavailable:
             self._warn("Tasks that were not accepted stay counted in their tenant's budget")
 

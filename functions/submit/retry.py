@@ -17,7 +17,7 @@ from common.domain.errors import Conflict, Gone, MessageError
 from common.domain.message import TaskMessage
 from common.domain.task import BatchRecord, NewBatch, TaskRecord, TaskRef, TaskStatus, batch_id_of_key
 from common.kinds.registry import public_model
-from common.submission.service import Accepted, Prompt
+from common.submission.model import Accepted, Prompt
 
 READ_CHUNK: Final = 100
 """Requests in one answer of Redis: a batch has at most 20 MB of them, as POST has taken it."""

@@ -1,7 +1,7 @@
-"""Know the workflows there are, and check their inputs; `make workflows` writes both down from the chains.
+"""List the workflows of this service, and validate their inputs; `make workflows` writes the list from the chains.
 
-LangChain is not needed for that, and is not here. fastjsonschema is imported for the first workflow that is called: a
-prompt waits for neither.
+The function ships no LangChain. fastjsonschema is imported for the first call of a workflow: calls of prompts don't
+need it.
 """
 
 import json
@@ -11,29 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
-
 from common.domain.errors import InvalidRequest, NotFound
-from common.domain.request import Kind, Request
+from common.domain.request import Kind
 from common.kinds.registry import public_model
-from common.submission.conversion import converted, shaped, unknown_field
+from common.submission.conversion import unknown_field
 from common.submission.json_body import pointer_to
-from common.submission.limits import Limits
-from common.submission.service import Prompt, SubmitCall
-from functions.submit.call import call_of
-from functions.submit.items import check_count, prompts_of
-from functions.submit.schema import OBJECTS, CustomId, WorkflowBody
-from functions.submit.template import CUSTOM_ID
 
 if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException
 
 LIST: Final = Path(__file__).with_name("workflows.json")
 """What `make workflows` has written."""
-
-
-class _Named(Struct, frozen=True):
-    custom_id: CustomId | None
 
 
 class UnknownWorkflow(NotFound):
@@ -44,7 +32,7 @@ class UnknownWorkflow(NotFound):
 
 @dataclass(frozen=True)
 class WorkflowDescription:
-    """Hold what callers are told of a workflow. The schema is JSON Schema, as pydantic writes it."""
+    """Describe a workflow to its callers. The schema is JSON Schema, as pydantic writes it."""
 
     name: str
     description: str
@@ -55,22 +43,18 @@ class WorkflowDescription:
         """Return the name that the API and API keys use for it as a model."""
         return public_model(Kind.WORKFLOW, self.name)
 
-    def prompt(self, given: dict[str, Any], place: str) -> Prompt:
-        """Make the task of an input; `place` is its JSON pointer.
+    def has_input(self, name: str) -> bool:
+        """Return whether the schema has a field of this name."""
+        return name in self.input_schema.get("properties", {})
+
+    def check(self, given: Mapping[str, Any], place: str) -> None:
+        """Validate an input against the schema; `place` is its JSON pointer.
 
         Raises:
-            InvalidRequest: the schema does not take it; it names the field and the rule, and nothing of its value.
+            InvalidRequest: with the field and the rule, and nothing of its value.
 
         """
-        custom_id = None
-        if CUSTOM_ID not in self.input_schema.get("properties", {}):
-            custom_id = converted({CUSTOM_ID: given.get(CUSTOM_ID)}, _Named, place).custom_id
-            given = {name: value for name, value in given.items() if name != CUSTOM_ID}
-        self._check(given, place)
-        return Prompt(self.name, Request(Kind.WORKFLOW, given), custom_id)
-
-    def _check(self, given: Mapping[str, Any], place: str) -> None:
-        from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415  # as said above
+        from fastjsonschema import JsonSchemaValueException  # noqa: PLC0415  # only for workflows
 
         try:
             self._validate(given)
@@ -79,14 +63,14 @@ class WorkflowDescription:
 
     @cached_property
     def _validate(self) -> Callable[[Any], Any]:
-        import fastjsonschema  # noqa: PLC0415  # as said above
+        import fastjsonschema  # noqa: PLC0415  # only for workflows
 
         validate: Callable[[Any], Any] = fastjsonschema.compile(dict(self.input_schema), use_default=False)
         return validate
 
 
 class WorkflowCatalogue:
-    """List the workflows of this service, and read calls of them."""
+    """Hold the workflows of this service."""
 
     def __init__(self, workflows: Sequence[WorkflowDescription]) -> None:
         """Take the workflows, in the order that they are shown."""
@@ -112,22 +96,17 @@ class WorkflowCatalogue:
             if models is None or each.model in models
         ]
 
-    def read(self, name: str, document: object, limits: Limits, models: Sequence[str] | None) -> SubmitCall:
-        """Check a call of a workflow.
+    def find(self, name: str, models: Sequence[str] | None) -> WorkflowDescription:
+        """Return the workflow of this name, if the models of the caller's key include it; None includes all.
 
         Raises:
             UnknownWorkflow: there is none of this name, or the caller may not start it.
-            CallerError: the first fault of the call, or the first fault of each input, up to MAX_ERRORS of them.
 
         """
         workflow = self._by_name.get(name)
         if workflow is None or (models is not None and workflow.model not in models):
             raise UnknownWorkflow("there is no workflow of this name; GET /workflows lists them")
-        if not isinstance(document, dict):
-            raise InvalidRequest("the body must be a JSON object with `inputs`", code="invalid_value")
-        body = shaped(document, WorkflowBody, "", OBJECTS)
-        check_count("inputs", body.inputs, limits)
-        return call_of(body, prompts_of("inputs", body.inputs, workflow.prompt, limits), limits)
+        return workflow
 
 
 def _refused(error: "JsonSchemaValueException", place: str) -> InvalidRequest:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from common.domain.errors import SettingError
 from common.runtime.settings import Environment, RedisSettings, StoreSettings
+from common.submission.settings import SubmissionSettings
 from common.worker.settings import WorkerSettings
 from functions.authorizer.settings import AuthorizerSettings
 from functions.status.settings import StatusSettings
-from functions.submit.settings import SubmitSettings
 from functions.webhook.settings import WebhookSettings
 from functions.workflow.settings import WorkflowSettings
 from tests.infra.rules import Complaints, sources
@@ -119,7 +119,7 @@ SETTINGS: dict[str, Callable[[Environment], object]] = {
     "DocsFunction": dict,  # it has none
     "ReceiptFunction": RedisSettings.from_env,
     "StatusFunction": StatusSettings.from_env,
-    "SubmitFunction": SubmitSettings.from_env,
+    "SubmitFunction": SubmissionSettings.from_env,
     "WebhookFunction": WebhookSettings.from_env,
     "WorkerFunction": WorkerSettings.from_env,
     "WorkflowFunction": WorkflowSettings.from_env,

@@ -11,6 +11,7 @@ from common.domain.errors import StoreUnavailable
 from common.domain.task import Answer as ModelAnswer
 from common.domain.task import TaskRef, Usage, batch_id_of_key
 from common.domain.transitions import Lease
+from common.store.backlog import BacklogStore
 from common.store.keys import SENDING_LEASE_MS
 from tests.integration.http import conftest
 from tests.integration.http.client import Answer, Api
@@ -141,7 +142,7 @@ def cap(request: pytest.FixtureRequest, api: Api, environment: pytest.MonkeyPatc
 
 def look_again(submit: Any) -> None:  # noqa: ANN401  # a module
     """Let the next call ask SQS for the depth."""
-    submit.submissions._services["tasks"]._gate._cap._depth._seen = None
+    submit.submissions._services["tasks"]._admission._cap._depth._seen = None
 
 
 @pytest.mark.parametrize("redis", ["valkey"], indirect=True)
@@ -177,7 +178,7 @@ def test_one_tenant_fills_its_share_of_the_queue_and_another_sends_all_the_same(
     assert refused(api.post({"prompts": ["x"] * 5})) == (413, "exceeds_queue_share", None)
     assert api.post({"prompts": ["a", "b"]}, tenant=f"{api.tenant}-other").status == 202
     assert len(queue.drain()) == 6
-    assert cap.submissions._services["tasks"]._gate._cap is not None
+    assert cap.submissions._services["tasks"]._admission._cap is not None
 
 
 @pytest.mark.parametrize("cap", [{"MAX_QUEUE_DEPTH": "8"}], indirect=True)
@@ -192,7 +193,7 @@ def test_a_tenant_that_cancels_has_no_more_of_the_queue_while_its_messages_are_t
     assert refused(api.post({"prompts": ["e"]})) == (429, "queue_share_full", None)
 
     refs = [message.task.ref for message in queue.drain()]
-    cap.runner.run(cap.backlog.remove(BacklogQueue.TASKS, refs))
+    cap.runner.run(BacklogStore(cap.redis).remove(BacklogQueue.TASKS, refs))
     look_again(cap)
     assert api.post({"prompts": ["e"]}).status == 202
 
@@ -207,6 +208,6 @@ def test_a_retry_is_held_to_the_share_of_the_queue(api: Api, queue: Queue, cap: 
     assert refused(api.retry(old["batch_id"])) == (429, "queue_share_full", None)
 
     refs = [TaskRef(api.tenant, old["batch_id"], index) for index in range(3)]
-    cap.runner.run(cap.backlog.remove(BacklogQueue.TASKS, refs))
+    cap.runner.run(BacklogStore(cap.redis).remove(BacklogQueue.TASKS, refs))
     look_again(cap)
     assert api.retry(old["batch_id"]).status == 202

@@ -9,7 +9,7 @@ from jsonschema_rs import Draft202012Validator
 
 from common.api.serializers import SENTENCES
 from common.domain.task import TaskStatus, WaitingOn
-from common.submission.params import RESERVED_PARAMS
+from common.submission.chat import RESERVED_PARAMS
 from functions.submit.schema import CallBody, PromptBody
 from tests.local import pages
 from tools.openapi.document import document

@@ -7,7 +7,7 @@ from common.domain.budgets import BudgetKind
 from common.domain.errors import QueueUnavailable, RequestTooLarge, StoreUnavailable
 from common.domain.task import batch_id_of_key
 from common.submission.admission import BudgetExhausted, QueueFull, QueueShareFull
-from common.submission.service import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, SubmitCall
+from common.submission.model import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, SubmitCall
 from tests.unit.submission.test_service import BUDGETS, KEY, PROMPTS, Stage
 
 

@@ -11,17 +11,12 @@ from common.domain.errors import QueueUnavailable, StoreUnavailable
 from common.domain.message import TaskMessage
 from common.domain.task import FailureCode, TaskRef, TaskStatus, batch_id_of_key, is_batch_id
 from common.domain.transitions import ClaimOutcome, Lease
+from common.runtime.metrics import Metric
 from common.store.keys import SENDING_LEASE_MS
 from common.submission.admission import Admission, BudgetExhausted, QueueFull
+from common.submission.model import IdempotencyKeyInUse, IdempotencyKeyReused, IdempotentRequest, Prompt, SubmitCall
 from common.submission.queue_cap import QueueCap
-from common.submission.service import (
-    IdempotencyKeyInUse,
-    IdempotencyKeyReused,
-    IdempotentRequest,
-    Prompt,
-    SubmissionService,
-    SubmitCall,
-)
+from common.submission.service import SubmissionService
 from tests.fakes import FakeBacklog, FakeStore
 from tests.requests import chat
 
@@ -116,14 +111,19 @@ class Stage:
         self.warnings: list[str] = []
         self.counts = FakeCounts()
         self.backlog = FakeBacklog(lambda: NOW_MS)
-        self.gate = Admission(self.counts, None, now_ms=lambda: NOW_MS)
-        self.submission = SubmissionService(self.store, self.queue, self.gate, warn=self.warnings.append)
+        self.counted: list[tuple[Metric, int]] = []
+        self.submission = self.service(Admission(self.counts, None, now_ms=lambda: NOW_MS))
 
     def capped(self, *, most: int, depth: int = 0, share: int = 50) -> SubmissionService:
         """Make another submission to the same queue, whose depth has a cap."""
         cap = QueueCap(BacklogQueue.TASKS, FakeDepth(depth), self.backlog, most=most, share=share)
-        gate = Admission(self.counts, cap, now_ms=lambda: NOW_MS)
-        return SubmissionService(self.store, self.queue, gate, warn=self.warnings.append)
+        return self.service(Admission(self.counts, cap, now_ms=lambda: NOW_MS))
+
+    def service(self, admission: Admission) -> SubmissionService:
+        def count(metric: Metric, tasks: int) -> None:
+            self.counted.append((metric, tasks))
+
+        return SubmissionService(self.store, self.queue, admission, count=count, warn=self.warnings.append)
 
     async def claimed(self) -> list[ClaimOutcome]:
         """Claim each task that was sent, as a worker does that meets its message."""
@@ -189,6 +189,7 @@ async def test_a_repeat_with_the_key_gets_the_same_ids_and_sends_nothing(stage: 
     assert again.refs == first.refs
     assert again.batch_id == batch_id_of_key("acme", "key")
     assert (first.replayed, again.replayed) == (False, True)
+    assert stage.counted == [(Metric.SUBMITTED, len(first.refs))]
     assert len(stage.queue.sent) == len(PROMPTS)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from common.domain.errors import CallerError
 from common.submission.limits import Limits
-from common.submission.service import Prompt
-from functions.submit.call import read_call
+from common.submission.model import Prompt
+from functions.submit.parsing import parse_call
 
 LIMITS = Limits(
     models=("small", "large"),
@@ -20,12 +20,12 @@ LIMITS = Limits(
 
 def refusal(document: object) -> CallerError:
     with pytest.raises(CallerError) as caught:
-        read_call(document, LIMITS)
+        parse_call(document, LIMITS)
     return caught.value
 
 
 def only(document: dict[str, Any]) -> Prompt:
-    [prompt] = read_call(document, LIMITS).prompts
+    [prompt] = parse_call(document, LIMITS).prompts
     return prompt
 
 

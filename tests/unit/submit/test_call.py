@@ -5,16 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.domain.errors import CallerError, InvalidItems
+from common.submission.chat import RESERVED_PARAMS
 from common.submission.limits import Limits
-from common.submission.params import RESERVED_PARAMS
-from common.submission.service import Prompt, SubmitCall
-from functions.submit.call import read_call
+from common.submission.model import Prompt, SubmitCall
+from functions.submit.parsing import parse_call
 from tests.requests import chat, conversation, messages_of
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 
 def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
-    assert read_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", chat("Tell me")),), 60, 100)
+    assert parse_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", chat("Tell me")),), 60, 100)
 
 
 def test_a_prompt_may_say_everything_for_itself() -> None:
@@ -40,14 +40,14 @@ def test_what_a_prompt_says_wins_over_what_the_call_says() -> None:
         "params": {"top_p": 1, "seed": 7},
     }
 
-    first, second = read_call(call, LIMITS).prompts
+    first, second = parse_call(call, LIMITS).prompts
 
     assert first == Prompt("small", conversation([system("Mine"), user("a")], top_p=0.5, seed=7))
     assert second == Prompt("large", conversation([system("Yours"), user("b")], top_p=1, seed=7))
 
 
 def test_a_template_makes_a_prompt_of_each_input() -> None:
-    call = read_call(
+    call = parse_call(
         {
             "template": "Write about {topic}.",
             "inputs": [{"topic": "a forest", "custom_id": "first"}, {"topic": 7}],
@@ -71,24 +71,24 @@ def test_each_bad_input_is_named() -> None:
 
 
 def test_the_metadata_of_a_call_is_kept() -> None:
-    assert read_call({"prompts": ["a"], "metadata": {"run": "7"}}, LIMITS).metadata == {"run": "7"}
+    assert parse_call({"prompts": ["a"], "metadata": {"run": "7"}}, LIMITS).metadata == {"run": "7"}
 
 
 def test_null_is_the_same_as_nothing() -> None:
     names = ("messages", "custom_id", "model", "system", "params", "expected_tokens")
     call = {"prompts": [{"prompt": "a", **dict.fromkeys(names)}], "model": None, "deadline_seconds": None}
 
-    assert read_call(call, LIMITS) == read_call({"prompts": ["a"]}, LIMITS)
+    assert parse_call(call, LIMITS) == parse_call({"prompts": ["a"]}, LIMITS)
 
 
 @pytest.mark.parametrize("seconds", [1, 100])
 def test_the_deadline_may_be_set_within_its_limits(seconds: int) -> None:
-    assert read_call({"prompts": ["a"], "deadline_seconds": seconds}, LIMITS).deadline_seconds == seconds
+    assert parse_call({"prompts": ["a"], "deadline_seconds": seconds}, LIMITS).deadline_seconds == seconds
 
 
 def test_an_ended_task_is_kept_for_as_long_as_the_call_says() -> None:
     for seconds in (3_600, 2_592_000):
-        assert read_call({"prompts": ["a"], "retention_seconds": seconds}, LIMITS).retention_seconds == seconds
+        assert parse_call({"prompts": ["a"], "retention_seconds": seconds}, LIMITS).retention_seconds == seconds
 
 
 def test_a_retention_allows_for_a_later_deadline_and_cuts_the_one_that_nobody_set() -> None:
@@ -99,7 +99,7 @@ def test_a_retention_allows_for_a_later_deadline_and_cuts_the_one_that_nobody_se
         ({"retention_seconds": 864_000}, 21_600),
         ({"retention_seconds": 3_600}, 3_600),
     ):
-        assert read_call({"prompts": ["a"], **said}, limits).deadline_seconds == deadline
+        assert parse_call({"prompts": ["a"], **said}, limits).deadline_seconds == deadline
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ ANY_JSON = st.recursive(
 @given(st.fixed_dictionaries({"prompts": st.lists(ANY_JSON, max_size=4) | ANY_JSON}) | ANY_JSON)
 def test_any_json_is_either_a_call_or_a_caller_error(document: object) -> None:
     try:
-        call = read_call(document, LIMITS)
+        call = parse_call(document, LIMITS)
     except CallerError:
         return
     assert 1 <= len(call.prompts) <= LIMITS.most_prompts

@@ -8,8 +8,7 @@ import pytest
 from common.domain.errors import InvalidItems, RequestTooLarge
 from common.submission.json_body import MAX_ERRORS
 from common.submission.limits import Limits
-from functions.submit.call import read_call
-from functions.submit.items import MOST_CALL_BYTES
+from functions.submit.parsing import MOST_CALL_BYTES, parse_call
 from tests.requests import chat
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal
 
@@ -23,7 +22,7 @@ from tests.unit.submit.calls import LIMITS, only, prompts, refusal
 )
 def test_a_small_request_cannot_become_a_huge_call(document: dict[str, Any]) -> None:
     with pytest.raises(RequestTooLarge) as caught:
-        read_call(document, Limits(("m",), 1_000, 262_144, 60, 100))
+        parse_call(document, Limits(("m",), 1_000, 262_144, 60, 100))
 
     assert caught.value.code == "request_too_large"
     assert caught.value.detail == (
@@ -39,9 +38,9 @@ def test_names_that_no_answer_could_carry_are_refused_before_anything_is_accepte
     limits = Limits(("m",), 10_000, 262_144, 60, 100)
 
     # A thousand are what a call takes unless the operator allows more
-    assert len(read_call(named(1_000), limits).prompts) == 1_000
+    assert len(parse_call(named(1_000), limits).prompts) == 1_000
     with pytest.raises(RequestTooLarge) as caught:
-        read_call(named(1_100), limits)
+        parse_call(named(1_100), limits)
     assert caught.value.code == "request_too_large"
     assert str(caught.value.pointer).endswith("/custom_id")
 
@@ -51,7 +50,7 @@ def test_a_call_may_take_up_all_its_bytes() -> None:
     text = "x" * (each - len(json.dumps(chat("").body, separators=(",", ":"))))
     count = MOST_CALL_BYTES // each
 
-    call = read_call({"prompts": [text] * count}, Limits(("m",), 1_000, each, 60, 100))
+    call = parse_call({"prompts": [text] * count}, Limits(("m",), 1_000, each, 60, 100))
 
     assert (len(call.prompts), count * each) == (count, MOST_CALL_BYTES)
 
@@ -124,6 +123,6 @@ def test_no_more_faults_are_named_than_a_person_reads() -> None:
     limits = Limits(("m",), 1_000, 300, 60, 100)
 
     with pytest.raises(InvalidItems) as caught:
-        read_call(prompts(*[""] * 1_000), limits)
+        parse_call(prompts(*[""] * 1_000), limits)
 
     assert len(caught.value.errors) == MAX_ERRORS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from functions.submit.call import read_call
+from functions.submit.parsing import parse_call
 from tests.requests import messages_of, params_of
 from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
@@ -44,7 +44,7 @@ def test_a_conversation_may_call_tools_and_answer_them_and_its_answer_may_call_m
     }
     asked = {"prompts": [{"messages": conversation, "params": {"tool_choice": "required"}}], "params": params}
 
-    [prompt] = read_call(asked, replace(LIMITS, most_prompt_bytes=1_000)).prompts
+    [prompt] = parse_call(asked, replace(LIMITS, most_prompt_bytes=1_000)).prompts
 
     assert (messages_of(prompt), params_of(prompt)) == (conversation, params)
 

@@ -1,11 +1,12 @@
-"""Check the `params` of a call or a prompt: names that Sluice keeps for itself, and what the price table can't price.
+"""Validate the body of a chat request: its messages, and its params.
 
-Some providers match names without regard to case or underscores: they would obey `N` or `serviceTier`, which a check by
-the exact name lets pass. Names are compared in one canonical form, and only the documented spelling is taken.
+Some params are reserved: Sluice sets them itself, or the price table has no price for them. Some providers match the
+names of params without regard to case or underscores: they would obey `N` or `serviceTier`, which a check by the exact
+name accepts. Names are compared in one canonical form, and only the documented spelling is accepted.
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
@@ -82,14 +83,32 @@ RESERVED_PARAMS: Final[Mapping[str, str]] = {
 """The params that a caller may not set, and why."""
 
 
+ROLES: Final = ("system", "developer", "user", "assistant", "tool")
+_INSTRUCTIONS: Final = ("system", "developer")
+
+
+def check_messages(messages: Sequence[Mapping[str, Any]], place: str) -> bool:
+    """Validate messages; `place` is their JSON pointer.
+
+    Returns:
+        Whether they include a system or developer message.
+
+    Raises:
+        InvalidRequest: the first message that breaks a rule, and the rule.
+
+    """
+    for index, message in enumerate(messages):
+        _check_message(message, f"{place}/{index}")
+    return any(message["role"] in _INSTRUCTIONS for message in messages)
+
+
 def check_params(params: dict[str, Any], place: str) -> None:
-    """Check the params of one call or prompt; `place` is the JSON pointer of what has them.
+    """Validate params; `place` is their JSON pointer.
 
     Raises:
         InvalidRequest: the first param that breaks a rule, and the rule.
 
     """
-    place = f"{place}/params"
     for name in params:
         _check_name(name, place)
     tier = params.get("service_tier")
@@ -102,6 +121,34 @@ def check_params(params: dict[str, Any], place: str) -> None:
     converted(params, KnownParams, place)
     for index, tool in enumerate(params.get("tools") or []):
         _check_tool(tool, f"{place}/tools/{index}")
+
+
+def _check_message(message: Mapping[str, Any], place: str) -> None:
+    if message.get("role") not in ROLES:
+        raise InvalidRequest(f"must be one of {', '.join(ROLES)}", pointer=f"{place}/role", code="invalid_value")
+    content = message.get("content")
+    if message["role"] == "tool" and not _is_name(message.get("tool_call_id")):
+        raise InvalidRequest(
+            "must say which of the assistant's tool_calls it answers",
+            pointer=f"{place}/tool_call_id",
+            code="invalid_value",
+        )
+    if content is None and message["role"] == "assistant":
+        return  # an answer that only called tools
+    if content == "" and (message["role"] == "tool" or message.get("tool_calls")):
+        return  # a tool may have nothing to say, and so may an answer that only called tools
+    is_text = isinstance(content, str) and bool(content.strip())
+    is_parts = isinstance(content, list) and bool(content) and all(isinstance(part, dict) for part in content)
+    if not is_text and not is_parts:
+        raise InvalidRequest(
+            "must be text that is not blank, or a list of content parts",
+            pointer=f"{place}/content",
+            code="blank_text" if content == "" else "invalid_value",
+        )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _check_name(name: str, place: str) -> None:

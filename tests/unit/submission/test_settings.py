@@ -3,7 +3,7 @@
 import pytest
 
 from common.domain.errors import SettingError
-from functions.submit.settings import SubmitSettings
+from common.submission.settings import SubmissionSettings
 
 ENVIRONMENT = {
     "REDIS_HOST": "localhost",
@@ -15,7 +15,7 @@ ENVIRONMENT = {
 
 
 def test_what_is_not_said_has_its_default() -> None:
-    settings = SubmitSettings.from_env(ENVIRONMENT)
+    settings = SubmissionSettings.from_env(ENVIRONMENT)
 
     assert settings.queue_url == "https://queue"
     assert settings.limits.models == ("small", "large")
@@ -28,7 +28,7 @@ def test_what_is_not_said_has_its_default() -> None:
 @pytest.mark.parametrize("name", list(ENVIRONMENT))
 def test_a_missing_variable_is_named(name: str) -> None:
     with pytest.raises(SettingError, match=name):
-        SubmitSettings.from_env({**ENVIRONMENT, name: ""})
+        SubmissionSettings.from_env({**ENVIRONMENT, name: ""})
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_missing_variable_is_named(name: str) -> None:
 )
 def test_a_wrong_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
-        SubmitSettings.from_env({**ENVIRONMENT, name: value})
+        SubmissionSettings.from_env({**ENVIRONMENT, name: value})
 
 
 def test_a_deadline_is_over_before_the_queue_forgets_its_message() -> None:
     month = {**ENVIRONMENT, "RETENTION_SECONDS": "2592000"}
 
-    assert SubmitSettings.from_env({**month, "DEADLINE_SECONDS": "777600"}).limits.deadline_seconds == 777_600
+    assert SubmissionSettings.from_env({**month, "DEADLINE_SECONDS": "777600"}).limits.deadline_seconds == 777_600
     with pytest.raises(SettingError, match="DEADLINE_SECONDS"):
-        SubmitSettings.from_env({**month, "DEADLINE_SECONDS": "777601"})
+        SubmissionSettings.from_env({**month, "DEADLINE_SECONDS": "777601"})

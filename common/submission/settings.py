@@ -1,4 +1,4 @@
-"""What submit reads from its environment, once, at init."""
+"""Read the settings of the submission service from the environment."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,8 +19,8 @@ DEFAULT_QUEUE_SHARE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class SubmitSettings:
-    """Say where Redis and the queues are, and what a caller may ask for."""
+class SubmissionSettings:
+    """Hold where Redis and the queues are, and the limits of one call."""
 
     redis: RedisSettings
     queue_url: str
@@ -34,7 +34,7 @@ class SubmitSettings:
     """The share of them that one tenant may have, in percent."""
 
     @classmethod
-    def from_env(cls, env: Environment) -> "SubmitSettings":
+    def from_env(cls, env: Environment) -> "SubmissionSettings":
         """Read the environment.
 
         Raises:

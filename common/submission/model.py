@@ -1,0 +1,76 @@
+"""Define a call before and after it is accepted, and why its Idempotency-Key may be refused. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from common.domain.errors import Conflict
+from common.domain.request import Request
+from common.domain.task import BatchRecord, TaskRef
+from common.webhooks.model import Webhook
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The same request with the same Idempotency-Key is being accepted by another call."""
+
+    code = "idempotency_key_in_use"
+    retry_after = 2
+
+
+class IdempotencyKeyReused(Conflict):
+    """The Idempotency-Key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Hold a request, and the name of the model or workflow that answers it."""
+
+    model: str
+    request: Request
+    custom_id: str | None = None
+    expected_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """Make a request safe to repeat: the caller's key, and the SHA-256 of what came with it."""
+
+    key: str = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitCall:
+    """Hold a valid call: at least one prompt, and what holds for all of them.
+
+    `deadline_seconds` run from now, `retention_seconds` from a task's end. `metadata` is kept with the batch.
+    """
+
+    prompts: tuple[Prompt, ...]
+    deadline_seconds: int
+    retention_seconds: int
+    metadata: Mapping[str, str] | None = field(default=None, repr=False)
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Hold the ids of an accepted call, in the order of its prompts; `replayed` if an earlier call had accepted it.
+
+    Times are milliseconds since 1970; a task that ends before its deadline expires as much before `expires_ms`.
+    """
+
+    batch_id: str
+    refs: tuple[TaskRef, ...]
+    created_ms: int
+    deadline_ms: int
+    expires_ms: int
+    replayed: bool
+
+    @classmethod
+    def of(cls, batch: BatchRecord) -> "Accepted":
+        """Show a batch that an earlier call has accepted."""
+        return cls(
+            batch.batch_id, tuple(batch.refs()), batch.created_ms, batch.deadline_ms, batch.expires_ms, replayed=True
+        )
