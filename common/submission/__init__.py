@@ -1,1 +1,1 @@
-"""Accept calls: strict JSON, limits, admission, idempotency, the task queue, and the service that records batches."""
+"""Accept calls: limits, admission, idempotency, the task queue, and the service that records batches."""

@@ -36,11 +36,7 @@ long_poll = LongPoll(store, TaskNotifications(redis), HeldCallStore(redis, setti
 submissions = submission_router(settings, redis, sqs, store, telemetry)
 workflows = WorkflowCatalogue.from_file()
 service = SubmitService(
-    submissions,
-    HeldCallService(long_poll, count=telemetry.count),
-    store,
-    limits=settings.limits,
-    workflows=workflows,
+    submissions, HeldCallService(long_poll, count=telemetry.count), store, limits=settings.limits, workflows=workflows
 )
 retries = RetryService(store, submissions, now_ms=now_ms)
 app = resolver(telemetry)

@@ -8,12 +8,12 @@ A call is parsed in one walk: the call as a whole, then each item, then the term
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from common.api.conversion import converted, shaped
+from common.api.json_body import MAX_ERRORS, refuse_all
 from common.api.pagination import size_of
 from common.domain.errors import CallerError, InvalidRequest, RequestTooLarge
 from common.domain.request import Kind, Request
-from common.submission.chat import check_messages, check_params
-from common.submission.conversion import converted, shaped
-from common.submission.json_body import MAX_ERRORS, refuse_all
+from common.kinds.chat.validation import check_messages, check_params
 from common.submission.limits import Limits
 from common.submission.model import Prompt, SubmitCall
 from common.webhooks.model import BadAddress, Webhook, WebhookEvent, target_of

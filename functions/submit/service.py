@@ -5,10 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from common.api.auth_context import Caller
+from common.api.json_body import read_body
 from common.api.long_poll import WaitPreference
 from common.submission.held_call import HeldCallService
 from common.submission.idempotency import read_repeatable
-from common.submission.json_body import read_body
 from common.submission.limits import Limits
 from common.submission.model import SubmitCall
 from common.submission.service import SubmissionRouter

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Final
 
+from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest, RequestTooLarge
-from common.submission.json_body import pointer_to
 
 CUSTOM_ID: Final = "custom_id"
 """The variable that need not stand in the template: it names the task."""

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from common.api.conversion import unknown_field
+from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest, NotFound
 from common.domain.request import Kind
 from common.kinds.registry import public_model
-from common.submission.conversion import unknown_field
-from common.submission.json_body import pointer_to
 
 if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException

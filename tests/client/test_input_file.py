@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.submission.chat import RESERVED_PARAMS as OF_THE_API
+from common.kinds.chat.validation import RESERVED_PARAMS as OF_THE_API
 from functions.submit.schema import PromptBody
 from sluice._cli.file_check import check_file
 from sluice._cli.input_file import MAX_LINE_BYTES, BadLine, Format, InputFile, InputRecord, detect_format

@@ -9,7 +9,7 @@ from common.api.missing import EXPIRED, NOT_FOUND
 from common.api.serializers import BATCH_FIELDS, ENDED, TASK_FIELDS
 from common.domain.budgets import BudgetKind
 from common.domain.task import FailureCode, TaskStatus, Usage, WaitingOn
-from common.submission.chat import RESERVED_PARAMS, KnownParams
+from common.kinds.chat.validation import RESERVED_PARAMS, KnownParams
 from common.webhooks.model import WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
 from functions.submit.responses import AcceptedBody, RetriedBody
 from functions.submit.retry import SkipReason

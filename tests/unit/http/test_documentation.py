@@ -9,15 +9,22 @@ from jsonschema_rs import Draft202012Validator
 
 from common.api.serializers import SENTENCES
 from common.domain.task import TaskStatus, WaitingOn
-from common.submission.chat import RESERVED_PARAMS
+from common.kinds.chat.validation import RESERVED_PARAMS
 from functions.submit.schema import CallBody, PromptBody
 from tests.local import pages
 from tools.openapi.document import document
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-BEHIND_THE_API = ("common/api", "common/submission", "functions/submit", "functions/status", "functions/cancel")
-SOURCES = [path for folder in BEHIND_THE_API for path in (ROOT / folder).glob("*.py")]
+BEHIND_THE_API = (
+    "common/api",
+    "common/kinds",
+    "common/submission",
+    "functions/submit",
+    "functions/status",
+    "functions/cancel",
+)
+SOURCES = [path for folder in BEHIND_THE_API for path in (ROOT / folder).rglob("*.py")]
 CODES = {
     code
     for path in SOURCES

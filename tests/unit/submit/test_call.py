@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.domain.errors import CallerError, InvalidItems
-from common.submission.chat import RESERVED_PARAMS
+from common.kinds.chat.validation import RESERVED_PARAMS
 from common.submission.limits import Limits
 from common.submission.model import Prompt, SubmitCall
 from functions.submit.parsing import parse_call

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from common.api.json_body import MAX_ERRORS
 from common.domain.errors import InvalidItems, RequestTooLarge
-from common.submission.json_body import MAX_ERRORS
 from common.submission.limits import Limits
 from functions.submit.parsing import MOST_CALL_BYTES, parse_call
 from tests.requests import chat

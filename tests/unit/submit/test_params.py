@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.submission.chat import RESERVED_PARAMS, KnownParams
+from common.kinds.chat.validation import RESERVED_PARAMS, KnownParams
 from tests.requests import params_of
 from tests.unit.submit.calls import only, prompts, refusal
 

@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
+from common.api.json_body import MAX_DEPTH, MAX_ERRORS, pointer_to, read_body
 from common.domain.errors import CallerError, InvalidItems
-from common.submission.json_body import MAX_DEPTH, MAX_ERRORS, pointer_to, read_body
 
 
 def refusal(body: str | None, *, is_base64: bool = False) -> CallerError:

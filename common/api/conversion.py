@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest
-from common.submission.json_body import pointer_to
 
 _FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?")
 """What msgspec says: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""

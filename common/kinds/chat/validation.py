@@ -11,10 +11,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from common.api.conversion import converted
+from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest
 from common.domain.task import ToolKind
-from common.submission.conversion import converted
-from common.submission.json_body import pointer_to
 
 type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 type Penalty = Annotated[float, Meta(ge=-2, le=2)]
