@@ -5,11 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from common.runtime.metrics import Metric
 from tests.infra.rules import Complaints, queues, sources
-from tests.infra.stack import ROOT, Stack, target
+from tests.infra.stack import Stack, read_yaml, target
 
 NAMESPACE = {"Ref": "Namespace"}
 
@@ -17,9 +15,8 @@ type Template = dict[str, Any]
 
 
 def read_observability() -> Template:
-    """Return the template as it is written, with its short intrinsics in their long form."""
-    template: Template = yaml_parse((ROOT / "infra" / "observability.yaml").read_text())
-    return template
+    """Return the template of the alarms and the dashboard."""
+    return read_yaml("infra/observability.yaml")
 
 
 def alarms(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:

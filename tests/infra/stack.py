@@ -1,9 +1,11 @@
 """Read template.yaml as CloudFormation will: SAM's shorthand translated, parameters at their defaults."""
 
 import copy
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,30 @@ type Properties = dict[str, Any]
 _CODE = ("CodeUri", "ContentUri")
 
 
-def read_template() -> dict[str, Any]:
-    """Return template.yaml as it is written, with its short intrinsics in their long form."""
-    template: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+def read_yaml(path: str) -> dict[str, Any]:
+    """Return a template as it is written, with its short intrinsics in their long form; each call makes a copy."""
+    return copy.deepcopy(_parsed(path))
+
+
+@cache
+def _parsed(path: str) -> dict[str, Any]:
+    """Parse a template once: PyYAML takes half a second for the largest."""
+    template: dict[str, Any] = yaml_parse((ROOT / path).read_text())
     return template
+
+
+def read_template() -> dict[str, Any]:
+    """Return template.yaml."""
+    return read_yaml("template.yaml")
+
+
+@cache
+def _translated(template: str, parameters: str) -> dict[str, Any]:
+    """Translate SAM's shorthand once for each template and its parameters, both as JSON."""
+    # The translator asks boto3 for the partition, and boto3 the environment for a region.
+    os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
+    translated: dict[str, Any] = transform(json.loads(template), json.loads(parameters), None)
+    return translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +56,12 @@ class Stack:
     @classmethod
     def of(cls, source: dict[str, Any], **parameters: str) -> "Stack":
         """Translate a template as these parameters deploy it, the rest at their defaults; the source stays as it is."""
-        # The translator asks boto3 for the partition, and boto3 the environment for a region.
-        os.environ.setdefault("AWS_DEFAULT_REGION", "eu-west-1")
         packaged = copy.deepcopy(source)
         for resource in packaged["Resources"].values():
             for name in _CODE:
                 if name in resource.get("Properties", {}):
                     resource["Properties"][name] = "s3://bucket/key"
-        translated = transform(packaged, dict(parameters), None)
+        translated = copy.deepcopy(_translated(json.dumps(packaged), json.dumps(parameters, sort_keys=True)))
         return cls(source, deployed(translated, **parameters))
 
     def of_type(self, kind: str) -> Iterator[tuple[str, Properties]]:
@@ -89,9 +109,7 @@ class Templates:
     @classmethod
     def read(cls) -> "Templates":
         """Read them all."""
-        return cls(
-            {"root": read_template()} | {name: yaml_parse((ROOT / path).read_text()) for name, path in NESTED.items()}
-        )
+        return cls({"root": read_template()} | {name: read_yaml(path) for name, path in NESTED.items()})
 
     def root(self, **parameters: str) -> Stack:
         """Return the root stack as these parameters deploy it."""

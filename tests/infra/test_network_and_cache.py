@@ -1,6 +1,5 @@
 """Hold the network, the cache and what functions get of them against rules, and the rules against planted faults."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -247,7 +246,7 @@ FAULTS: list[tuple[Callable[[Templates], Complaints], str, str, str, object]] = 
 
 
 def planted(template: str, path: str, value: object) -> Templates:
-    sources = copy.deepcopy(Templates.read().sources)
+    sources = Templates.read().sources
     *way, last = path.split(" ")
     place: Any = sources[template]
     for step in way:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto import mock_aws
-from samtranslator.yaml_helper import yaml_parse
 
-from tests.infra.stack import ROOT
+from tests.infra.stack import read_yaml
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -43,13 +42,17 @@ class Network:
         return self.outputs[output].split(",")
 
 
-@pytest.fixture(params=["false", "true"], ids=["one NAT", "NAT per zone"])
-def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    template = yaml_parse((ROOT / "infra" / "network.yaml").read_text())
-    with mock_aws():
+@pytest.fixture(scope="module", params=["false", "true"], ids=["one NAT", "NAT per zone"])
+def network(request: pytest.FixtureRequest) -> Iterator[Network]:
+    variables = {
+        **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test"),
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # no machine is started, and reading them takes a second
+    }
+    template = read_yaml("infra/network.yaml")
+    with pytest.MonkeyPatch.context() as environment, mock_aws():
+        for name, value in variables.items():
+            environment.setenv(name, value)
         cloudformation: CloudFormationClient = boto3.client("cloudformation")
         parameters = {"Name": "sluice", "Cidr": CIDR, "NatPerZone": request.param, "QueueArns": ",".join(QUEUES)}
         cloudformation.create_stack(

@@ -3,12 +3,11 @@
 import re
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from benchmarks.bill import DOLLARS, LAMBDAS_LOG_BYTES, Taken, always, lines
 from benchmarks.cost import DEFAULT, makespan
 from tests.infra.commands import commands_in, complaints
-from tests.infra.stack import ROOT, Templates, read_template
+from tests.infra.stack import ROOT, Templates, read_template, read_yaml
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
@@ -83,7 +82,7 @@ def test_what_it_says_to_set_of_a_nested_stack_can_be_set_in_the_template() -> N
 def test_what_it_says_to_enter_at_github_is_what_the_bootstrap_gives_and_the_workflows_read() -> None:
     workflows = "".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml"))
     read = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflows))
-    outputs = yaml_parse((ROOT / "infra/github-oidc.yaml").read_text())["Outputs"]
+    outputs = read_yaml("infra/github-oidc.yaml")["Outputs"]
     given = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper() for name in outputs}
 
     section = GUIDE.split("## Deploy from GitHub")[1]

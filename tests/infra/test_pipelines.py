@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from samtranslator.yaml_helper import yaml_parse
 
 from tests.infra.commands import commands_in, complaints
-from tests.infra.stack import ROOT, listed
+from tests.infra.stack import ROOT, listed, read_yaml
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -26,8 +25,7 @@ type Template = dict[str, Any]
 
 
 def read_bootstrap() -> Template:
-    template: Template = yaml_parse((ROOT / "infra" / "github-oidc.yaml").read_text())
-    return template
+    return read_yaml("infra/github-oidc.yaml")
 
 
 def statements(template: Template, role: str) -> Iterator[Template]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 from redis import Redis
-from samtranslator.yaml_helper import yaml_parse
 
 from common.runtime.settings import RedisSettings
-from local.settings import ROOT
+from tests.infra.stack import read_yaml
 from tests.valkey import running_valkey
 
 NAME = "sluice"
@@ -17,7 +16,7 @@ NAME = "sluice"
 
 def access_strings() -> dict[str, str]:
     """Return each function's rights, as the template says them."""
-    resources = yaml_parse((ROOT / "infra" / "cache.yaml").read_text())["Resources"]
+    resources = read_yaml("infra/cache.yaml")["Resources"]
     users = [each["Properties"] for each in resources.values() if each["Type"] == "AWS::ElastiCache::User"]
     prefix = "${CacheName}-"
     return {user["UserId"]["Fn::Sub"].removeprefix(prefix).replace("-", "_"): user["AccessString"] for user in users}
