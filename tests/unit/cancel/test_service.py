@@ -3,34 +3,18 @@
 import pytest
 
 from common.domain.errors import NotFound
-from common.domain.task import Answer, NewBatch, Task, TaskRef, TaskStatus, new_batch_id
-from common.domain.transitions import EndOutcome, Lease
+from common.domain.task import Answer, TaskRef, TaskStatus, new_batch_id
+from common.domain.transitions import EndOutcome
 from functions.cancel.service import AlreadyEnded, Cancellation
-from tests.fakes import FakeStore
-from tests.store import accepted
-
-BATCH = new_batch_id(1, bytes(16))
-NOW_MS = 1_000
-DEADLINE_IN_MS = 60_000
+from tests.unit.stored_batch import BATCH, DEADLINE_IN_MS, StoredBatch
 
 
-class Stage:
-    """A batch of three tasks."""
+class Stage(StoredBatch):
+    """A batch of three tasks, and what cancels them."""
 
     def __init__(self) -> None:
-        self.now_ms = NOW_MS
-        self.store = FakeStore(lambda: self.now_ms)
+        super().__init__()
         self.cancellation = Cancellation(self.store, now_ms=lambda: self.now_ms)
-
-    async def create(self) -> list[str]:
-        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, DEADLINE_IN_MS, 100_000))
-        return [TaskRef("acme", BATCH, index).task_id for index in range(3)]
-
-    async def claim(self, index: int) -> Lease:
-        task = Task(TaskRef("acme", BATCH, index), 3, NOW_MS, NOW_MS + DEADLINE_IN_MS, 100_000, "m")
-        lease = Lease(task, f"owner-{index}", 10_000, 3)
-        await self.store.claim(lease)
-        return lease
 
 
 @pytest.fixture
@@ -68,7 +52,7 @@ async def test_a_running_task_is_cancelled_and_its_late_result_is_refused(stage:
 
 async def test_a_task_that_has_ended_otherwise_stays_as_it_is(stage: Stage) -> None:
     done, _, late = await stage.create()
-    await stage.store.complete(await stage.claim(0), Answer("done", "stop"))
+    await stage.complete(0)
 
     with pytest.raises(AlreadyEnded) as completed:
         await stage.cancellation.task("acme", done)
@@ -82,7 +66,7 @@ async def test_a_task_that_has_ended_otherwise_stays_as_it_is(stage: Stage) -> N
 
 async def test_a_batch_keeps_what_has_ended_and_loses_the_rest(stage: Stage) -> None:
     await stage.create()
-    await stage.store.complete(await stage.claim(0), Answer("done", "stop"))
+    await stage.complete(0)
     await stage.claim(1)
 
     body = await stage.cancellation.batch("acme", BATCH)

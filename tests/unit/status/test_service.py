@@ -8,17 +8,14 @@ import pytest
 from common.api.pagination import CHUNK, MOST_BYTES
 from common.domain.errors import Gone, NotFound
 from common.domain.task import (
-    Answer,
     FailureCode,
     NewBatch,
-    Task,
     TaskRecord,
     TaskRef,
     TaskStatus,
     batch_id_of_key,
     new_batch_id,
 )
-from common.domain.transitions import Lease
 from functions.status.query import Page
 from functions.status.service import (
     QUEUED_RETRY_AFTER_SECONDS,
@@ -26,34 +23,18 @@ from functions.status.service import (
     StatusService,
 )
 from tests.fakes import FakeStore
-from tests.store import accepted
+from tests.unit.stored_batch import BATCH, NOW_MS, StoredBatch
 
-BATCH = new_batch_id(1, bytes(16))
-NOW_MS = 1_000
 KEYED = batch_id_of_key("acme", "key")
 SIX_MB = 6_291_556
 
 
-class Stage:
-    """A batch of a tenant, some of its tasks further than others."""
+class Stage(StoredBatch):
+    """A batch, some of its tasks further than others, and what looks them up."""
 
     def __init__(self) -> None:
-        self.now_ms = NOW_MS
-        self.store = FakeStore(lambda: self.now_ms)
+        super().__init__()
         self.lookup = StatusService(self.store, now_ms=lambda: self.now_ms)
-
-    async def create(self, size: int) -> list[str]:
-        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * size, (None,) * size, 60_000, 100_000))
-        return [TaskRef("acme", BATCH, index).task_id for index in range(size)]
-
-    async def claim(self, index: int) -> Lease:
-        task = Task(TaskRef("acme", BATCH, index), 1, NOW_MS, NOW_MS + 60_000, 100_000, "m")
-        lease = Lease(task, f"owner-{index}", 10_000, 3)
-        await self.store.claim(lease)
-        return lease
-
-    async def complete(self, index: int, text: str = "done") -> None:
-        await self.store.complete(await self.claim(index), Answer(text, "stop"))
 
 
 @pytest.fixture
@@ -132,7 +113,7 @@ async def test_an_answer_says_when_to_ask_again_until_nothing_can_change(stage: 
     await stage.claim(0)
     assert (await stage.lookup.tasks("acme", [queued, other])).retry_after == RUNNING_RETRY_AFTER_SECONDS
 
-    await stage.store.complete(await stage.claim(0), Answer("done", "stop"))
+    await stage.complete(0)
     assert (await stage.lookup.task("acme", queued)).retry_after is None
     assert (await stage.lookup.tasks("acme", ["unknown"])).retry_after is None
 

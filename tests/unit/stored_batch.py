@@ -1,0 +1,35 @@
+"""One batch in the fake store, for the services that read and change it."""
+
+from common.domain.task import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.domain.transitions import Lease
+from tests.fakes import FakeStore
+from tests.store import accepted
+
+BATCH = new_batch_id(1, bytes(16))
+NOW_MS = 1_000
+DEADLINE_IN_MS = 60_000
+RETENTION_MS = 100_000
+
+
+class StoredBatch:
+    """A batch of the tenant "acme", on a clock that the test sets with `now_ms`."""
+
+    def __init__(self) -> None:
+        self.now_ms = NOW_MS
+        self.store = FakeStore(lambda: self.now_ms)
+
+    async def create(self, size: int = 3) -> list[str]:
+        """Create the batch, accept it and return the ids of its tasks."""
+        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * size, (None,) * size, DEADLINE_IN_MS, RETENTION_MS))
+        return [TaskRef("acme", BATCH, index).task_id for index in range(size)]
+
+    async def claim(self, index: int) -> Lease:
+        """Claim a task, as its worker does."""
+        task = Task(TaskRef("acme", BATCH, index), 1, NOW_MS, NOW_MS + DEADLINE_IN_MS, RETENTION_MS, "m")
+        lease = Lease(task, f"owner-{index}", 10_000, 3)
+        await self.store.claim(lease)
+        return lease
+
+    async def complete(self, index: int, text: str = "done") -> None:
+        """Claim a task and complete it."""
+        await self.store.complete(await self.claim(index), Answer(text, "stop"))
