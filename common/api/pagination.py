@@ -6,8 +6,9 @@ from itertools import batched
 from typing import Any, Final
 
 from common.api.serializers import Body, show_answer, show_too_large
-from common.domain.responses import full_response
+from common.domain.request import Kind
 from common.domain.task import Answer, ToolCall
+from common.kinds.registry import registration_of
 
 MOST_BYTES: Final = 5_500_000
 """Of the 6 MB (6,291,556 bytes) that Lambda answers with; the rest is for headers and the link to what did not fit."""
@@ -56,8 +57,8 @@ def fitting(body: Body) -> Body:
     return _fitting(body, MOST_BYTES)[0]
 
 
-def is_readable(answer: Answer) -> bool:
-    """Tell whether an answer is small enough to be shown, together with the rest of its task."""
+def is_readable(kind: Kind, answer: Answer) -> bool:
+    """Tell whether an answer to such a request is small enough to be shown, together with the rest of its task."""
     characters = len(answer.text) + len(answer.finish_reason or "") + sum(map(_characters_of, answer.tool_calls))
     response = json.dumps(answer.response)
     # Most answers are far from it, whatever their characters are.
@@ -65,7 +66,8 @@ def is_readable(answer: Answer) -> bool:
     if size < MOST_ANSWER_BYTES // 2:
         return True
     if answer.response is not None:
-        return size_of({"response": full_response(answer.response, answer.text)}) <= MOST_ANSWER_BYTES
+        full = registration_of(kind).views.full_response(answer.response, answer.text)
+        return size_of({"response": full}) <= MOST_ANSWER_BYTES
     return size_of(show_answer(answer)) <= MOST_ANSWER_BYTES
 
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any, Final, overload
 
 from common.api.missing import EXPIRED, NOT_FOUND
-from common.domain.responses import full_response, show_tool_call
 from common.domain.spending import Spend, usd_of
 from common.domain.task import (
     TRUNCATED,
@@ -21,7 +20,7 @@ from common.domain.task import (
     TaskStatus,
     Usage,
 )
-from common.kinds.registry import public_model
+from common.kinds.registry import public_model, registration_of
 from common.webhooks.model import Webhook, WebhookDelivery
 
 type Body = dict[str, Any]
@@ -122,7 +121,7 @@ def show_missing(task_id: str, status: str) -> Body:
 
 def show_answer(answer: Answer) -> Body:
     """Show those fields of an answer that are as long as the model or its provider likes."""
-    calls = [show_tool_call(call) for call in answer.tool_calls]
+    calls = [call.encode() for call in answer.tool_calls]
     return {"result": answer.text, "finish_reason": answer.finish_reason, "tool_calls": calls}
 
 
@@ -144,7 +143,7 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
         "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
         "result": answer.text if answer else None,
-        "tool_calls": [show_tool_call(call) for call in answer.tool_calls] if answer and answer.tool_calls else None,
+        "tool_calls": [call.encode() for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
         "refusal": answer.refusal if answer else None,
@@ -160,7 +159,7 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
         "expires_at": time_of(record.expires_ms),
     }
     if answer and response is not None and fields is not None and "response" in fields:
-        body["response"] = full_response(response, answer.text)
+        body["response"] = registration_of(record.kind).views.full_response(response, answer.text)
     shown = _known(body) | ({"finish_reason": answer.finish_reason} if answer else {})
     return chosen(shown, fields)
 

@@ -228,6 +228,11 @@ class ToolCall:
     arguments: str = field(repr=False)
     kind: ToolKind = ToolKind.FUNCTION
 
+    def encode(self) -> dict[str, Any]:
+        """Return the call as a JSON object, as chat completions have it."""
+        function = {"name": self.name, self.kind.argument: self.arguments}
+        return {"id": self.call_id, "type": self.kind, self.kind.value: function}
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -236,7 +241,8 @@ class Answer:
     `finish_reason` is TRUNCATED where the model cut it at its token limit, and None where the provider gave none. The
     text is empty where the model only calls tools, and may be even where it calls none. The cost is in billionths of a
     US dollar, None where it is not known. `refusal` is the text in which the model itself refused. `response` is the
-    provider's whole object, unknown fields included, without the text that is in `text`; see `Answer.full_response`.
+    provider's whole object, unknown fields included, without the text that is in `text`; the module `views` of its kind
+    puts it back.
     """
 
     text: str = field(repr=False)

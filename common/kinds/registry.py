@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 
 from common.domain.backlog import BacklogQueue
 from common.domain.request import Kind
-from common.domain.task import Answer
+from common.domain.task import Answer, ToolCall
 
 
 class Estimates(Protocol):
@@ -24,6 +24,25 @@ class Estimates(Protocol):
 
     def answer_tokens(self, body: Mapping[str, Any], expected: int | None, /) -> int:
         """Return an estimate of the tokens of its answer; `expected` is the caller's own."""
+
+
+class Views(Protocol):
+    """Derive what a task shows from the stored response: the module `views`. Standard library only.
+
+    The text is stored once, beside the response.
+    """
+
+    def stored_response(self, answer: Answer, /) -> Mapping[str, Any] | None:
+        """Return the response to store with an answer, None where text and finish reason say all."""
+
+    def full_response(self, response: Mapping[str, Any], text: str, /) -> dict[str, Any]:
+        """Return a stored response with its text put back."""
+
+    def tool_calls_of(self, response: Mapping[str, Any] | None, /) -> tuple[ToolCall, ...]:
+        """Return the tool calls of a stored response, in their order."""
+
+    def refusal_of(self, response: Mapping[str, Any] | None, /) -> str | None:
+        """Return the text in which the model refused to answer."""
 
 
 class Upstream(Protocol):
@@ -65,6 +84,11 @@ class Registration:
     def upstream(self) -> Upstream:
         """Return how the provider is called."""
         return cast("Upstream", _module(f"{self.package}.upstream"))
+
+    @property
+    def views(self) -> Views:
+        """Return what is derived from its responses."""
+        return cast("Views", _module(f"{self.package}.views"))
 
 
 REGISTRATIONS: Final[Mapping[Kind, Registration]] = MappingProxyType(

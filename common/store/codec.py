@@ -9,7 +9,6 @@ from dataclasses import asdict, astuple
 from typing import Final
 
 from common.domain.request import Kind
-from common.domain.responses import refusal_of, stored_response, tool_calls_of
 from common.domain.spending import Charge
 from common.domain.task import (
     Answer,
@@ -24,6 +23,7 @@ from common.domain.task import (
     Usage,
     WaitingOn,
 )
+from common.kinds.registry import registration_of
 from common.store.scripts import Argument
 from common.webhooks.events import WebhookNotification
 from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
@@ -114,9 +114,9 @@ def write_provider_error(error: ProviderError | None) -> bytes:
     return write_optional(":".join(part or _UNTOLD for part in parts) if any(parts) else None)
 
 
-def write_response(answer: Answer) -> bytes:
+def write_response(kind: Kind, answer: Answer) -> bytes:
     """Encode the response of an answer as an optional argument; its text is stored beside it."""
-    response = stored_response(answer)
+    response = registration_of(kind).views.stored_response(answer)
     return write_optional(None if response is None else json.dumps(response, separators=(",", ":")))
 
 
@@ -156,7 +156,7 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
 
     code, last_code, waiting_on = text("code"), text("last_code"), text("waiting_on")
     usage, cost_nanos = _read_usage(text("usage")), number("cost")
-    status = TaskStatus(read_text(fields["status"]))
+    status, kind = TaskStatus(read_text(fields["status"])), Kind(read_text(fields["kind"]))
     is_answered = status is TaskStatus.COMPLETED
     return TaskRecord(
         ref=ref,
@@ -166,14 +166,14 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
         created_ms=int(fields["created"]),
         deadline_ms=int(fields["deadline"]),
         expires_ms=int(fields[_EXPIRY]),
-        kind=Kind(read_text(fields["kind"])),
+        kind=kind,
         model=read_text(fields["model"]),
         custom_id=text("custom_id"),
         started_ms=number("started"),
         updated_ms=number("updated"),
         ended_ms=number("ended"),
         partial=text("partial"),
-        answer=_read_answer(text("result"), text("finish_reason"), usage, text("response"), cost_nanos),
+        answer=_read_answer(kind, text("result"), text("finish_reason"), usage, text("response"), cost_nanos),
         code=FailureCode(code) if code else None,
         last_code=FailureCode(last_code) if last_code else None,
         error_type=text("error_type"),
@@ -238,10 +238,17 @@ def _read_usage(text: str | None) -> Usage | None:
     return Usage(*json.loads(text)) if text else None
 
 
-def _read_answer(
-    text: str | None, finish_reason: str | None, usage: Usage | None, response: str | None, cost_nanos: int | None
+def _read_answer(  # noqa: PLR0913, PLR0917  # each is a field of the record
+    kind: Kind,
+    text: str | None,
+    finish_reason: str | None,
+    usage: Usage | None,
+    response: str | None,
+    cost_nanos: int | None,
 ) -> Answer | None:
     if text is None:
         return None
     kept = json.loads(response) if response else None
-    return Answer(text, finish_reason, usage, tool_calls_of(kept), cost_nanos, refusal=refusal_of(kept), response=kept)
+    views = registration_of(kind).views
+    tool_calls, refusal = views.tool_calls_of(kept), views.refusal_of(kept)
+    return Answer(text, finish_reason, usage, tool_calls, cost_nanos, refusal=refusal, response=kept)

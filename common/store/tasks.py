@@ -147,7 +147,7 @@ class TaskStore:
             codec.write_text(answer.text),
             codec.write_optional(answer.finish_reason),
             codec.write_usage(answer.usage),
-            codec.write_response(answer),
+            codec.write_response(lease.task.kind, answer),
             codec.write_optional(_digits(answer.cost_nanos)),
             codec.write_charge(charge),
         ]

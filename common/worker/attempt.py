@@ -212,7 +212,7 @@ class AttemptRunner:
         return replace(ending, call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos)
 
     async def _record_answer(self, held: LeasedTask, answer: Answer) -> DeliveryOutcome:
-        if not is_readable(answer):
+        if not is_readable(held.lease.task.kind, answer):
             # It is paid for, and another would be as well: the task is not tried again.
             await self._book(held)
             report = CallReport(answer.usage, answer.cost_nanos)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from common.api.pagination import MOST_ANSWER_BYTES, MOST_BYTES, is_readable
+from common.domain.request import Kind
 from common.domain.task import Answer, Task, TaskRef, ToolCall
 from common.domain.transitions import Lease
 from tests.integration.http.client import Answer as HttpAnswer
@@ -31,7 +32,7 @@ def largest(letter: str, *, in_tool: bool = False) -> Answer:
     low, high = 0, MOST_ANSWER_BYTES
     while high - low > 1_000:
         middle = (low + high) // 2
-        low, high = (middle, high) if is_readable(answer_of(middle)) else (low, middle)
+        low, high = (middle, high) if is_readable(Kind.CHAT, answer_of(middle)) else (low, middle)
     return answer_of(low)
 
 

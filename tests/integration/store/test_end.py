@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from common.domain.responses import full_response, show_tool_call
 from common.domain.task import (
     Answer,
     Attempt,
@@ -20,6 +19,7 @@ from common.domain.task import (
     WaitingOn,
 )
 from common.domain.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, ReleaseOutcome
+from common.kinds.chat.views import full_response
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,
@@ -64,7 +64,7 @@ async def processing(harness: Harness) -> Task:
 
 async def test_an_answer_keeps_the_whole_response_of_the_provider_and_its_text_once(harness: Harness) -> None:
     task = await processing(harness)
-    message = {"role": "assistant", "refusal": None, "tool_calls": [show_tool_call(call) for call in TOOL_CALLS]}
+    message = {"role": "assistant", "refusal": None, "tool_calls": [call.encode() for call in TOOL_CALLS]}
     response = {"id": "a", "x_unknown": {"\ud800": [1.5, None]}, "choices": [{"index": 0, "message": message}]}
     answer = Answer("Hello", "tool_calls", None, TOOL_CALLS, response=response)
 

@@ -12,8 +12,10 @@ from common.domain.request import Kind
 from common.kinds import chat, workflow
 from common.kinds.chat import estimates as chat_estimates
 from common.kinds.chat import upstream as chat_upstream
-from common.kinds.registry import REGISTRATIONS, Estimates, Registration, Upstream, registration_of
+from common.kinds.chat import views as chat_views
+from common.kinds.registry import REGISTRATIONS, Estimates, Registration, Upstream, Views, registration_of
 from common.kinds.workflow import estimates as workflow_estimates
+from common.kinds.workflow import views as workflow_views
 
 ROOT = Path(__file__).parents[3]
 REGISTRY = ROOT / "common/kinds/registry.py"
@@ -22,8 +24,11 @@ REGISTRY = ROOT / "common/kinds/registry.py"
 OF_CHAT: Estimates = chat_estimates
 OF_WORKFLOW: Estimates = workflow_estimates
 CHAT: Upstream = chat_upstream
+VIEWS_OF_CHAT: Views = chat_views
+VIEWS_OF_WORKFLOW: Views = workflow_views
 
 ESTIMATES = {Kind.CHAT: OF_CHAT, Kind.WORKFLOW: OF_WORKFLOW}
+VIEWS = {Kind.CHAT: VIEWS_OF_CHAT, Kind.WORKFLOW: VIEWS_OF_WORKFLOW}
 UPSTREAMS = {Kind.CHAT: CHAT}
 
 
@@ -81,7 +86,7 @@ def test_no_module_but_the_registry_chooses_by_kind() -> None:
 
 
 def test_every_kind_is_registered() -> None:
-    assert set(REGISTRATIONS) == set(ESTIMATES) == set(Kind)
+    assert set(REGISTRATIONS) == set(ESTIMATES) == set(VIEWS) == set(Kind)
     assert {kind for kind in Kind if registration_of(kind).has_upstream} == set(UPSTREAMS)
 
 
@@ -90,6 +95,7 @@ def test_a_registration_leads_to_the_modules_of_its_kind(kind: Kind) -> None:
     registration = registration_of(kind)
 
     assert registration.estimates is ESTIMATES[kind]
+    assert registration.views is VIEWS[kind]
     if registration.has_upstream:
         assert registration.upstream is UPSTREAMS[kind]
 

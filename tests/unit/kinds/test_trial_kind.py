@@ -1,16 +1,18 @@
-"""A kind that only this test registers: its queue, its estimates and its upstream follow from its registration."""
+"""A kind that only this test registers: its queue, estimates, upstream and views follow from its registration."""
 
 import json
 from types import MappingProxyType
 
 import pytest
 
+from common.api.serializers import TASK_FIELDS, show_task
 from common.domain.backlog import BacklogQueue, QueueLimit
 from common.domain.message import TaskMessage
 from common.domain.request import Kind, Request
-from common.domain.task import Task, TaskRef
+from common.domain.task import Answer, Task, TaskRef
 from common.kinds import registry
 from common.kinds.registry import Registration, public_model
+from common.store import codec
 from common.worker.concurrency import Origin
 from common.worker.provider_client import ProviderClient
 from common.worker.provider_model import ProviderModel
@@ -91,3 +93,20 @@ async def test_the_worker_calls_its_endpoint_and_reads_its_answer(message: TaskM
     assert provider.headers("content-length") == [f"content-length: {len('small 30')}"]
     assert (answer.text, answer.finish_reason) == (f"{json.dumps({'n': 1})} until 9", "stop")
     assert heard == [json.dumps({"n": 1})]
+
+
+def test_its_answer_is_stored_and_shown_by_its_own_views(trial: Kind, message: TaskMessage) -> None:
+    answer = Answer("I dig", "stop")
+    stored = codec.write_response(trial, answer)
+    kept = {"status": "completed", "progress": 100, "created": 0, "deadline": 1, "kind": trial, "model": "small"}
+    fields = {name: str(value).encode() for name, value in kept.items()}
+    fields |= {"result": b"I dig", "finish_reason": b"stop", "response": stored.removeprefix(b"=")}
+    values = [fields.get(name) for name in codec.field_names(with_text=True)]
+
+    record = codec.read_record(message.task.ref, [*values, 5])
+    body = show_task(record, TASK_FIELDS)
+
+    assert body["model"] == "trial/small"
+    assert body["tool_calls"] == [{"id": "1", "type": "function", "function": {"name": "dig", "arguments": "{}"}}]
+    assert body["refusal"] == "never"
+    assert body["response"] == {"tool": "dig", "no": "never", "size": 5, "said": "I dig"}

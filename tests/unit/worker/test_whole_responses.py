@@ -8,7 +8,7 @@ import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from common.domain.responses import full_response
+from common.kinds.chat.views import full_response
 from tests.unit.worker.completions import COUNTS, DONE, answer_in
 
 USAGE: Final = {

@@ -11,7 +11,7 @@ from common.domain.task import Answer, ToolCall, ToolKind
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
-def stored_response(answer: Answer) -> Mapping[str, Any] | None:
+def stored_response(answer: Answer, /) -> Mapping[str, Any] | None:
     """Return the response to store with an answer: the provider's, or the least that says the same.
 
     It is None where the text and the finish reason say all.
@@ -20,11 +20,11 @@ def stored_response(answer: Answer) -> Mapping[str, Any] | None:
         return answer.response
     message: dict[str, Any] = {"role": "assistant", "refusal": answer.refusal}
     if answer.tool_calls:
-        message["tool_calls"] = [show_tool_call(call) for call in answer.tool_calls]
+        message["tool_calls"] = [call.encode() for call in answer.tool_calls]
     return {"choices": [{"index": 0, "message": message, "finish_reason": answer.finish_reason}]}
 
 
-def full_response(response: Mapping[str, Any], text: str) -> dict[str, Any]:
+def full_response(response: Mapping[str, Any], text: str, /) -> dict[str, Any]:
     """Return a stored `chat.completion` with the text of its first choice put back."""
     message = _message_of(response)
     if not message or "content" in message:
@@ -35,7 +35,7 @@ def full_response(response: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {**response, "choices": [{**first, "message": filled}, *others]}
 
 
-def tool_calls_of(response: Mapping[str, Any] | None) -> tuple[ToolCall, ...]:
+def tool_calls_of(response: Mapping[str, Any] | None, /) -> tuple[ToolCall, ...]:
     """Return the tool calls of a stored response, in their order."""
     message = _message_of(response)
     calls = message.get("tool_calls")
@@ -44,22 +44,13 @@ def tool_calls_of(response: Mapping[str, Any] | None) -> tuple[ToolCall, ...]:
     return tuple(map(_read_tool_call, calls or ()))
 
 
-def refusal_of(response: Mapping[str, Any] | None) -> str | None:
+def refusal_of(response: Mapping[str, Any] | None, /) -> str | None:
     """Return the text in which the model refused to answer."""
     message = _message_of(response)
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     refusals = [str(part["refusal"]) for part in parts if isinstance(part, dict) and part.get("refusal")]
     return message.get("refusal") or "".join(refusals) or None
-
-
-def show_tool_call(call: ToolCall) -> dict[str, Any]:
-    """Write a tool call as chat completions do."""
-    return {
-        "id": call.call_id,
-        "type": call.kind,
-        call.kind.value: {"name": call.name, call.kind.argument: call.arguments},
-    }
 
 
 def _message_of(response: Mapping[str, Any] | None) -> Mapping[str, Any]:
