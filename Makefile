@@ -1,6 +1,6 @@
-# Sluice: everything there is to run. `make` alone lists it.
+# The commands of this repository. `make` without a target lists them.
 #
-# Environments and builds are made when something needs them, and made again only when what they come from changed.
+# Environments and builds are created on demand, and again only if their sources have changed.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,17 +10,17 @@ MAKEFLAGS += --no-print-directory
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
 PORT ?= 8000#            port of the local API, on loopback
-CONCURRENCY ?= 3#        model calls at a time, for each worker
-WORKERS ?= 2#            workers at a time of each kind (MaximumConcurrency), at least 2
-WORKER_TIMEOUT ?= 300#   seconds a worker may run; the queue's visibility timeout follows
-ARCH ?= arm64#           what `make build` and `make deploy` build for: arm64 or x86_64
-STAGE ?= dev#            which stack `make deploy` means: dev or prod
-FAULT_RUNS ?= 1#         how often `make faults` runs each fault
-MUTANTS ?=#              which mutants, such as MUTANTS="common.worker.provider_errors*"; without it all
-BENCH ?=#              which benchmarks, such as BENCH="calls api"; without it all
-PYTEST_ARGS ?=#          what to hand to pytest, such as PYTEST_ARGS="tests/unit -x"
-# OPENAI_API_KEY, OPENAI_BASE_URL and MODELS go to `make local` and `make demo` as they are; without the first two a
-# stand-in answers for the model.
+CONCURRENCY ?= 3#        concurrent model calls of each worker
+WORKERS ?= 2#            concurrent workers of each kind (MaximumConcurrency), at least 2
+WORKER_TIMEOUT ?= 300#   timeout of a worker in seconds; sets the queue's visibility timeout too
+ARCH ?= arm64#           processor for `make build` and `make deploy`: arm64 or x86_64
+STAGE ?= dev#            stack that `make deploy` deploys: dev or prod
+FAULT_RUNS ?= 1#         number of runs of each fault in `make faults`
+MUTANTS ?=#              mutants to run, such as MUTANTS="common.worker.provider_errors*"; all by default
+BENCH ?=#              benchmarks to run, such as BENCH="calls api"; all by default
+PYTEST_ARGS ?=#          arguments for pytest, such as PYTEST_ARGS="tests/unit -x"
+# OPENAI_API_KEY, OPENAI_BASE_URL and MODELS are passed to `make local` and `make demo`. Without the first two a local
+# stand-in replaces the model.
 
 # ---- The targets -----------------------------------------------------------------------------------------------------
 
@@ -30,9 +30,9 @@ help: ## List the targets and the settings
 	@awk '/^[A-Z_]+ [?]=.*#/ { name = $$1; value = $$0; sub(/^[^=]*= */, "", value); sub(/#.*/, "", value); \
 		text = $$0; sub(/^[^#]*# */, "", text); printf "  %-15s %-16s %s\n", name, value, text }' Makefile
 	@printf '  %-32s %s\n' 'OPENAI_API_KEY, OPENAI_BASE_URL' 'the real model for demo and local, instead of the stand-in' \
-		'MODELS' 'comma list of the models that may be asked for'
+		'MODELS' 'comma-separated list of the allowed models'
 
-setup: .venv/.made .venv/.client .venv-sam/.made .venv-ministack/.made ## Make the three Python environments
+setup: .venv/.made .venv/.client .venv-sam/.made .venv-ministack/.made ## Create the Python environments
 	@:
 
 demo: setup ## Start the stack, send four prompts, watch them, stop
@@ -46,34 +46,34 @@ demo local: export CONCURRENCY := $(CONCURRENCY)
 demo local: export WORKERS := $(WORKERS)
 demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
 
-# The tests of a file share its servers and its stack, so a file stays in one process. Files go out in the order of their
-# folders: sorted by their number of tests, the few long ones of tests/local would come last and alone.
+# The tests of a file share servers and a stack, so each file runs in one process. Files are scheduled in the order of their
+# folders. In the order of their number of tests, the few long ones of tests/local would run last and alone.
 test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 		--durations 10 --durations-min 5 $(PYTEST_ARGS)
 
-# Both of what the marker takes and what it leaves: the choice is ours, so that nothing is left out.
+# The marker expression selects all tests, because the default one excludes those marked `faults`.
 faults: setup ## Run the whole fault suite and write its table into docs/reliability.md
 	@exec .venv/bin/python -m pytest tests/faults tests/integration/flow -m 'faults or not faults' --capture=tee-sys $(PYTEST_ARGS)
 
-# From nothing each time: what is kept of a former run would hide a new test or a changed setting. MUTANTS is quoted, for its
-# stars are mutmut's.
-mutants: setup ## Change the code a little, a thousand times, and list the changes that no test notices
+# Remove the previous results first: mutmut would reuse them in spite of a new test or a changed setting. MUTANTS is quoted
+# because mutmut expands its wildcards.
+mutants: setup ## Run mutation tests and list the mutants that survive
 	@rm -rf mutants
 	@.venv/bin/python -m mutmut run $(if $(MUTANTS),'$(MUTANTS)')
 	@.venv/bin/python -m mutmut results
 
-bench: setup .venv-bench/.made ## Measure Sluice beside what people use instead, and write docs/benchmarks.md (BENCH="calls api" for some)
+bench: setup .venv-bench/.made ## Measure Sluice and common alternatives, and write docs/benchmarks.md (BENCH="calls api" for some)
 	@exec .venv/bin/python -m benchmarks $(BENCH)
 
-# Python 3.13 comes first on the PATH: SAM looks there for the runtime's interpreter.
+# Python 3.13 is first on the PATH, because SAM searches the runtime's interpreter there.
 SAM = PATH="$(CURDIR)/.venv/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 faults: export FAULT_RUNS := $(FAULT_RUNS)
 
-# Nested stacks stand in infra/; `sam validate` sees only the root template.
+# Nested stacks are in infra/; `sam validate` checks only the root template.
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
 
-check: .venv/.made .venv/.client .venv-sam/.made .venv-checks/.made ## Lint, types, import rules, templates, what the API would break, secrets, licences
+check: .venv/.made .venv/.client .venv-sam/.made .venv-checks/.made ## Check style, types, import rules, templates, breaking API changes, secrets, licences
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -88,24 +88,24 @@ check: .venv/.made .venv/.client .venv-sam/.made .venv-checks/.made ## Lint, typ
 	.venv-checks/bin/pip-licenses --python .venv/bin/python --packages $(SHIPPED) --from mixed --summary \
 		--partial-match --allow-only '$(LICENCES)'
 
-# What looks like a secret and is none: an id in an example, the key in AWS's own example of a signature, a made-up password
-# in an address. What is only called a secret is looked at by ruff in code and by tests/infra in templates; as detect-secrets
-# does it, every name of one and each kind of token is found too.
+# False positives: an id in an example, the key in AWS's own example of a signature, an invented password in an address.
+# KeywordDetector is off because it reports every variable that is named like a secret; ruff checks those in code, and
+# tests/infra checks them in templates.
 NO_SECRETS = --exclude-secrets '^batches/' --exclude-secrets '^AKIDEXAMPLE/' --exclude-secrets '^password$$' \
 	--disable-plugin KeywordDetector
-# Hashes and ids that others have made: locks, events as AWS sends them.
+# Files with foreign hashes and ids: locks, and events in AWS's format.
 NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!tests/events'
 
-# What may be in what ships. These ask for no more than to be named; the Mozilla licence (certifi's certificates) asks for the
-# source of its own files where they are changed, and they are not.
+# Licences that deployed packages may have. They require only attribution. The Mozilla licence (certifi's certificates) also
+# requires the source of changed files, and Sluice changes none.
 LICENCES = MIT;Apache;BSD;PSF-2.0;Python Software Foundation License;Mozilla Public License 2.0
 SHIPPED = $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' common/requirements.txt functions/*/requirements.txt | sort -u)
 
-# A key's own options; the shell sees each word quoted.
+# The options of a key; each value is quoted for the shell.
 KEY_OPTIONS = $(if $(MODELS),--models '$(MODELS)') $(if $(BUDGET_REQUESTS),--requests '$(BUDGET_REQUESTS)') \
 	$(if $(BUDGET_TOKENS),--tokens '$(BUDGET_TOKENS)') $(if $(BUDGET_USD),--usd '$(BUDGET_USD)')
 
-audit: .venv-checks/.made ## Ask for known vulnerabilities of what ships and of the tools (needs the public index)
+audit: .venv-checks/.made ## Check deployed packages and tools for known vulnerabilities (needs the public index)
 	@for lock in common/requirements.txt functions/*/requirements.txt requirements/*.txt; do \
 		grep -q '^[a-z]' $$lock || continue; \
 		echo "$$lock"; .venv-checks/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; \
@@ -115,26 +115,26 @@ key: .venv/.made ## Issue a caller's key (TENANT=acme), allow an IAM role (and P
 	@exec .venv/bin/python -m tools.keys $(if $(LIST),list,$(if $(REVOKE),revoke '$(REVOKE)',$(if $(CHANGE),change \
 		'$(CHANGE)',$(if $(PRINCIPAL),allow '$(PRINCIPAL)',issue) '$(TENANT)') $(KEY_OPTIONS)))
 
-webhook-secret: .venv/.made ## Print what a tenant's webhooks are signed with (TENANT=acme), or change it (RENEW=1, FINISH=1)
+webhook-secret: .venv/.made ## Print a tenant's webhook signing key (TENANT=acme), or rotate the secret (RENEW=1, FINISH=1)
 	@exec .venv/bin/python -m tools.webhook_keys $(if $(RENEW),renew,$(if $(FINISH),finish,show '$(TENANT)'))
 
-openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 keeps it as that of its version)
+openapi: .venv/.made ## Write functions/docs/openapi.json from the code (RELEASE=1 stores it as a release too)
 	@exec .venv/bin/python -m tools.openapi $(if $(RELEASE),release,write)
 
 workflows: .venv/.made ## Write functions/submit/workflows.json from functions/workflow/chains.py
 	@exec .venv/bin/python -m tools.workflows
 
-screenshots: setup ## Take the pictures of the console in docs/images, with Chromium
+screenshots: setup ## Take screenshots of the console for docs/images, with Chromium
 	@exec .venv/bin/python -m local.screenshots
 
-build: .venv/.made .venv-sam/.made ## Build what deploys, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
+build: .venv/.made .venv-sam/.made ## Build the functions, with bytecode, in .aws-sam/build (ARCH=x86_64 for Intel)
 	@exec .venv/bin/python -m local.build --architecture $(ARCH) --to .aws-sam/build
 
-# The build says itself for which processor it is, so that no parameter can say another.
-deploy: build ## Build, and deploy the stack of samconfig.toml's STAGE: dev or prod (ARCH=x86_64 for Intel)
+# The build contains its processor, so no parameter can contradict it.
+deploy: build ## Build, and deploy the stack of STAGE in samconfig.toml: dev or prod (ARCH=x86_64 for Intel)
 	@exec env $(SAM) deploy --config-env $(STAGE)
 
-lock: .venv/.made ## Take the newest versions that the .in files allow
+lock: .venv/.made ## Update the locks to the newest versions that the .in files allow
 	$(call compile,uv,--universal)
 	$(call compile,dev,--universal)
 	$(call compile,sam,--universal)
@@ -147,15 +147,15 @@ lock: .venv/.made ## Take the newest versions that the .in files allow
 	$(call compile_shipped,functions/worker)
 	$(call compile_shipped,functions/workflow)
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets create
 	rm -rf .venv .venv-sam .venv-ministack .venv-bench .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache mutants
 	find client common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Environments ----------------------------------------------------------------------------------------------------
 
-# Made from nothing each time, so that what a lock no longer names is gone. pip brings in uv, which fills an environment
-# about ten times as fast; pip does it all where uv can't (it does not read pip's configuration, such as a mirror).
+# Each environment is created from scratch, so packages that a lock no longer names are removed. uv installs about ten times as
+# fast as pip. pip is the fallback, because uv does not read pip's configuration, such as a mirror.
 # $(call fill,<environment>,<lock>)
 define fill
 	@{ .venv/bin/uv pip install --system-certs --require-hashes --python $(1)/bin/python -r $(2) || \
@@ -176,8 +176,8 @@ endef
 		>.venv/install.log 2>&1 || { tail -n 20 .venv/install.log >&2; exit 1; }
 	$(call fill,.venv,requirements/dev.txt)
 
-# The client and its command, from this folder and as it stands: a change of its code needs no setup. Its dependencies
-# and what builds it are in dev.txt, so that nothing is fetched.
+# An editable install of the client and its command: a change of its code needs no setup. dev.txt has its dependencies and its
+# build backend, so nothing is downloaded.
 OURS = --quiet --no-deps --no-build-isolation --no-index --editable client
 .venv/.client: client/pyproject.toml .venv/.made
 	@.venv/bin/uv pip install --offline --python .venv/bin/python $(OURS) 2>/dev/null || \
@@ -195,12 +195,12 @@ OURS = --quiet --no-deps --no-build-isolation --no-index --editable client
 	$(call fill,.venv-ministack,requirements/ministack.txt)
 
 .venv-checks/.made: requirements/checks.txt | .venv/.made
-	@echo 'Setting up .venv-checks: what looks at templates, workflows and licences …'
+	@echo 'Setting up .venv-checks: checks of templates, workflows and licences …'
 	@.venv/bin/python -m venv --clear --without-pip .venv-checks
 	$(call fill,.venv-checks,requirements/checks.txt)
 
-# The first Python 3.13 there is, by its own path: pyenv's python3.13 is a shim that follows the folder it is called in,
-# and fails where no 3.13 is chosen, while one may well be installed.
+# The real path of the first Python 3.13. pyenv's python3.13 is a shim that depends on the current folder: it fails if no 3.13
+# is selected there, even if one is installed.
 PYTHON ?=
 FIND_PYTHON = for python in "$(PYTHON)" python3.13 python3 python "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13; do \
 	[ -n "$$python" ] && "$$python" -c 'import ensurepip, os, sys; \
@@ -208,7 +208,7 @@ sys.version_info[:2] == (3, 13) and sys.exit(print(os.path.realpath(sys._base_ex
 	break; done
 
 .venv-bench/.made: requirements/bench.txt | .venv/.made
-	@echo 'Setting up .venv-bench: what people use instead …'
+	@echo 'Setting up .venv-bench: the alternatives to compare with …'
 	@.venv/bin/python -m venv --clear --without-pip .venv-bench
 	$(call fill,.venv-bench,requirements/bench.txt)
 
@@ -217,7 +217,7 @@ sys.version_info[:2] == (3, 13) and sys.exit(print(os.path.realpath(sys._base_ex
 COMPILE = .venv/bin/uv pip compile --quiet --system-certs --upgrade --generate-hashes --no-header --python-version 3.13
 # $(call compile,<name>,<options>)
 compile = $(COMPILE) $(2) requirements/$(1).in --output-file requirements/$(1).txt
-# What ships takes its versions from dev.txt, so that what is tested is what ships. It is resolved for Lambda's own system
-# and not for all: markers such as sys_platform would be judged on the machine that builds.
+# Deployed packages have the versions of dev.txt, which are the tested ones. They are resolved for Lambda's platform only:
+# otherwise markers such as sys_platform would be evaluated on the building machine.
 compile_shipped = $(COMPILE) --python-platform aarch64-manylinux_2_34 --constraints requirements/dev.txt \
 	$(1)/requirements.in --output-file $(1)/requirements.txt
