@@ -58,12 +58,12 @@ def _measure(name: str, servers: Servers, rounds: int) -> list[Section]:
 def _introduction(rounds: int, seconds: float) -> str:
     load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
     return (
-        f"Written by `make bench`, in {seconds / 60:.1f} minutes, {rounds} rounds, on {os.cpu_count()} processors "
-        f"({platform.machine()}), Python {platform.python_version()}; load averages at the end {load}. Each figure "
-        "stands beside another that was measured in the same run, and the ratio is what counts: contenders take turns, "
-        "and each runs in a process of its own. In a round each of them runs once; where one ran more or less often, "
-        "its section says so. The model, SQS and Secrets Manager are one stand-in process, Valkey is real. The code is "
-        "in benchmarks/; what people use instead is locked in requirements/bench.txt and ships nowhere."
+        f"`make bench` wrote this page in {seconds / 60:.1f} minutes, with {rounds} rounds, on {os.cpu_count()} "
+        f"processors ({platform.machine()}), Python {platform.python_version()}; load averages at the end: {load}. "
+        "Compare only figures of the same run, by their ratio. The contenders take turns, and each runs in its own "
+        "process, once per round unless its section gives another number. One stand-in process replaces the model, SQS "
+        "and Secrets Manager; Valkey is real. The code is in benchmarks/. requirements/bench.txt locks the "
+        "alternatives, which are not deployed."
     )
 
 

@@ -93,13 +93,14 @@ def measure(servers: Servers, rounds: int) -> Section:
     head = ("", "µs a prompt", "CPU ms", "floor's", "ratio", "wall ms", "floor's", "ratio")
     section.paragraphs += [
         (
-            f"The real handlers in one process, and after each call its floor: the same bytes through a bare handler. "
-            f"{rounds} calls each; medians, with the least and the most in brackets, ratios call by call. The floor of "
-            "POST parses the body, writes one hash a prompt in one pipeline, with as many bytes as the real record, "
-            "sends as many bytes of messages with boto3, ten at a time and one request after the other, and answers "
-            "what the real one did. That of GET reads one hash a prompt in one pipeline, with as many bytes as the "
-            "real record, and writes the real one's tasks as JSON. Neither checks anything. The tasks that GET reads "
-            f"are completed, with an answer of {len(WORDS)} words, its usage and its cost."
+            "The real handlers in one process. After each call its floor is measured: a bare handler that transfers "
+            f"the same bytes. {rounds} calls each; medians, with minimum and maximum in brackets; each ratio compares "
+            "one call with its floor. The floor of POST parses the body, writes one hash a prompt in one pipeline with "
+            "as many bytes as the real record, sends as many bytes of messages with boto3 in sequential requests of "
+            "ten, and returns the response of the real handler. The floor of GET reads one hash a prompt in one "
+            "pipeline with as many bytes as the real record, and writes the tasks of the real response as JSON. "
+            f"Neither validates anything. The tasks that GET reads are completed, with an answer of {len(WORDS)} "
+            "words, usage and cost."
         ),
         table(head, rows),
         bars(

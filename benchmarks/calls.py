@@ -18,10 +18,10 @@ from benchmarks.servers import Servers
 from local.settings import ROOT
 
 PROMPTS: Final = 200
-"""Of a run whose answers come whole."""
+"""Prompts of a run without streaming."""
 
 STREAMED_PROMPTS: Final = 300
-"""Of a run whose answers are streamed."""
+"""Prompts of a run with streaming."""
 
 MILLISECONDS: Final = 250
 """Duration of a response that is not streamed; it does not affect the counts."""
@@ -49,7 +49,7 @@ COLUMNS: Final = {
 
 
 type Counts = dict[tuple[int, ...], Counter[str]]
-"""What was counted, by the size of the batches and the faults in a hundred, and of a stream also its seconds."""
+"""Counts by batch size and faults per hundred, and for streams by their seconds too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Kind:
 
     @property
     def prompts(self) -> int:
-        """Return how many there are in a run."""
+        """Return the number of prompts in a run."""
         return STREAMED_PROMPTS if self.seconds else PROMPTS
 
     def model(self, servers: Servers) -> str:
@@ -108,20 +108,21 @@ def measure(servers: Servers) -> tuple[Section, Counts]:
     longest = at_seconds(counts, LONGEST_SECONDS)
     rows.append(
         (
-            f"the same over {LONGEST_SECONDS} s, worked out",
+            f"the same over {LONGEST_SECONDS} s, extrapolated",
             *(f"{longest[name]:.{digits}f}" for name, (_, digits) in COLUMNS.items()),
         )
     )
     section.paragraphs += [
         (
-            "From POST to the last answer, both ends included; each event's messages all at once, in an environment "
-            f"that has worked on one event before. {PROMPTS} prompts in one call, whose answers come whole after "
-            f"{MILLISECONDS} ms, as from a model that does not stream. Faults are 500s, 429s and cut bodies in turn. "
-            "But the worker always asks for a stream, and providers send one; then it also notes status and text so "
-            f"far in Redis once a second. So {STREAMED_PROMPTS} prompts whose answers come in {PIECES} pieces. What "
-            "the notes add grows with the seconds: the last line goes on from the two streams in a straight line, for "
-            "as much text. Round trips and commands are counted at the client's socket, bytes and time by the server, "
-            "the log's bytes where it is printed. Medians of n runs, with least and most where they differ."
+            "These are all requests from POST to the last answer, including both. The messages of an event run "
+            "concurrently, in an environment that has processed one event before. The first rows have one call of "
+            f"{PROMPTS} prompts whose answers are not streamed and take {MILLISECONDS} ms. Faults are 500s, 429s and "
+            "interrupted bodies in turn. The other rows have streams, as real providers send them: the worker also "
+            f"writes status and text so far to Redis once a second. They have {STREAMED_PROMPTS} prompts whose answers "
+            f"come in {PIECES} pieces. These writes grow with the seconds: the last row extrapolates the two streams "
+            "linearly, for the same amount of text. Round trips and commands are counted at the client's socket, bytes "
+            "and time by the server, and the log's bytes at the output. Medians of n runs, with minimum and maximum "
+            "where they differ."
         ),
         table(("", *(title for title, _ in COLUMNS.values())), rows),
     ]
@@ -140,7 +141,7 @@ def _cell(spread: Spread, digits: int) -> str:
 
 def _goals(what: str, spreads: dict[str, Spread]) -> list[Goal]:
     trips, sqs = spreads["redis_trips"], spreads["sqs"]
-    why = "what failed is received and deleted once more, in events of few"
+    why = "failed messages are received and deleted again, in small events"
     return [
         Goal(f"Redis round trips a prompt, {what}", f"≤ {REDIS_GOAL:.0f}", _cell(trips, 2), trips.median <= REDIS_GOAL),
         Goal(f"SQS requests a prompt, {what}", f"≤ {SQS_GOAL}", _cell(sqs, 3), sqs.median <= SQS_GOAL, why),

@@ -16,23 +16,23 @@ from benchmarks.starts import FIRST, INIT, SECOND, Starter, Starts
 from local.settings import ROOT
 
 SCALE_MS: Final = 860
-"""What `import openai` without bytecode took on the machine for which the goals were set."""
+"""Time of `import openai` without bytecode on the machine for which the goals were set."""
 
 TURNS: Final = 3
-"""How often a round imports what ships and has a goal; naive imports take longer and have none: once."""
+"""Imports per round of each deployed function with a goal. Naive imports take longer and have none: one per round."""
 
 MOST_PARTS: Final = 3
-"""How many parts of an import are named where its goal is not met."""
+"""Number of parts of an import that are named if its goal is not met."""
 
 type Imports = defaultdict[tuple[str, str], Spread]
-"""What importing took on the goals' scale, by the way's title and the function's name."""
+"""Import times on the goals' scale, by the way's title and the function's name."""
 
 
 def measure(servers: Servers, rounds: int) -> Section:
     """Measure imports in fresh interpreters, and init and requests under the runtime emulator."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        # A copy of our own: another process may build anew at any time.
+        # A separate copy: another process may run a build at any time.
         subprocess.run([sys.executable, "-m", "local.build", "--to", folder / "built"], cwd=ROOT, check=True)  # noqa: S603  # ours
         ways = Ways.of(folder / "built", folder)
         variables = variables_of(servers)
@@ -49,19 +49,19 @@ def measure(servers: Servers, rounds: int) -> Section:
             section.goals.append(_goal(function, function.goal_ms, taken, parts[function.name]))
     section.paragraphs += [
         (
-            "What Lambda does before a function's first request is mostly to import it, so the goals are for the CPU "
-            "of importing the built handler in a fresh interpreter, traced as on AWS, clients made. They were set for "
-            f"a machine on which `import openai` without bytecode takes {SCALE_MS} ms. In this run that took "
-            f"{sdk.text(0)} ms. So each turn imports the SDK once and then each function once, and each function's "
-            f"time is divided by the SDK's of its turn and multiplied by {SCALE_MS}. Shown are the medians with the "
-            f"least and the most, in ms on that scale: of {TURNS * rounds} turns for what ships, and of {rounds} of "
-            "them for naive imports. The workflow worker, which has no goal, was imported once each way."
+            "Most of a cold start is the import of the handler. So the goals limit the CPU time of importing the built "
+            "handler in a fresh interpreter, with tracing as on AWS and with the creation of clients. They were set on "
+            f"a machine on which `import openai` without bytecode takes {SCALE_MS} ms. In this run it took "
+            f"{sdk.text(0)} ms. Each turn therefore imports the SDK once and then each function once. Each function's "
+            f"time is divided by the SDK's time of the same turn and multiplied by {SCALE_MS}. The table shows the "
+            f"medians, minimum and maximum in ms on that scale: of {TURNS * rounds} turns for the deployed functions, "
+            f"and of {rounds} turns for naive imports. The workflow worker has no goal and was imported once each way."
         ),
         (
-            "Naive is the same handler behind a module that first imports, at the top, all that a function of its kind "
-            "is mostly written with: Powertools' logger, metrics, tracer and event handler, boto3, pydantic, redis, "
-            "and for the workers aioboto3, aiohttp, the SDK and LangChain. The last column is that without the "
-            "bytecode, which `sam build` does not make and `make build` adds."
+            "The naive variant is the same handler behind a module that first imports the usual packages of such a "
+            "function: Powertools' logger, metrics, tracer and event handler, boto3, pydantic, redis, and for the "
+            "workers aioboto3, aiohttp, the SDK and LangChain. The last column is the naive variant without bytecode: "
+            "`sam build` does not compile it, `make build` does."
         ),
         table(("import, ms", "goal", *(way.title for way in ways)), _import_rows(ways, imports)),
         bars(
@@ -72,18 +72,17 @@ def measure(servers: Servers, rounds: int) -> Section:
             digits=0,
         ),
         (
-            "Where what ships goes, in percent of its import, by one run of Python's `-X importtime`. A module that is "
-            "imported by many counts where it belongs, not where it was first asked for; botocore and urllib3 count "
-            "as boto3, and the making of clients as our own."
+            "The parts of each deployed import in percent, by one run of Python's `-X importtime`. Each module counts "
+            "for its own package, not for its first importer. botocore and urllib3 count as boto3, and the creation of "
+            "clients counts as our own."
         ),
         table(("", *PARTS, "others"), _part_rows(parts)),
         (
-            "Each function under AWS's runtime emulator, untraced, in wall ms of this machine, not scaled, as the "
-            f"emulator's log tells them; starts of each: {rounds}. Init is from the start of the interpreter until the "
-            "function asks for its first event. What is imported only where it is first used is in the first request, "
-            "so the two count together. Both ways have their bytecode and differ in imports only. Each start is given "
-            "two requests, and each answer is checked: what submit has accepted, status is asked for and the workers "
-            "work on."
+            "Each function under AWS's runtime emulator, without tracing, in wall ms of this machine, not scaled, from "
+            f"the emulator's log; starts of each: {rounds}. Init lasts from the start of the interpreter until the "
+            "function requests its first event. Lazy imports are part of the first request, so compare the sum of "
+            "both. Both variants have bytecode and differ only in imports. Each start receives two requests, and each "
+            "response is checked: status reads the tasks that submit has accepted, and the workers run them."
         ),
         table(
             ("wall ms", INIT, "naive", FIRST, "naive", "together", "naive", SECOND),

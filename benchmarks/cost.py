@@ -1,4 +1,4 @@
-"""Work out what a million prompts cost beside the model, from what was counted, drawn times and a list of prices."""
+"""Calculate the cost of a million prompts without the model, from counts, simulated response times and list prices."""
 
 import statistics
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ SPREAD: Final = 0.5
 """Sigma of the log-normal times of a model: a tenth of the answers takes nearly twice the median or more."""
 
 DRAWS: Final = 1_000
-"""Of each kind of batch."""
+"""Number of simulated batches of each kind."""
 
 
 DEFAULT: Final = Choice(100, 100, 1024)
-"""The template's."""
+"""The template's defaults."""
 
 CHOICES: Final = (
     Choice(1, 1, 512),
@@ -51,7 +51,7 @@ CHOICES: Final = (
 
 
 def measure(counts: Counts) -> Section:
-    """Compare the choices with each other and with what people pay elsewhere."""
+    """Compare the choices with each other and with alternatives."""
     section = Section("Cost")
     bills = {choice: [bill(choice, seconds, counts) for seconds in SECONDS] for choice in CHOICES}
     sums = {choice: [sum(each.values()) for each in found] for choice, found in bills.items()}
@@ -68,31 +68,32 @@ def measure(counts: Counts) -> Section:
     fixed, slope = overhead(counts)
     section.paragraphs += [
         (
-            "US dollars for a million prompts, without the model's own price, for answers of so many seconds on "
-            f"average, with log-normal times (sigma {SPREAD}). An invocation is billed until its slowest answer: the "
-            f"mean of {DRAWS:,} drawn batches, the same for all memories."
+            "US dollars for a million prompts, without the price of the model. The columns are average response times, "
+            f"which have a log-normal distribution (sigma {SPREAD}). An invocation is billed until its slowest answer: "
+            f"the mean of {DRAWS:,} simulated batches, independent of the memory."
         ),
         (
-            "Counted in the section above, fault-free: SQS requests as billed, the log, and what an invocation takes "
-            f"beyond the model, {1000 * fixed:.0f} ms and {1000 * slope:.1f} ms a prompt where answers come whole, "
+            "Measured in the section above, without faults: SQS requests as billed, the log, and the time of an "
+            f"invocation in addition to the model, {1000 * fixed:.0f} ms and {1000 * slope:.1f} ms a prompt without "
+            "streaming, "
             + ", ".join(
                 f"{1000 * streamed_slope(counts, each):.1f} ms streamed over {each} s" for each in STREAMED_SECONDS
             )
-            + " (the stand-in's own delay is in it). That is at a whole processor, and more with less memory. Here "
-            "answers are streamed; those of 30 s take as much as those of 5, for the notes of each second are written "
-            "while answers come. No cold start is in it, and no fault."
+            + " (including the stand-in's own delay). This is the time on a whole vCPU; less memory takes more. This "
+            "section assumes streamed answers. Answers of 30 s take as much as those of 5 s, because the writes of "
+            "each second happen during the stream. Cold starts and faults are not included."
         ),
         (
             f"Assumed: {TOKENS_A_SECOND} tokens a second, each an event of {EVENT_BYTES} bytes through the NAT; "
-            f"{PROMPTS_A_CALL} prompts a call, looked at {LOOKS} times. The last column is what so many events of all "
-            f"streams at once use of the function's processor, at {1e6 * piece:.0f} µs an event as counted: near 100 % "
-            f"they wait for each other. Prices: benchmarks/prices.json, {PRICES['region']}, {PRICES['as_of']}, each "
-            f"with its source and date, or {PRICES['memory']}."
+            f"{PROMPTS_A_CALL} prompts a call, read {LOOKS} times. The last column is the utilisation of the "
+            f"function's CPU by the events of all concurrent streams, at {1e6 * piece:.0f} µs an event as measured: "
+            f"near 100 % they delay each other. Prices: benchmarks/prices.json, {PRICES['region']}, {PRICES['as_of']}, "
+            f"each with its source and date, or {PRICES['memory']}."
         ),
         table(("", *(f"{seconds} s" for seconds in SECONDS), "processor"), rows),
         (
-            f"Marked *: a batch takes longer than the template's WorkerTimeout, {WORKER_TIMEOUT} s; what is left of it "
-            "then comes back and is paid for again. Other prices are without whatever they run on or wait for."
+            f"Marked *: a batch takes longer than the template's WorkerTimeout, {WORKER_TIMEOUT} s; its remaining "
+            "tasks are delivered and paid again. The prices of other services do not include the code that they run."
         ),
         bars(
             "cost",
@@ -102,7 +103,7 @@ def measure(counts: Counts) -> Section:
                 for choice, dollars in sums.items()
             ],
         ),
-        f"What the template's defaults ({DEFAULT.name}) come to:",
+        f"The cost of the template's defaults ({DEFAULT.name}):",
         table(
             ("", *(f"{seconds} s" for seconds in SECONDS)),
             [
@@ -111,11 +112,11 @@ def measure(counts: Counts) -> Section:
             ],
         ),
         (
-            f"Beside that stands what runs always, about {sum(always(2, 2).values()):.0f} dollars a month with two "
-            "cache nodes and two NAT gateways, about "
-            f"{sum(always(1, 1).values()):.0f} with one of each: docs/operations.md has the list. It includes polling "
-            f"{EVENT_SOURCES} empty queues, {always(1, 1)['polling']:.2f}. Celery needs its broker too, and the NAT; "
-            "neither is in its line above."
+            f"The fixed cost is added to this: about {sum(always(2, 2).values()):.0f} dollars a month with two cache "
+            "nodes and two NAT gateways, about "
+            f"{sum(always(1, 1).values()):.0f} with one of each; docs/operations.md has the list. It includes polling "
+            f"{EVENT_SOURCES} empty queues, {always(1, 1)['polling']:.2f}. Celery also needs a broker and NAT, which "
+            "its row above does not include."
         ),
     ]
     return section
@@ -126,23 +127,23 @@ def _mark(choice: Choice, seconds: float) -> str:
 
 
 def overhead(counts: Counts) -> tuple[float, float]:
-    """Fit what an invocation takes beyond a model that answers whole: seconds for itself, and for each prompt."""
+    """Fit the overhead of an invocation without streaming: seconds for itself, and for each prompt."""
     return _fit({size: _beyond(run, MILLISECONDS / 1000) for size, run in _whole(counts).items()})
 
 
 def streamed_slope(counts: Counts, seconds: int) -> float:
-    """Return what a prompt adds to an invocation beyond a model that streams; what is its own stays the same."""
+    """Return the overhead of a streamed prompt in seconds; the overhead of the invocation itself is the same."""
     return max(0.0, (_beyond(counts[100, 0, seconds], seconds) - overhead(counts)[0]) / 100)
 
 
 def processor_of_a_piece(counts: Counts) -> float:
-    """Return the seconds of the processor that one piece of a stream takes."""
+    """Return the CPU seconds for one piece of a stream."""
     whole, streamed = (run["processor_us"] / run["prompts"] for run in (counts[100, 0], counts[100, 0, 1]))
     return max(0.0, streamed - whole) / PIECES / 1e6
 
 
 def bill(choice: Choice, seconds: float, counts: Counts) -> dict[str, float]:
-    """Return the dollars of a million prompts, item by item, whose answers are streamed for so long."""
+    """Return the dollars of a million streamed prompts with this duration, by item."""
     whole = _whole(counts)
     nearest = min(STREAMED_SECONDS, key=lambda each: abs(each - seconds))
     taken = Taken(
@@ -162,26 +163,26 @@ def _beyond(run: Mapping[str, int], seconds: float) -> float:
 
 
 def _fit(by_size: Mapping[int, float]) -> tuple[float, float]:
-    """Draw a line through the smallest and the largest: what is there at no prompts, and what each adds."""
+    """Fit a line through the smallest and the largest size; return its intercept and slope."""
     least, most = min(by_size), max(by_size)
     slope = max(0.0, (by_size[most] - by_size[least]) / (most - least))
     return max(0.0, by_size[least] - slope * least), slope
 
 
 def billed_seconds(choice: Choice, mean: float, beyond: tuple[float, float]) -> float:
-    """Return the average time of an invocation; what it takes beyond the model is that of a whole processor."""
+    """Return the average time of an invocation; `beyond` is its overhead on a whole vCPU."""
     fixed, slope = beyond
     return mean * makespan(choice.batch, choice.concurrency) + (fixed + slope * choice.batch) / share(choice)
 
 
 def share(choice: Choice) -> float:
-    """Return the part of a processor that a function gets; more than one is of no use to one thread."""
+    """Return the share of a vCPU of a function; one thread cannot use more than one."""
     return min(1.0, choice.memory / WHOLE_PROCESSOR_MB)
 
 
 @cache
 def makespan(batch: int, concurrency: int) -> float:
-    """Return how long a batch takes on average whose answers take 1 s on average; times are in proportion to it."""
+    """Return the average makespan of a batch whose answers take 1 s on average; it scales linearly."""
     if batch == 1:
         return 1.0
     random = Random(f"{batch} {concurrency}")
@@ -189,7 +190,7 @@ def makespan(batch: int, concurrency: int) -> float:
 
 
 def drawn_makespan(random: Random, prompts: int, slots: int, mean: float) -> float:
-    """Draw how long so many prompts take in so many slots."""
+    """Simulate the makespan of prompts in slots."""
     free = [0.0] * min(slots, prompts)
     end = 0.0
     for _ in range(prompts):
@@ -200,5 +201,5 @@ def drawn_makespan(random: Random, prompts: int, slots: int, mean: float) -> flo
 
 
 def drawn_seconds(random: Random, mean: float) -> float:
-    """Draw how long one answer takes."""
+    """Draw the response time of one answer."""
     return mean * random.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)

@@ -1,4 +1,4 @@
-"""Let the simulation run for a day of ten million prompts, and say what is saturated first and what to raise."""
+"""Simulate a day of ten million prompts, and report the resource that saturates first and the setting to raise."""
 
 import math
 from bisect import bisect_left
@@ -21,32 +21,32 @@ HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 DAILY: Final = 10_000_000
 AMPLITUDE: Final = 2.0
-"""Of the sine around the average, which it is scaled back to after all below zero is cut off: nights without load."""
+"""Amplitude of the daily sine. Negative values are cut to zero (nights without load), and the sum is scaled back."""
 
 BUSY_HOURS: Final = slice(11 * HOUR, 13 * HOUR)
 CALL_SECONDS: Final = 5
 WAIT_GOAL: Final = 60
-"""Seconds that no prompt is to wait, where the number of environments is looked for."""
+"""Maximum wait in seconds for the search of the number of environments."""
 
 MAX_WORKERS: Final = 10
 DEADLINE_SECONDS: Final = 21_600
-"""As DEFAULT, what template.yaml says."""
+"""The default of template.yaml."""
 
 SMALL_BATCH: Final = 10
 LOW_LIMIT, HIGH_LIMIT = 10_000, 30_000
-"""Requests a minute: below the peak, and above."""
+"""Requests per minute: below and above the peak."""
 
 ACCOUNT_ENVIRONMENTS: Final = 1_000
-"""Of all functions in an account, until AWS is asked for more."""
+"""Default concurrency quota of an account."""
 
 SQS_IN_FLIGHT: Final = 120_000
-"""Messages that a standard queue lets be received and not deleted."""
+"""Quota of a standard queue for messages that are received and not deleted."""
 
 PLOT_SECONDS: Final = 300
 
 
 def measure(servers: Servers, counts: Counts) -> Section:
-    """Check the model against measured runs, then let it run for a day."""
+    """Validate the simulation against measured runs, then simulate a day."""
     section = Section("Ten million prompts a day, simulated")
     part = share(DEFAULT)
     fixed, slope = overhead(counts)[0] / part, streamed_slope(counts, CALL_SECONDS) / part
@@ -66,17 +66,17 @@ def measure(servers: Servers, counts: Counts) -> Section:
     script_us = at_seconds(counts, CALL_SECONDS)["script_us"]
     section.paragraphs += [
         (
-            "First the check: measured runs, all prompts there from the start, and what the simulation says of them "
-            "with what an invocation takes beyond the model, as counted above. All environments are on this machine."
+            "Validation: measured runs whose prompts are all queued at the start, and the simulation of the same runs "
+            "with the overhead of an invocation as measured above. All environments run on this machine."
         ),
         validated(servers, overhead(counts)),
         (
-            f"Then the day, all of it: {DAILY:,} prompts, answers streamed for {CALL_SECONDS} s on average with "
-            f"log-normal times, nothing at night and {peak:.0f} prompts a second at noon, {peak * DAY / DAILY:.1f} "
-            f"times the average. A full batch takes {fixed + slope * DEFAULT.batch:.2f} s beyond the model at "
-            f"{DEFAULT.memory} MB. What waits longer than its deadline, {DEADLINE_SECONDS:,} s, fails without being "
-            "asked. A wait is from the arrival to the start of the call; environments and calls are those at work at "
-            f"the busiest moment. {enough.environments} and {small.environments} environments are the fewest with "
+            f"The simulated day: {DAILY:,} prompts, answers streamed for {CALL_SECONDS} s on average with log-normal "
+            f"times, no prompts at night and {peak:.0f} prompts a second at noon, {peak * DAY / DAILY:.1f} times the "
+            f"average. A full batch takes {fixed + slope * DEFAULT.batch:.2f} s in addition to the model at "
+            f"{DEFAULT.memory} MB. A prompt that waits longer than its deadline, {DEADLINE_SECONDS:,} s, fails without "
+            "a call. A wait lasts from the arrival to the start of the call; environments and calls are the numbers at "
+            f"the peak. {enough.environments} and {small.environments} environments are the smallest numbers with "
             f"which no prompt waits for {WAIT_GOAL} s."
         ),
         table(
@@ -94,10 +94,10 @@ def measure(servers: Servers, counts: Counts) -> Section:
         ),
         _plot(dict(list(days.items())[:3])),
         (
-            "A limit above the peak spaces the calls of a batch too, so that each batch takes a little longer. "
-            "Left out: cold starts, failed calls and what is asked again, and that the event source may hand over "
-            "batches that are not full while others wait. Where the model's limit holds prompts up, the simulation "
-            "leaves them in the queue; the real worker receives them and puts them back until a start is free."
+            "A limit above the peak also spaces the calls of a batch, so each batch takes slightly longer. The "
+            "simulation ignores cold starts, failed calls and their repeats, and that the event source may deliver "
+            "partial batches while others wait. If the model's limit delays prompts, the simulation leaves them in the "
+            "queue; the real worker receives them and returns them to the queue until a start is free."
         ),
         *saturation(_resources(peak, enough, small, script_us)),
     ]
@@ -105,14 +105,14 @@ def measure(servers: Servers, counts: Counts) -> Section:
 
 
 def arrivals(prompts: int) -> list[int]:
-    """Return how many come in each second of a day."""
+    """Return the number of arrivals in each second of a day."""
     load = _load()
     scale = prompts / sum(load)
     return [after - before for before, after in pairwise(round(each * scale) for each in accumulate(load, initial=0))]
 
 
 def peak_share() -> float:
-    """Return the part of a day's prompts that comes in its busiest second."""
+    """Return the share of a day's prompts in its busiest second."""
     load = _load()
     return max(load) / sum(load)
 
@@ -122,11 +122,11 @@ def _load() -> list[float]:
 
 
 def sufficient(system: System, coming: Sequence[int], answers: Invocations) -> System:
-    """Return the system with the fewest environments with which no prompt of the busy hours waits too long."""
+    """Return the system with the fewest environments that keeps every wait of the busy hours below WAIT_GOAL."""
     busy = coming[BUSY_HOURS]
     seconds = CALL_SECONDS * makespan(system.batch, system.concurrency)
     seconds += system.overhead + system.overhead_a_prompt * system.batch
-    # What the peak needs if all batches are full; it may be a little less, as a backlog of a minute is allowed.
+    # The need at the peak with full batches. It may be slightly less, because a backlog of a minute is allowed.
     full = max(busy) * seconds / system.batch
     numbers = range(math.floor(0.9 * full), math.ceil(1.1 * full))
 

@@ -1,4 +1,4 @@
-"""Compare the CPU of one prompt: the real worker, the bare client, and what people use instead."""
+"""Compare the CPU of one prompt: the real worker, the bare client, and common alternatives."""
 
 from typing import Final
 
@@ -29,10 +29,10 @@ ONCE: Final = (
     Contender("LangChain abatch", "langchain", THEIRS),
     Contender("a thread and a client a task", "threads", THEIRS, prompts=100),
 )
-"""No goal is about them."""
+"""Contenders without a goal."""
 
 STREAMING_ROUNDS: Final = 2
-"""How often the queues stream, at most: each run takes ten seconds."""
+"""Maximum number of streamed rounds of the queues: each run takes ten seconds."""
 
 STREAM_CONTENDERS: Final = (Contender(WORKER, "worker"), Contender(TYPED, "bare"))
 
@@ -40,11 +40,11 @@ WORKER_GOAL, STREAM_GOAL, QUEUE_GOAL = 1.2, 0.5, 0.5
 
 
 def measure(servers: Servers, rounds: int) -> Section:
-    """Measure answers that come whole, streamed ones, and small batches."""
+    """Measure whole answers, streamed answers, and small batches."""
     section = Section("CPU of one prompt")
     whole = compare(WHOLE_CONTENDERS, WHOLE, servers, rounds)
     for title, runs in compare(CLOSEST, WHOLE, servers, rounds).items():
-        whole[title] += runs  # so near to each other that noise matters most: twice as often
+        whole[title] += runs  # the closest pair, most affected by noise: twice as many runs
     whole |= compare(ONCE, WHOLE, servers, 1)
     streamed = compare(STREAM_CONTENDERS, STREAMED, servers, rounds)
     streamed |= compare(QUEUES, STREAMED, servers, min(rounds, STREAMING_ROUNDS))
@@ -52,11 +52,16 @@ def measure(servers: Servers, rounds: int) -> Section:
     to_bare = ratios(whole, WORKER, BARE)
     to_typed = ratios(streamed, WORKER, TYPED)
     section.goals += [
-        _goal("the bare client, whole answers", to_bare, WORKER_GOAL, "claim, completion, booking and log are in it"),
-        _goal(f"{TYPED}, streamed answers", to_typed, STREAM_GOAL, "it parses each piece, and writes the text so far"),
+        _goal("the bare client, whole answers", to_bare, WORKER_GOAL, "it includes claim, completion, booking and log"),
+        _goal(
+            f"{TYPED}, streamed answers",
+            to_typed,
+            STREAM_GOAL,
+            "the worker parses each piece, and writes the text so far",
+        ),
     ]
     for queue in QUEUES:
-        why = f"{queue.title} itself takes {ratios(whole, queue.title, BARE).median:.1f} x the bare client's here"
+        why = f"{queue.title} itself takes {ratios(whole, queue.title, BARE).median:.1f} x the CPU of the bare client"
         section.goals += [
             _goal(f"{queue.title}, whole answers", ratios(whole, WORKER, queue.title), QUEUE_GOAL, why),
             _goal(f"{queue.title}, streamed answers", ratios(streamed, WORKER, queue.title), QUEUE_GOAL, why),
@@ -64,33 +69,33 @@ def measure(servers: Servers, rounds: int) -> Section:
     section.paragraphs += [
         (
             f"{WHOLE.prompts} prompts, {WHOLE.in_flight} in flight, a model that answers after {WHOLE.milliseconds} "
-            f"ms, CPU of the contender's own process, after {WHOLE.warm_up} prompts to warm up. Medians, with the "
-            "least and the most in brackets; a ratio is taken between two runs of one round. Memory is the most that "
-            "a run held."
+            f"ms, CPU of the contender's own process, after a warm-up of {WHOLE.warm_up} prompts. Medians, with "
+            "minimum and maximum in brackets; a ratio compares two runs of one round. Memory is the maximum of all "
+            "runs."
         ),
         (
-            "Answers come whole in this table, for that is what the others ask for as they are mostly used. The worker "
-            "always asks for a stream and takes a whole answer too where one comes, so its row is that path. A real "
-            "provider streams to it: that is the next table."
+            "Answers in this table are not streamed, because the alternatives are mostly used without streaming. The "
+            "worker always requests a stream and also accepts a whole answer, which this table measures. Real "
+            "providers stream; see the next table."
         ),
         (
-            f"The worker is the real handler: it claims, completes and books each task in Valkey. Its events of "
-            f"{WHOLE.batch} messages are handed to it, as they are in Lambda, where AWS's poller receives and deletes "
-            "them; the queues fetch their messages and acknowledge them themselves, and that is in their figures. arq "
-            "asks Redis for jobs every 0.05 s and not, as it would, every 0.5; taskiq is held at the last version that "
-            "goes with a Redis client old enough for arq."
+            f"The worker is the real handler: it claims, completes and books each task in Valkey. It receives events "
+            f"of {WHOLE.batch} messages, as in Lambda, where AWS's poller receives and deletes messages. The queues "
+            "receive and acknowledge their messages themselves, and their figures include this. arq polls Redis every "
+            "0.05 s, not every 0.5 s as by default. taskiq is pinned to the last version that is compatible with arq's "
+            "Redis client."
         ),
         _table(whole, BARE),
         bars("cpu", "CPU of one prompt, ms (least to most)", bars_of(_spreads(whole), WORKER)),
         (
             f"Streamed in {STREAMED.chunks} pieces over {STREAMED.milliseconds} ms. The worker also writes status and "
-            "the text so far to Redis once a second; the queues' tasks read the SDK's typed stream and show nobody "
-            "the text before its end."
+            "the text so far to Redis once a second. The queues' tasks read the SDK's typed stream and store only the "
+            "whole text."
         ),
         _table(streamed, TYPED),
-        "The worker's streamed answers against those of the queues, streamed as here and whole as in the first table:",
+        "CPU of the worker's streamed answers, relative to the queues' streamed answers and to their whole answers:",
         _across(streamed, whole),
-        f"An invocation of {SMALL.batch} messages, {SMALL.in_flight} in flight, has less to share:",
+        f"An invocation of {SMALL.batch} messages, {SMALL.in_flight} in flight, divides its cost by fewer prompts:",
         _table(small, BARE),
     ]
     return section

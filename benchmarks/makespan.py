@@ -1,4 +1,4 @@
-"""Compare how long many prompts take with what they would take if only the model took time."""
+"""Compare the makespan of many prompts with the ideal, which is the model's time only."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ TASK: Final = Task(prompts=1000, in_flight=100, warm_up=100, milliseconds=1000, 
 IDEAL_SECONDS: Final = TASK.prompts / TASK.in_flight * TASK.milliseconds / 1000
 GOAL: Final = 97
 MOST_ROUNDS: Final = 2
-"""Each is ten seconds of waiting, and the model's time does not vary."""
+"""Each run takes ten seconds, and the model's time does not vary."""
 
 PEERS: Final = (Contender("LangChain abatch", "langchain", THEIRS), *QUEUES)
 SLOW: Final = Task(prompts=100, in_flight=100, warm_up=100, milliseconds=10_000, warm_up_milliseconds=100)
@@ -21,7 +21,7 @@ ENVIRONMENTS: Final = (1, 2, 4, 8)
 
 
 def measure(servers: Servers, rounds: int) -> Section:
-    """Measure one environment, beside the others, and then several."""
+    """Measure one environment and the alternatives, and then several environments."""
     section = Section("How long a thousand prompts take")
     results = compare(CLOSEST, TASK, servers, min(rounds, MOST_ROUNDS))
     results |= compare(PEERS, TASK, servers, 1)
@@ -40,24 +40,24 @@ def measure(servers: Servers, rounds: int) -> Section:
     section.paragraphs += [
         (
             f"{TASK.prompts:,} prompts of {TASK.milliseconds / 1000:.0f} s, {TASK.in_flight} at a time: ideally "
-            f"{IDEAL_SECONDS:.0f} s. One worker environment, one event; the others as above. Medians, with the least "
-            f"and the most in brackets. A run is ten seconds of waiting, so the first two run {MOST_ROUNDS} times at "
-            "most and the others once."
+            f"{IDEAL_SECONDS:.0f} s. One worker environment, one event; the others as above. Medians, with minimum and "
+            f"maximum in brackets. A run takes ten seconds, so the first two run at most {MOST_ROUNDS} times and the "
+            "others once."
         ),
         table(("", "% of ideal", "runs"), [(name, each.text(1), len(each.values)) for name, each in shares.items()]),
         bars("makespan", "Share of the ideal, % (dashed: the goal)", bars_of(shares, WORKER), goal=GOAL, digits=1),
         (
-            f"Where the rest goes: seconds that each of the {TASK.in_flight} slots spends on average, beside the "
+            f"The remaining time: average seconds of each of the {TASK.in_flight} slots in addition to the "
             f"{IDEAL_SECONDS:.0f} s of the model; medians of the same runs. The worker reads the event and claims the "
             "first tasks before its first calls, claims the next task between two calls, and records the last answers "
             "after its last ones."
         ),
         table(("", *LOST), [(title, *(f"{each:.3f}" for each in seconds)) for title, seconds in lost.items()]),
         (
-            f"Several environments, each with {SLOW.prompts} prompts of {SLOW.milliseconds // 1000} s at once, all on "
-            "this machine with the model and Valkey. They begin at one moment, when all have warmed up; the time runs "
-            "until the last has ended. One run of each number; the bracket is the environments' own shares, least and "
-            "most."
+            f"Several environments, each with {SLOW.prompts} concurrent prompts of {SLOW.milliseconds // 1000} s, all "
+            "on this machine with the model and Valkey. They start together after their warm-up; the time ends with "
+            "the last of them. One run of each number; the brackets show the minimum and maximum of the single "
+            "environments."
         ),
         *_scaling(servers),
     ]
@@ -68,7 +68,7 @@ LOST: Final = ("before its first call", "in calls beyond the model", "between ca
 
 
 def _lost(runs: Sequence[Result]) -> list[float]:
-    """Return the seconds that a slot spends on each, other than the model's own."""
+    """Return the average seconds of a slot in each phase, without the model's own time."""
     slots = [run.slot_seconds(TASK.in_flight) for run in runs]
     first, calls, between, last = (statistics.median(each) for each in zip(*slots, strict=True))
     return [first, calls - IDEAL_SECONDS, between, last]

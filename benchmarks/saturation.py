@@ -8,7 +8,7 @@ from benchmarks.report import table
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One that may be saturated: its limit and what the peak needs of it, in one unit, and what to raise."""
+    """A resource: its limit and the need at the peak, in the same unit, and the setting to raise."""
 
     name: str
     limit: float
@@ -22,14 +22,14 @@ class Resource:
 
 
 def saturation(resources: Sequence[Resource]) -> list[str]:
-    """Write the table of all, the first to be saturated first, and what it says."""
+    """Return the table of all resources in the order of saturation, and a summary."""
     ordered = sorted(resources, key=lambda resource: -resource.utilisation)
     rows = [
         (each.name, f"{each.limit:,.0f}", f"{each.need:,.0f}", f"{each.utilisation:.0f} %", each.more)
         for each in ordered
     ]
     return [
-        "What is saturated first. All of it grows with the load, so what is higher in this table is full sooner:",
+        "The order of saturation. All needs grow with the load, so the first resource in this table saturates first:",
         table(("", "limit", "needed at the peak", "utilisation", "raise"), rows),
         _words(ordered),
     ]
