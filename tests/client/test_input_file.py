@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from common.domain.errors import InvalidRequest
 from common.kinds.chat.validation import RESERVED_PARAMS as OF_THE_API
+from common.kinds.chat.validation import check_messages
 from functions.submit.schema import PromptBody
 from sluice._cli.file_check import check_file
-from sluice._cli.input_file import MAX_LINE_BYTES, BadLine, Format, InputFile, InputRecord, detect_format
+from sluice._cli.input_file import BadLine, Format, InputFile, InputRecord, detect_format, is_json_array
+from sluice._cli.line_reader import MAX_LINE_BYTES, READ_BYTES
 from sluice._cli.prompt_parser import FIELDS, MAX_PROMPT_BYTES, RESERVED_PARAMS
 from sluice._cli.template import BadTemplateError, Template
 
@@ -65,6 +68,12 @@ def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
         ('{"prompt": "x", "params": []}', "params"),
         ('{"prompt": "x", "params": {"stream": true}}', "stream"),
         ('{"prompt": NaN}', "NaN"),
+        ('{"prompt": "x", "params": {"temperature": 1e999}}', "too large"),
+        ('{"prompt": "x", "params": {"logit_bias": {"1": [-1e999]}}}', "too large"),
+        ('{"prompt": "x", "params": {"temperature": Infinity}}', "Infinity"),
+        ('{"messages": [{"role": "robot", "content": "x"}]}', "role is not one of"),
+        ('{"messages": [{"role": "user", "content": " "}]}', "blank"),
+        ('{"system": "s", "messages": [{"role": "system", "content": "x"}]}', "beside messages"),
         ('{"prompt": "x", "prompt": "y"}', "twice: prompt"),
         ('{"prompt": "\\ud800"}', "surrogate"),
         ("[" * 100_000, "deep"),
@@ -73,7 +82,7 @@ def test_a_request_of_the_batch_api_is_taken_as_it_is() -> None:
         ('{"custom_id": "r", "method": "GET", "body": {}}', "/v1/chat/completions"),
         ('{"custom_id": "r", "method": "POST", "url": "/v1/chat/completions"}', "without a body"),
         (
-            '{"custom_id": "r", "body": {"messages": [{"role": "user"}], "n": 2}}',
+            '{"custom_id": "r", "body": {"messages": [{"role": "user", "content": "x"}], "n": 2}}',
             "params that Sluice does not accept: n",
         ),
     ],
@@ -208,3 +217,111 @@ def test_the_digest_is_of_the_whole_file() -> None:
         return check_file(source, 0, lambda _: None, lambda _: None).digest
 
     assert digest(b"a\nb\n") == digest(b"a\nb\n") != digest(b"a\nb")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CR LF", "CR"])
+def test_lines_end_as_on_any_system(end: str) -> None:
+    assert prompts(read(end.join(["one", "", "three", ""]), Format.LINES)) == [
+        (1, {"prompt": "one"}),
+        (3, {"prompt": "three"}),
+    ]
+    assert prompts(read(end.join(['{"prompt": "one"}', '"two"']))) == [(1, {"prompt": "one"}), (2, {"prompt": "two"})]
+    table = end.join(["prompt,custom_id", "One,a", f'"Two{end}lines",b', ""])
+    assert prompts(read(table, Format.CSV)) == [
+        (2, {"prompt": "One", "custom_id": "a"}),
+        (3, {"prompt": f"Two{end}lines", "custom_id": "b"}),
+    ]
+
+
+@pytest.mark.parametrize("before", range(READ_BYTES - 3, READ_BYTES + 3))
+def test_a_line_break_between_two_reads_is_one_line_break(before: int) -> None:
+    found = prompts(read("a" * before + "\r\nb\rc", Format.LINES))
+
+    assert [(number, len(each["prompt"])) for number, each in found] == [(1, before), (2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CR LF", "CR"])
+@pytest.mark.parametrize("excess", [-2, 1, 2, READ_BYTES])
+def test_a_line_that_is_too_long_is_one_bad_line_and_the_others_are_read(end: bytes, excess: int) -> None:
+    found = read(b"x" * (MAX_LINE_BYTES + excess) + end + b"y" + end, Format.LINES)
+
+    assert isinstance(found[0], InputRecord if excess < 0 else BadLine)
+    assert [each.line for each in found] == [1, 2]
+    assert prompts(found[1:]) == [(2, {"prompt": "y"})]
+
+
+@pytest.mark.parametrize(
+    ("path", "start", "refused"),
+    [
+        ("a.json", b'[\n  "A joke"\n]', True),
+        ("a.json", b'\xef\xbb\xbf [{"prompt": "x"}]', True),
+        ("a.JSON", b"[1]", True),
+        ("a.json", b'{"prompt": "x"}\n{"prompt": "y"}', False),
+        ("-", b'["A joke", "Another"]', True),
+        ("prompts", b'[\n{"prompt": "x"}]', True),
+        ("a.dat", b"[[1]]", True),
+        ("-", b"[Formal] Write a letter", False),
+        ("notes.md", b"[1] is a footnote", False),
+        ("a.txt", b'["A joke"]', False),
+        ("a.jsonl", b'["A joke"]', False),
+    ],
+)
+def test_a_json_array_is_recognised_and_text_in_brackets_is_text(path: str, start: bytes, refused: bool) -> None:  # noqa: FBT001
+    assert is_json_array(path, start) is refused
+
+
+def batch_line(body: dict[str, Any], **fields: Any) -> str:
+    request = {"custom_id": "r", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(request | fields)
+
+
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def test_a_null_in_a_batch_line_is_the_same_as_a_missing_field() -> None:
+    body = {"model": "m", "messages": MESSAGES, "temperature": 0.5}
+    nulls = dict.fromkeys([*RESERVED_PARAMS - {"model", "messages"}, "max_tokens", "tools", "stop", "metadata"])
+
+    assert prompts(read(batch_line(nulls | body))) == prompts(read(batch_line(body)))
+    assert prompts(read(batch_line(body, url=None, method=None))) == prompts(read(batch_line(body)))
+
+
+@pytest.mark.parametrize("url", ["/v1/chat/completions", "/chat/completions"], ids=["OpenAI", "Azure"])
+def test_the_urls_of_both_batch_apis_are_accepted(url: str) -> None:
+    assert prompts(read(batch_line({"messages": MESSAGES}, url=url))) == [(1, {"custom_id": "r", "messages": MESSAGES})]
+
+
+CONTENTS: list[Any] = [None, "", " ", "x", 7, [], ["x"], [{"type": "text", "text": "x"}], {}]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "robot", None, 7])
+@pytest.mark.parametrize("more", [{}, {"tool_calls": [{"id": "t"}]}, {"tool_call_id": "t"}], ids=str)
+def test_a_check_gives_the_same_answer_as_the_service(role: Any, more: dict[str, Any]) -> None:
+    for content in CONTENTS:
+        message = {"role": role, "content": content, **more}
+        try:
+            check_messages([message], "/prompts/0/messages")
+            accepted = True
+        except InvalidRequest:
+            accepted = False
+        [found] = read(json.dumps({"messages": [message]}))
+
+        assert isinstance(found, InputRecord) is accepted, message
+
+
+def test_blanks_around_a_header_are_not_part_of_the_name() -> None:
+    content = "prompt, custom_id ,\ufeffmodel\nFirst,a,m\n"
+
+    assert prompts(read(content, Format.CSV)) == [(2, {"prompt": "First", "custom_id": "a", "model": "m"})]
+
+
+@pytest.mark.parametrize("name", ["Custom ID", "customid", "CUSTOM_ID", "custom-id", "Model", "System"])
+def test_a_header_that_is_almost_a_field_is_reported_instead_of_ignored(name: str) -> None:
+    [bad] = read(f"prompt,{name}\nFirst,a\n", Format.CSV)
+
+    assert isinstance(bad, BadLine)
+    assert "did you mean" in bad.reason
+
+
+def test_other_columns_are_for_templates() -> None:
+    assert prompts(read("prompt,note\nFirst,x\n", Format.CSV)) == [(2, {"prompt": "First"})]

@@ -244,6 +244,12 @@ def test_prompts_are_read_from_a_pipe_and_results_written_to_one(service: Servic
     assert (done.returncode, done.stdout) == (0, "Re: one\nRe: two\n")
 
 
+def test_the_format_of_a_pipe_is_detected(service: Service) -> None:
+    done = sluice(service.url, "run", "-", "--shape", "text", stdin='{"prompt": "one"}\n"two"\n')
+
+    assert (done.returncode, done.stdout) == (0, "Re: one\nRe: two\n")
+
+
 def test_a_closed_output_pipe_ends_the_run_without_an_error(service: Service, source: Path) -> None:
     service.pace = 1
     command = [*SLUICE, "run", str(source)]
@@ -305,3 +311,47 @@ def test_only_the_new_prompts_of_a_longer_file_are_submitted(service: Service, s
     assert done.returncode == 0, done.stderr
     assert len(lines(output)) == 61
     assert service.asked == [f"prompt {n}" for n in range(61)]
+
+
+@pytest.mark.parametrize("name", ["prompts.json", "prompts", "-"])
+def test_a_json_array_is_refused_with_the_command_that_converts_it(service: Service, tmp_path: Path, name: str) -> None:
+    content = '[\n  "A joke about plants",\n  "A joke about food"\n]\n'
+    (tmp_path / name).write_text(content)
+
+    done = sluice(service.url, "run", name if name == "-" else tmp_path / name, stdin=content)
+
+    assert (done.returncode, service.seen) == (2, [])
+    assert "JSON array" in done.stderr
+    assert "jq -c" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "option", ["temperature=1e999", "temperature=NaN", "temperature=-Infinity", 'logit_bias={"1": 1e999}']
+)
+def test_a_param_that_is_no_json_number_is_refused_at_check(service: Service, source: Path, option: str) -> None:
+    done = sluice(service.url, "run", source, "--check", "-p", option)
+
+    assert done.returncode == 2
+    assert "not a number in JSON" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-s", "-m", "-t", "-p", "--metadata"])
+def test_an_option_that_is_not_utf8_is_refused_without_a_traceback(service: Service, source: Path, option: str) -> None:
+    done = sluice(service.url, "run", source, "--check", option, "a={a}\udcff")
+
+    assert done.returncode == 2
+    assert "not UTF-8" in done.stderr
+
+
+def test_text_results_have_one_line_for_each_prompt_whatever_breaks_the_answer(
+    service: Service, tmp_path: Path
+) -> None:
+    breaks = ["\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"]
+    source, output = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("".join(f"p{n}\n" for n in range(len(breaks))))
+    for n, sign in enumerate(breaks):
+        service.outcomes[f"p{n}"] = {"status": "completed", "result": f"a{sign}b{sign}"}
+
+    sluice(service.url, "run", source, "-o", output)
+
+    assert output.read_text(encoding="utf-8").splitlines() == ["a b"] * len(breaks)

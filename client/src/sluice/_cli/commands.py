@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -265,6 +266,10 @@ def _options(flags: dict[str, Any], params: tuple[str, ...], metadata: tuple[str
         "deadline_seconds": flags["deadline"],
         "retention_seconds": flags["retention"],
     }
+    try:
+        json.dumps([options, flags["template"]], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("an option is not UTF-8 text") from None
     return {name: value for name, value in options.items() if value}
 
 
@@ -278,6 +283,14 @@ def _pair(text: str) -> tuple[str, str]:
 def _value(text: str) -> Any:  # noqa: ANN401 - JSON
     """Parse a value as JSON; keep it as text if it is not JSON."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_reject_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
+
+
+def _finite(text: str) -> float:
+    return number if isfinite(number := float(text)) else _reject_number(text)
+
+
+def _reject_number(text: str) -> NoReturn:
+    raise click.BadParameter(f"{text} is not a number in JSON")

@@ -2,21 +2,27 @@
 
 import csv
 import hashlib
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import Any, BinaryIO, Final
 
+from sluice._cli.line_reader import MAX_LINE_BYTES, read_lines
 from sluice._cli.prompt_parser import BadPromptError, parse_input, parse_prompt, validate
+from sluice._cli.strict_json import strict_json
 from sluice._cli.template import BadTemplateError, Template
 
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes. A prompt has at most 256 KiB; its line may be longer because of escapes and white space."""
 CUSTOM_ID: Final = "custom_id"
 BOM: Final = b"\xef\xbb\xbf"
 OTHER_BOMS: Final = (b"\xff\xfe", b"\xfe\xff")
+KNOWN_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".json"})
+PROMPT_COLUMNS: Final = ("prompt", CUSTOM_ID, "model", "system")
+"""The columns of a table that are fields of a prompt; the others are only for templates."""
+_ARRAY_START: Final = re.compile(rb"\[\s*($|[\[\]{\"])")
+_INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060"
+"""Characters without a width, which spreadsheets leave in header cells."""
 
 
 class Format(StrEnum):
@@ -53,9 +59,21 @@ class BadLine:
 def detect_format(path: str, start: bytes) -> Format:
     """Detect the format by the file's extension, or else by its first bytes."""
     by_name = {".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV, ".tsv": Format.TSV}
-    by_name |= {".txt": Format.LINES}
+    by_name |= {".txt": Format.LINES, ".json": Format.JSONL}
     guess = Format.JSONL if start.removeprefix(BOM).lstrip()[:1] in {b"{", b'"'} else Format.LINES
     return by_name.get(Path(path).suffix.lower(), guess)
+
+
+def is_json_array(path: str, start: bytes) -> bool:
+    """Return True if a file whose format is detected holds a JSON array: its lines are no prompts.
+
+    Plain text may begin with a bracket, as in `[Formal] Write a letter`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in {"", ".json"} and suffix in KNOWN_SUFFIXES:
+        return False
+    begins = start.removeprefix(BOM).lstrip()
+    return begins.startswith(b"[") and (suffix == ".json" or bool(_ARRAY_START.match(begins)))
 
 
 class InputFile:
@@ -92,7 +110,7 @@ class InputFile:
                     yield BadLine(number, str(error))
 
     def _prompt(self, line: str) -> dict[str, Any]:
-        value: Any = line if self.form is Format.LINES else _strict_json(line)
+        value: Any = line if self.form is Format.LINES else strict_json(line)
         if self._holds_inputs:
             return parse_input(value)
         if self._template is None:
@@ -100,23 +118,15 @@ class InputFile:
         return _filled(self._template, {"prompt": value} if isinstance(value, str) else value)
 
     def _lines(self) -> Iterator[tuple[int, "str | BadLine"]]:
-        number = 0
-        while raw := self._file.readline(MAX_LINE_BYTES):
-            number += 1
-            self._hash.update(raw)
-            if number == 1:
-                if raw.startswith(OTHER_BOMS):
-                    yield 1, BadLine(1, "is UTF-16; save the file as UTF-8")
-                    return
-                raw = raw.removeprefix(BOM)
-            if len(raw) >= MAX_LINE_BYTES and not raw.endswith(b"\n"):
-                while raw and not raw.endswith(b"\n"):
-                    raw = self._file.readline(MAX_LINE_BYTES)
-                    self._hash.update(raw)
+        for number, raw in enumerate(read_lines(self._file, self._hash.update), 1):
+            if raw is None:
                 yield number, BadLine(number, f"is longer than {MAX_LINE_BYTES:,} bytes")
                 continue
+            if number == 1 and raw.startswith(OTHER_BOMS):
+                yield 1, BadLine(1, "is UTF-16; save the file as UTF-8")
+                return
             try:
-                yield number, raw.decode()
+                yield number, (raw.removeprefix(BOM) if number == 1 else raw).decode()
             except UnicodeDecodeError as error:
                 yield number, BadLine(number, f"is not UTF-8 (byte {error.start + 1})")
 
@@ -134,7 +144,7 @@ class InputFile:
                 return
             except csv.Error as error:
                 # After a quoting error every later line would be reported, wrongly.
-                yield BadLine(start, f"is not valid CSV: {error}; the lines after it were not validate")
+                yield BadLine(start, f"is not valid CSV: {error}; the lines after it were not checked")
                 for _ in self._lines():
                     pass
                 return
@@ -142,7 +152,7 @@ class InputFile:
                 yield from bad
                 bad.clear()
             elif not self.columns and cells:
-                self.columns = cells
+                self.columns = [cell.strip().strip(_INVISIBLE).strip() for cell in cells]
                 if problem := self._problem_of_columns():
                     yield BadLine(start, problem)
                     return
@@ -163,6 +173,10 @@ class InputFile:
             return f"names a column twice: {', '.join(twice)}"
         if self._holds_inputs:
             return ""
+        for column in self.columns:
+            known = {_normalised(name): name for name in PROMPT_COLUMNS if name not in self.columns}
+            if name := known.get(_normalised(column)):
+                return f"has a column {column!r}; did you mean {name!r}?"
         if self._template is None:
             return (
                 ""
@@ -178,7 +192,7 @@ class InputFile:
         row = dict(zip(self.columns, cells, strict=True))
         if self._holds_inputs:
             return InputRecord(start, row, row)
-        given = {name: row[name] for name in ("prompt", CUSTOM_ID, "model", "system") if row.get(name)}
+        given = {name: row[name] for name in PROMPT_COLUMNS if row.get(name)}
         try:
             prompt = _filled(self._template, row) if self._template else parse_prompt(given)
         except (BadPromptError, BadTemplateError) as error:
@@ -195,30 +209,5 @@ def _filled(template: Template, values: object) -> dict[str, Any]:
     return validate(prompt)
 
 
-def _strict_json(text: str) -> Any:  # noqa: ANN401 - JSON
-    try:
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
-        json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError:
-        raise BadPromptError("is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise BadPromptError(f"is not valid JSON: {error.msg} at character {error.pos + 1}") from None
-    except UnicodeEncodeError:
-        raise BadPromptError("contains a lone surrogate (half a character)") from None
-    except BadPromptError:
-        raise
-    except ValueError:
-        raise BadPromptError("has a number with too many digits") from None
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadPromptError(f"is not valid JSON: {name}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise BadPromptError(f"has a field twice: {next(name for name in names if names.count(name) > 1)}")
-    return fields
+def _normalised(column: str) -> str:
+    return column.lower().translate({ord(sign): None for sign in " _-"})

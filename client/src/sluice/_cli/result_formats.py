@@ -49,7 +49,8 @@ def make_writer(shape: ResultFormat, columns: Sequence[str]) -> Write:
         case ResultFormat.OPENAI:
             return lambda record, task: _json_line(as_openai(record, task))
         case ResultFormat.TEXT:
-            return lambda _, task: (task.result or "").replace("\r\n", "\n").replace("\n", " ").strip() + "\n"
+            # All of Unicode's line breaks, of which a bare CR is one.
+            return lambda _, task: " ".join((task.result or "").splitlines()).strip() + "\n"
         case ResultFormat.CSV:
             names = _columns(columns)
             return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names])

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sluice._cli.exit_codes import ExitCode, ExitError
 from sluice._cli.file_check import FileCheck, check_file
-from sluice._cli.input_file import BadLine, Format, InputFile, detect_format
+from sluice._cli.input_file import BadLine, Format, InputFile, detect_format, is_json_array
 from sluice._cli.journal import Journal, RunHistory, journal_path, read_history
 from sluice._cli.run_execution import common_bytes
 from sluice._cli.template import BadTemplateError, Template
@@ -50,11 +50,18 @@ def input_file_of(
     file: BinaryIO, path: str, form: str | None, template: str | None, *, holds_inputs: bool = False
 ) -> InputFile:
     """Return the input file; raises ExitError for an invalid template, or for plain text as workflow inputs."""
+    file.seek(0)
     start = file.read(_START_BYTES)
     try:
         filled = Template.of(template) if template is not None else None
     except BadTemplateError as error:
         raise ExitError(f"The template {error}", ExitCode.USAGE) from None
+    if not form and is_json_array(path, start):
+        raise ExitError(
+            f"{path} is a JSON array; sluice reads JSON Lines, one value per line. Convert it: "
+            f"jq -c '.[]' {path} > prompts.jsonl. To send each line as text, add --format lines",
+            ExitCode.USAGE,
+        )
     kind = Format(form) if form else detect_format(path, start)
     if holds_inputs and (filled is not None or kind is Format.LINES):
         raise ExitError("The inputs of a workflow must be JSON Lines or CSV, without --template", ExitCode.USAGE)
