@@ -45,7 +45,7 @@ class WaitPreference:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Tell the caller what was made of the wish."""
+        """Return the header that says which preference was applied."""
         return {"Preference-Applied": f"wait={self.seconds}"} if self.seconds else {}
 
 
@@ -112,20 +112,22 @@ class LongPoll:
         self._listener = listener
         self._held_calls = held_calls
 
-    async def wait(self, refs: Sequence[TaskRef], wish: WaitPreference, *, spent_seconds: float = 0.0) -> WaitOutcome:
+    async def wait(
+        self, refs: Sequence[TaskRef], preference: WaitPreference, *, spent_seconds: float = 0.0
+    ) -> WaitOutcome:
         """Wait until the tasks of one tenant have ended as wished; an unknown task never will.
 
         `spent_seconds` of the time are over already. Raises StoreUnavailable.
         """
-        end = asyncio.get_running_loop().time() + wish.seconds - spent_seconds
+        end = asyncio.get_running_loop().time() + preference.seconds - spent_seconds
         running, has_ended = await self._look(refs)
-        if not running or (has_ended and wish.until is Until.ANY):
+        if not running or (has_ended and preference.until is Until.ANY):
             return WaitOutcome.ENDED
         async with self._held_calls.holding(running[0].tenant) as is_held:
-            return await self._listen(running, wish.until, end) if is_held else WaitOutcome.NOT_HELD
+            return await self._listen(running, preference.until, end) if is_held else WaitOutcome.NOT_HELD
 
     async def _listen(self, running: Sequence[TaskRef], until: Until, end: float) -> WaitOutcome:
-        async with self._listener.subscribe({(ref.tenant, ref.batch_id) for ref in running}) as ear:
+        async with self._listener.subscribe({(ref.tenant, ref.batch_id) for ref in running}) as notification:
             while True:
                 # Also at first: what ended before we listened was not heard.
                 running, has_ended = await self._look(running)
@@ -134,7 +136,7 @@ class LongPoll:
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:
                     return WaitOutcome.TIMED_OUT
-                await ear.wait(min(left, POLL_SECONDS))
+                await notification.wait(min(left, POLL_SECONDS))
                 if len(running) > 1:
                     await asyncio.sleep(max(POLL_GAP_SECONDS, len(running) * LOOK_GAP_PER_TASK_SECONDS))
 

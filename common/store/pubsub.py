@@ -60,7 +60,7 @@ class TaskNotifications:
 
         Never raises: a connection that fails is deaf, and who listens must look for himself from time to time.
         """
-        ear = ChannelNotification()
+        notification = ChannelNotification()
         async with AsyncExitStack() as stack:
             readers = []
             for channels in self._by_server(
@@ -69,12 +69,12 @@ class TaskNotifications:
                 pubsub = self._client.pubsub()
                 stack.push_async_callback(_close, pubsub)
                 subscribed = asyncio.get_running_loop().create_future()
-                readers.append(asyncio.create_task(_read(pubsub, channels, subscribed, ear)))
+                readers.append(asyncio.create_task(_read(pubsub, channels, subscribed, notification)))
                 stack.push_async_callback(_end, readers[-1])
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SUBSCRIBE_SECONDS):
                         await subscribed
-            yield ear
+            yield notification
 
     def _by_server(self, channels: set[str]) -> Iterable[list[str]]:
         if not isinstance(self._client, RedisCluster):
@@ -88,7 +88,7 @@ class TaskNotifications:
 
 
 async def _read(
-    pubsub: PubSub, channels: list[str], subscribed: asyncio.Future[None], ear: ChannelNotification
+    pubsub: PubSub, channels: list[str], subscribed: asyncio.Future[None], notification: ChannelNotification
 ) -> None:
     try:
         await pubsub.ssubscribe(*channels)
@@ -98,13 +98,13 @@ async def _read(
             if message is None:
                 continue
             if message["type"] == "smessage":
-                ear.notify()
+                notification.notify()
             elif message["type"] == "ssubscribe":
                 left -= 1
                 if left == 0:
                     _settle(subscribed)
                 elif left < 0:
-                    ear.notify()  # redis-py has connected again: something may have been missed meanwhile
+                    notification.notify()  # redis-py has connected again: something may have been missed meanwhile
     except REDIS_ERRORS:
         _settle(subscribed)
 

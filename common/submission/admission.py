@@ -106,28 +106,28 @@ class Admission:
         """
         if self._cap:
             await self._cap.check(batch.size)
-        ticket = None if budgets is None else await self._count(batch.tenant, batch.size, budgets, request)
+        reservation = None if budgets is None else await self._count(batch.tenant, batch.size, budgets, request)
         if self._cap:
             try:
                 await self._cap.reserve(batch.tenant, batch.batch_id, batch.size)
             except SluiceError:
-                if ticket is not None:
+                if reservation is not None:
                     with suppress(StoreUnavailable):
-                        await self.return_budget(ticket)
+                        await self.return_budget(reservation)
                 raise
-        return ticket
+        return reservation
 
     async def _count(self, tenant: str, tasks: int, budgets: Budgets, request: str | None) -> Reservation:
         nonce = secrets.token_hex(16)
-        ticket = Reservation(tenant, tasks, f"{request}:{nonce}" if request else nonce, self._now_ms())
-        verdict = await self._counts.admit(tenant, tasks, budgets, ticket.nonce, ticket.now_ms)
-        if verdict.exhausted is not None:
-            raise BudgetExhausted(verdict.exhausted, verdict.seconds_left)
-        return ticket
+        reservation = Reservation(tenant, tasks, f"{request}:{nonce}" if request else nonce, self._now_ms())
+        check = await self._counts.admit(tenant, tasks, budgets, reservation.nonce, reservation.now_ms)
+        if check.exhausted is not None:
+            raise BudgetExhausted(check.exhausted, check.seconds_left)
+        return reservation
 
-    async def return_budget(self, ticket: Reservation) -> None:
+    async def return_budget(self, reservation: Reservation) -> None:
         """Take back what was counted for a call that is not accepted; may raise StoreUnavailable."""
-        await self._counts.return_count(ticket.tenant, ticket.tasks, ticket.nonce, ticket.now_ms)
+        await self._counts.return_count(reservation.tenant, reservation.tasks, reservation.nonce, reservation.now_ms)
 
     async def confirm(self, batch: NewBatch, deadline_ms: int) -> None:
         """Keep the places of a batch that was sent in its queue; may raise StoreUnavailable."""

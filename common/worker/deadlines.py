@@ -58,7 +58,7 @@ class InvocationDeadlines:
     def starting_now(
         cls, remaining_seconds: float, margin_seconds: float, longest_lease: float
     ) -> "InvocationDeadlines":
-        """Start a window now, with what Lambda says is left."""
+        """Compute the deadlines from now, with the time that Lambda says is left."""
         hard_end = _now() + remaining_seconds
         return cls(hard_end - margin_seconds, hard_end - margin_seconds * QUEUE_SHARE, hard_end, longest_lease)
 

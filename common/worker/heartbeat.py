@@ -28,10 +28,10 @@ class Heartbeat:
     """Send the heartbeats of one invocation."""
 
     def __init__(
-        self, queue: VisibilityExtender, deliveries: Sequence[ReceivedMessage], window: InvocationDeadlines
+        self, queue: VisibilityExtender, deliveries: Sequence[ReceivedMessage], deadlines: InvocationDeadlines
     ) -> None:
         self._queue = queue
-        self._window = window
+        self._deadlines = deadlines
         self._deliveries = {delivery.message_id: delivery for delivery in deliveries}
         self._done: set[str] = set()
         self._hidden_until: dict[str, float] = {}
@@ -43,14 +43,14 @@ class Heartbeat:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send heartbeats for the length of the block."""
-        async with repeated(self._beat, self._window.beat_seconds, until=self._window.writes_end):
+        async with repeated(self._beat, self._deadlines.beat_seconds, until=self._deadlines.writes_end):
             yield
 
     async def _beat(self) -> None:
-        now, end = _now(), self._window.lease_end
+        now, end = _now(), self._deadlines.lease_end
         waits: list[tuple[ReceivedMessage, float]] = []
         for message_id, delivery in self._deliveries.items():
-            target = end if message_id in self._done else now + self._window.hidden_seconds
+            target = end if message_id in self._done else now + self._deadlines.hidden_seconds
             if abs(target - self._hidden_until.get(message_id, end)) > TOLERANCE_SECONDS:
                 self._hidden_until[message_id] = target
                 waits.append((delivery, target - now))

@@ -91,7 +91,13 @@ class ModelCaller:
     """Charges the calls; None where the model itself does, because one answer takes several."""
 
     async def ask(  # noqa: PLR0913, PLR0917  # each bounds the call, or is told of it
-        self, lease: Lease, message: TaskMessage, claim: Claim, window: InvocationDeadlines, permit: Permit, bill: Bill
+        self,
+        lease: Lease,
+        message: TaskMessage,
+        claim: Claim,
+        deadlines: InvocationDeadlines,
+        permit: Permit,
+        bill: Bill,
     ) -> Answer:
         """Return the model's answer to a claimed task. Permit and bill are told what it has used, however it ends.
 
@@ -105,7 +111,7 @@ class ModelCaller:
         origin, started = Origin.of(message), _now()
         to_deadline = (lease.task.deadline_ms - claim.now_ms) / 1000
         ends = {
-            InterruptReason.STOP: window.stop_at,
+            InterruptReason.STOP: deadlines.stop_at,
             InterruptReason.TIMEOUT: started + self.timeout_seconds,
             InterruptReason.DEADLINE: started + to_deadline,
         }

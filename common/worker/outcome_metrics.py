@@ -41,35 +41,35 @@ METRICS: Final[Mapping[OutcomeKind, Metric]] = {
 
 
 class OutcomeMetrics:
-    """Turn endings into metrics."""
+    """Turn the outcomes of deliveries into metrics."""
 
     def __init__(self, telemetry: Telemetry, clock: Callable[[], float] = time.time) -> None:
         """Take where metrics go, and a clock in seconds since 1970."""
         self._telemetry = telemetry
         self._clock = clock
 
-    def record_outcome(self, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
-        """Measure one ending; `message` is None where it could not be read."""
-        self._telemetry.count(METRICS[ending.kind], code=ending.code)
-        if ending.error is not None and ending.kind is not OutcomeKind.CRASHED:
+    def record_outcome(self, outcome: DeliveryOutcome, message: TaskMessage | None) -> None:
+        """Measure one outcome; `message` is None where it could not be read."""
+        self._telemetry.count(METRICS[outcome.kind], code=outcome.code)
+        if outcome.error is not None and outcome.kind is not OutcomeKind.CRASHED:
             self._telemetry.count(Metric.CRASHED)
-        if ending.code in OPERATOR_CODES:
-            self._telemetry.count(Metric.SERVICE_REFUSED, code=ending.code)
-        if message is not None and ending.call_seconds is not None:
-            self._called(ending, ending.call_seconds, message)
+        if outcome.code in OPERATOR_CODES:
+            self._telemetry.count(Metric.SERVICE_REFUSED, code=outcome.code)
+        if message is not None and outcome.call_seconds is not None:
+            self._called(outcome, outcome.call_seconds, message)
 
-    def _called(self, ending: DeliveryOutcome, call_seconds: float, message: TaskMessage) -> None:
+    def _called(self, outcome: DeliveryOutcome, call_seconds: float, message: TaskMessage) -> None:
         count, duration = self._telemetry.count, self._telemetry.duration
         model = public_model(message.task.kind, message.task.model)
         count(Metric.CALLS, model=model)
         duration(Metric.CALL_SECONDS, call_seconds, model=model)
-        if ending.kind is OutcomeKind.COMPLETED:
+        if outcome.kind is OutcomeKind.COMPLETED:
             # Redis set `created_ms` by its own clock, which may be a little ahead.
             age = self._clock() - message.task.created_ms / 1000
             duration(Metric.WAIT_SECONDS, max(0.0, age - call_seconds), model=model)
-        if ending.usage is not None:
-            count(Metric.PROMPT_TOKENS, ending.usage.prompt_tokens, model=model)
-            count(Metric.COMPLETION_TOKENS, ending.usage.completion_tokens, model=model)
-            count(Metric.CACHED_TOKENS, ending.usage.cached_tokens, model=model)
-        if ending.cost_nanos is not None:
-            count(Metric.COST, ending.cost_nanos / NANOS_PER_USD, model=model)
+        if outcome.usage is not None:
+            count(Metric.PROMPT_TOKENS, outcome.usage.prompt_tokens, model=model)
+            count(Metric.COMPLETION_TOKENS, outcome.usage.completion_tokens, model=model)
+            count(Metric.CACHED_TOKENS, outcome.usage.cached_tokens, model=model)
+        if outcome.cost_nanos is not None:
+            count(Metric.COST, outcome.cost_nanos / NANOS_PER_USD, model=model)

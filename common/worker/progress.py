@@ -126,30 +126,30 @@ class ProgressReporter:
             self._meters.discard(meter)
 
     @contextlib.asynccontextmanager
-    async def running(self, window: InvocationDeadlines) -> AsyncIterator[None]:
+    async def running(self, deadlines: InvocationDeadlines) -> AsyncIterator[None]:
         """Flush once a second while the block lasts; a flush under way at its end is awaited while there is time."""
         over = asyncio.Event()
-        flusher = asyncio.create_task(self._flush_until(over, window))
+        flusher = asyncio.create_task(self._flush_until(over, deadlines))
         try:
             yield
         finally:
             over.set()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(window.writes_end):
+                async with asyncio.timeout_at(deadlines.writes_end):
                     await flusher
 
-    async def _flush_until(self, over: asyncio.Event, window: InvocationDeadlines) -> None:
+    async def _flush_until(self, over: asyncio.Event, deadlines: InvocationDeadlines) -> None:
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), FLUSH_SECONDS)
-            await self.flush(window)
+            await self.flush(deadlines)
 
-    async def flush(self, window: InvocationDeadlines) -> None:
+    async def flush(self, deadlines: InvocationDeadlines) -> None:
         """Write what has changed and renew the leases; a cancelled task is dropped though its model is silent.
 
         A store that does not answer is passed over: the next note says more anyway.
         """
-        pairs = [(meter, meter.snapshot(window.lease_ms)) for meter in self._meters]
+        pairs = [(meter, meter.snapshot(deadlines.lease_ms)) for meter in self._meters]
         if not pairs:
             return
         try:

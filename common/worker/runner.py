@@ -53,7 +53,7 @@ class Backlog(Protocol):
 class OutcomeRecorder(Protocol):
     """Note what happened, without a word of prompt or answer."""
 
-    def record_outcome(self, delivery: ReceivedMessage, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
+    def record_outcome(self, delivery: ReceivedMessage, outcome: DeliveryOutcome, message: TaskMessage | None) -> None:
         """Note how a delivery ended; `message` is None where it could not be read."""
 
 
@@ -120,92 +120,92 @@ class BatchRunner:
         Fresh deliveries run side by side. Suspects run after them, each alone: a prompt that kills its worker then
         costs attempts of its own only.
         """
-        window = InvocationDeadlines.starting_now(remaining_seconds, self._margin_seconds, self._lease_seconds)
-        heartbeat = Heartbeat(self._queue, deliveries, window)
+        deadlines = InvocationDeadlines.starting_now(remaining_seconds, self._margin_seconds, self._lease_seconds)
+        heartbeat = Heartbeat(self._queue, deliveries, deadlines)
         self._calls.durations.start_invocation()
-        jobs = [WorkItem.of(delivery) for delivery in deliveries]
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(heartbeat.running())
-            shift = await self._begin(jobs, window, heartbeat, held)
-            async with self._calls.progress.running(window):
-                endings = await self._process_all(jobs, shift)
-        await self._record_waits(endings, window)
-        await self._leave_backlog(endings, window)
-        return await self._return_messages(endings, window)
+        items = [WorkItem.of(delivery) for delivery in deliveries]
+        async with AsyncExitStack() as resources:
+            await resources.enter_async_context(heartbeat.running())
+            context = await self._begin(items, deadlines, heartbeat, resources)
+            async with self._calls.progress.running(deadlines):
+                outcomes = await self._process_all(items, context)
+        await self._record_waits(outcomes, deadlines)
+        await self._leave_backlog(outcomes, deadlines)
+        return await self._return_messages(outcomes, deadlines)
 
     async def _begin(
-        self, jobs: Sequence[WorkItem], window: InvocationDeadlines, heartbeat: Heartbeat, held: AsyncExitStack
+        self, items: Sequence[WorkItem], deadlines: InvocationDeadlines, heartbeat: Heartbeat, resources: AsyncExitStack
     ) -> InvocationContext:
         """Make sure that calls can be made, and take the tenants' shares of them."""
         try:
-            async with asyncio.timeout_at(window.stop_at):
+            async with asyncio.timeout_at(deadlines.stop_at):
                 await self._calls.model.prepare()
-                shares = await held.enter_async_context(self._shares.acquire(self._wanted(jobs), window))
+                shares = await resources.enter_async_context(self._shares.acquire(self._wanted(items), deadlines))
         except (Unavailable, TimeoutError):
-            return InvocationContext(window, heartbeat, can_call=False, tenant_slots={})
-        return InvocationContext(window, heartbeat, can_call=True, tenant_slots=shares)
+            return InvocationContext(deadlines, heartbeat, can_call=False, tenant_slots={})
+        return InvocationContext(deadlines, heartbeat, can_call=True, tenant_slots=shares)
 
-    def _wanted(self, jobs: Sequence[WorkItem]) -> dict[str, int]:
+    def _wanted(self, items: Sequence[WorkItem]) -> dict[str, int]:
         """Say how many calls each tenant would have in flight here, if its cap allowed that."""
         concurrency, wanted = self._calls.concurrency, Counter[str]()
-        for origin, count in Counter(Origin.of(job.message) for job in jobs if job.message).items():
+        for origin, count in Counter(Origin.of(item.message) for item in items if item.message).items():
             wanted[origin.tenant] += min(count, concurrency.of_tenant(origin))
         return {tenant: min(count, concurrency.most) for tenant, count in wanted.items()}
 
     async def _process_all(
-        self, jobs: Sequence[WorkItem], shift: InvocationContext
+        self, items: Sequence[WorkItem], context: InvocationContext
     ) -> list[tuple[WorkItem, DeliveryOutcome]]:
-        fresh = [job for job in jobs if not job.delivery.is_suspect]
+        fresh = [item for item in items if not item.delivery.is_suspect]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._process(job, shift)) for job in fresh]
-        endings = [(job, task.result()) for job, task in zip(fresh, tasks, strict=True)]
-        endings += [(job, await self._process(job, shift)) for job in jobs if job.delivery.is_suspect]
-        return endings
+            tasks = [group.create_task(self._process(item, context)) for item in fresh]
+        outcomes = [(item, task.result()) for item, task in zip(fresh, tasks, strict=True)]
+        outcomes += [(item, await self._process(item, context)) for item in items if item.delivery.is_suspect]
+        return outcomes
 
-    async def _process(self, job: WorkItem, shift: InvocationContext) -> DeliveryOutcome:
+    async def _process(self, item: WorkItem, context: InvocationContext) -> DeliveryOutcome:
         """See one delivery to its end, and note it. Never raises: its neighbours go on."""
-        wait = self._attempts.backoff.after_receive(job.delivery.receives)
+        wait = self._attempts.backoff.after_receive(item.delivery.receives)
         try:
-            if not shift.can_call:
-                ending = DeliveryOutcome(OutcomeKind.UNAVAILABLE, wait)
-            elif job.message is None:
-                ending = DeliveryOutcome(job.unreadable_as, wait)
+            if not context.can_call:
+                outcome = DeliveryOutcome(OutcomeKind.UNAVAILABLE, wait)
+            elif item.message is None:
+                outcome = DeliveryOutcome(item.unreadable_as, wait)
             else:
-                ending = await self._run_when_allowed(job.delivery, job.message, shift)
+                outcome = await self._run_when_allowed(item.delivery, item.message, context)
         except StoreUnavailable:
-            ending = DeliveryOutcome(OutcomeKind.UNAVAILABLE, wait)
+            outcome = DeliveryOutcome(OutcomeKind.UNAVAILABLE, wait)
         except Exception as error:  # noqa: BLE001  # noted with its place; the delivery comes back
-            ending = DeliveryOutcome(OutcomeKind.CRASHED, wait, error=error)
-        if ending.retry_in_seconds is None:
-            shift.heartbeat.done(job.delivery)
-        self._journal.record_outcome(job.delivery, ending, job.message)
-        await self._report(shift.deadlines)
-        return ending
+            outcome = DeliveryOutcome(OutcomeKind.CRASHED, wait, error=error)
+        if outcome.retry_in_seconds is None:
+            context.heartbeat.done(item.delivery)
+        self._journal.record_outcome(item.delivery, outcome, item.message)
+        await self._report(context.deadlines)
+        return outcome
 
-    async def _report(self, window: InvocationDeadlines) -> None:
+    async def _report(self, deadlines: InvocationDeadlines) -> None:
         """Return at once what a call has booked beyond its use: others wait for it. A comfort, tried once."""
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout_at(window.writes_end):
+            async with asyncio.timeout_at(deadlines.writes_end):
                 await self._attempts.flow.report()
 
     async def _run_when_allowed(
-        self, delivery: ReceivedMessage, message: TaskMessage, shift: InvocationContext
+        self, delivery: ReceivedMessage, message: TaskMessage, context: InvocationContext
     ) -> DeliveryOutcome:
         """Make an attempt when the tenant, this environment and the shared limits have room for it."""
-        task_id, window, backoff = message.task.ref.task_id, shift.deadlines, self._attempts.backoff
+        task_id, deadlines, backoff = message.task.ref.task_id, context.deadlines, self._attempts.backoff
         origin, pace = Origin.of(message), self._calls.durations
         unstarted = DeliveryOutcome(OutcomeKind.UNSTARTED, 0.0, task_id, waiting_on=WaitingOn.CAPACITY)
-        share = shift.tenant_slots.get(origin.tenant)
+        share = context.tenant_slots.get(origin.tenant)
         if share and share.is_empty:
             wait = backoff.after_deferral(TENANT_CAP_RETRY_SECONDS)
             return DeliveryOutcome(OutcomeKind.HELD, wait, task_id, waiting_on=WaitingOn.CAPACITY)
-        async with AsyncExitStack() as held:
+        async with AsyncExitStack() as resources:
             try:
-                async with asyncio.timeout_at(window.stop_at):
+                async with asyncio.timeout_at(deadlines.stop_at):
                     if share:
-                        await held.enter_async_context(share.slots)
-                    await held.enter_async_context(self._slots.acquire(origin))
-                    if not pace.expects_to_finish_in(origin.tenant, window.seconds_to_stop):
+                        await resources.enter_async_context(share.slots)
+                    await resources.enter_async_context(self._slots.acquire(origin))
+                    if not pace.expects_to_finish_in(origin.tenant, deadlines.seconds_to_stop):
                         return unstarted
                     permit = await self._attempts.flow.wait_for_start(message)
             except TimeoutError:
@@ -213,56 +213,58 @@ class BatchRunner:
             if isinstance(permit, Deferred):
                 wait = backoff.after_deferral(permit.seconds)
                 return DeliveryOutcome(OutcomeKind.HELD, wait, task_id, code=permit.code, waiting_on=permit.waiting_on)
-            held.callback(permit.settle)
-            if not pace.expects_to_finish_in(origin.tenant, window.seconds_to_stop):
+            resources.callback(permit.settle)
+            if not pace.expects_to_finish_in(origin.tenant, deadlines.seconds_to_stop):
                 return unstarted
-            return await self._attempts.run(delivery, message, window, permit, held.aclose)
+            return await self._attempts.run(delivery, message, deadlines, permit, resources.aclose)
 
     async def _record_waits(
-        self, endings: Sequence[tuple[WorkItem, DeliveryOutcome]], window: InvocationDeadlines
+        self, outcomes: Sequence[tuple[WorkItem, DeliveryOutcome]], deadlines: InvocationDeadlines
     ) -> None:
         """Tell the records of tasks that were not claimed what they wait for: a comfort, tried once."""
         refs: defaultdict[WaitingOn, list[TaskRef]] = defaultdict(list)
-        for job, ending in endings:
-            if job.message and ending.waiting_on:
-                refs[ending.waiting_on].append(job.message.task.ref)
+        for item, outcome in outcomes:
+            if item.message and outcome.waiting_on:
+                refs[outcome.waiting_on].append(item.message.task.ref)
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout_at(window.writes_end):
+            async with asyncio.timeout_at(deadlines.writes_end):
                 for waiting_on, group in refs.items():
                     await self._attempts.claims.mark_waiting(group, waiting_on)
 
     async def _leave_backlog(
-        self, endings: Sequence[tuple[WorkItem, DeliveryOutcome]], window: InvocationDeadlines
+        self, outcomes: Sequence[tuple[WorkItem, DeliveryOutcome]], deadlines: InvocationDeadlines
     ) -> None:
         """Give back the places of tasks whose messages are about to be deleted; what is not given back expires."""
         if self._backlog is None:
             return
         refs: defaultdict[BacklogQueue, list[TaskRef]] = defaultdict(list)
-        for job, ending in endings:
-            if job.message and ending.retry_in_seconds is None:
-                refs[registration_of(job.message.task.kind).queue].append(job.message.task.ref)
+        for item, outcome in outcomes:
+            if item.message and outcome.retry_in_seconds is None:
+                refs[registration_of(item.message.task.kind).queue].append(item.message.task.ref)
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout_at(window.writes_end):
+            async with asyncio.timeout_at(deadlines.writes_end):
                 for queue, group in refs.items():
                     await self._backlog.remove(queue, group)
 
     async def _return_messages(
-        self, endings: Sequence[tuple[WorkItem, DeliveryOutcome]], window: InvocationDeadlines
+        self, outcomes: Sequence[tuple[WorkItem, DeliveryOutcome]], deadlines: InvocationDeadlines
     ) -> list[ReceivedMessage]:
         """Bring back what is not done with, and return what the queue must not delete."""
         back = [
-            (job.delivery, ending.retry_in_seconds) for job, ending in endings if ending.retry_in_seconds is not None
+            (item.delivery, outcome.retry_in_seconds)
+            for item, outcome in outcomes
+            if outcome.retry_in_seconds is not None
         ]
         renewed = [
-            (job.delivery, job.message.task.ref.tenant, ending.retry_in_seconds)
-            for job, ending in endings
-            if ending.retry_in_seconds is not None
-            and (job.message and ending.kind in DEFERRALS and job.delivery.receives >= RESEND_RECEIVES)
+            (item.delivery, item.message.task.ref.tenant, outcome.retry_in_seconds)
+            for item, outcome in outcomes
+            if outcome.retry_in_seconds is not None
+            and (item.message and outcome.kind in DEFERRALS and item.delivery.receives >= RESEND_RECEIVES)
         ]
         names = {delivery.message_id for delivery, _, _ in renewed}
         sent: set[str] = set()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(window.hard_end - QUEUE_END_SECONDS):
+            async with asyncio.timeout_at(deadlines.hard_end - QUEUE_END_SECONDS):
                 # Side by side, and each noted as it is sent: one that hangs must cost its neighbours nothing.
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._queue.resend(renewed, lambda delivery: sent.add(delivery.message_id)))

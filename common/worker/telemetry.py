@@ -20,11 +20,11 @@ class WorkerTelemetry:
         self._telemetry = telemetry
         self._measures = OutcomeMetrics(telemetry)
 
-    def record_outcome(self, delivery: ReceivedMessage, ending: DeliveryOutcome, message: TaskMessage | None) -> None:
+    def record_outcome(self, delivery: ReceivedMessage, outcome: DeliveryOutcome, message: TaskMessage | None) -> None:
         """Note how a delivery ended; `message` is None where it could not be read."""
-        self._log(delivery, ending)
-        self._measures.record_outcome(ending, message)
-        self._trace(delivery, ending)
+        self._log(delivery, outcome)
+        self._measures.record_outcome(outcome, message)
+        self._trace(delivery, outcome)
 
     def record_unexpected_error(self, error: Exception) -> None:
         """Note an error that nobody foresaw and that cost no delivery."""
@@ -36,33 +36,33 @@ class WorkerTelemetry:
         self._telemetry.logger.warning("visibility not changed", extra={"error": code, "messages": messages})
         self._telemetry.count(Metric.QUEUE_FAILURES, messages)
 
-    def _log(self, delivery: ReceivedMessage, ending: DeliveryOutcome) -> None:
+    def _log(self, delivery: ReceivedMessage, outcome: DeliveryOutcome) -> None:
         facts = {
-            "ending": ending.kind,
+            "ending": outcome.kind,
             "message_id": delivery.message_id,
             "receives": delivery.receives,
-            "task_id": ending.task_id,
-            "attempt": ending.attempt,
-            "code": ending.code,
-            "visible_in": _rounded(ending.retry_in_seconds),
-            "call_seconds": _rounded(ending.call_seconds),
+            "task_id": outcome.task_id,
+            "attempt": outcome.attempt,
+            "code": outcome.code,
+            "visible_in": _rounded(outcome.retry_in_seconds),
+            "call_seconds": _rounded(outcome.call_seconds),
         }
-        if ending.error is not None:
-            facts |= {"error": type(ending.error).__qualname__, "place": place_of(ending.error)}
+        if outcome.error is not None:
+            facts |= {"error": type(outcome.error).__qualname__, "place": place_of(outcome.error)}
         known = {name: fact for name, fact in facts.items() if fact is not None}
         log = self._telemetry.logger
-        is_loud = ending.kind in _LOUD or ending.error is not None
+        is_loud = outcome.kind in _LOUD or outcome.error is not None
         (log.error if is_loud else log.info)("delivery ended", extra=known)
 
-    def _trace(self, delivery: ReceivedMessage, ending: DeliveryOutcome) -> None:
-        if ending.task_id is None:
+    def _trace(self, delivery: ReceivedMessage, outcome: DeliveryOutcome) -> None:
+        if outcome.task_id is None:
             return
         now = time.time()
-        began = now - (ending.call_seconds or 0.0)
-        facts = {"task_id": ending.task_id, "ending": ending.kind.value, "code": ending.code}
+        began = now - (outcome.call_seconds or 0.0)
+        facts = {"task_id": outcome.task_id, "ending": outcome.kind.value, "code": outcome.code}
         # One invocation serves many requests, so a task's part names the trace of the request that brought it.
         with self._telemetry.drawn("task", began, now, submitted_in=delivery.trace_id, **facts):
-            if ending.call_seconds is not None:
+            if outcome.call_seconds is not None:
                 with self._telemetry.drawn("model", began, now):
                     pass
 

@@ -38,7 +38,7 @@ class TenantConcurrency:
 
     @asynccontextmanager
     async def acquire(
-        self, wanted: Mapping[str, int], window: InvocationDeadlines
+        self, wanted: Mapping[str, int], deadlines: InvocationDeadlines
     ) -> AsyncIterator[dict[str, TenantSlots]]:
         """Hold the shares for the length of the block: of what each tenant wants, as much as its cap allows.
 
@@ -50,16 +50,18 @@ class TenantConcurrency:
             yield {}
             return
         invocation = secrets.token_hex(8)
-        granted = await self._flights.acquire_slots(invocation, wanted, self._cap, window.lease_ms)
+        granted = await self._flights.acquire_slots(invocation, wanted, self._cap, deadlines.lease_ms)
 
         async def renew() -> None:
             with suppress(StoreUnavailable):
-                await self._flights.acquire_slots(invocation, granted, self._cap, window.lease_ms)
+                await self._flights.acquire_slots(invocation, granted, self._cap, deadlines.lease_ms)
 
         try:
-            async with repeated(renew, window.beat_seconds, until=window.writes_end):
+            async with repeated(renew, deadlines.beat_seconds, until=deadlines.writes_end):
                 yield {tenant: TenantSlots(size) for tenant, size in granted.items()}
         finally:
             with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout_at(window.writes_end):
-                    await self._flights.acquire_slots(invocation, dict.fromkeys(wanted, 0), self._cap, window.lease_ms)
+                async with asyncio.timeout_at(deadlines.writes_end):
+                    await self._flights.acquire_slots(
+                        invocation, dict.fromkeys(wanted, 0), self._cap, deadlines.lease_ms
+                    )

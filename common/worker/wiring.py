@@ -58,8 +58,8 @@ class WorkerWiring:
         self.chat_model = ProviderModel(client, prices)
         self.queue = RedeliveryQueue(settings.queue_url, self._journal.record_redelivery_failure)
 
-    def worker(self, model: Model, gate: StartLimiter, model_seconds: float, billing: Billing | None) -> BatchRunner:
-        """Make a worker that asks this model when the gate lets it; one answer may take `model_seconds`.
+    def worker(self, model: Model, limiter: StartLimiter, model_seconds: float, billing: Billing | None) -> BatchRunner:
+        """Make a worker that calls this model when the limiter allows it; one answer may take `model_seconds`.
 
         `billing` charges its calls; None where the model does.
         """
@@ -67,7 +67,7 @@ class WorkerWiring:
         attempts = AttemptRunner(
             claims=self._store,
             calls=ModelCaller(model, board, self.concurrency, CallDurationEstimator(), model_seconds, billing),
-            flow=gate,
+            flow=limiter,
             backoff=Backoff(SystemRandom().random),
             max_attempts=self._settings.max_attempts,
         )

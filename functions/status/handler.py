@@ -92,14 +92,14 @@ async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
     One that may not be held is as one whose time is over, and has no `Preference-Applied`.
     """
     event = app.current_event
-    wish = read_wait_preference(event.headers.get("Prefer"), event.resolved_query_string_parameters)
-    if not wish.seconds:
+    preference = read_wait_preference(event.headers.get("Prefer"), event.resolved_query_string_parameters)
+    if not preference.seconds:
         return 200, {}
-    outcome = await waiting.wait(refs, wish)
+    outcome = await waiting.wait(refs, preference)
     if outcome is WaitOutcome.NOT_HELD:
         telemetry.count(Metric.UNHELD)
         return 202, {}
-    return (200 if outcome is WaitOutcome.ENDED else 202), wish.headers
+    return (200 if outcome is WaitOutcome.ENDED else 202), preference.headers
 
 
 def _answer(view: View, status: int, headers: dict[str, str]) -> Response[str]:
