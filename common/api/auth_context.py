@@ -1,6 +1,6 @@
-"""Say who calls and what that caller may. Standard library only.
+"""Define the caller of a request: tenant, models and budgets. Standard library only.
 
-Only the authorizer knows it, and tells the functions behind it in the request's context, where values are texts.
+The authorizer passes it to the functions in the context of the request, whose values are strings.
 """
 
 import json
@@ -12,19 +12,19 @@ from common.domain.tenant import is_tenant
 
 
 class CallerUnreadable(ValueError):
-    """The context is not one that the authorizer has written."""
+    """The context was not written by the authorizer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Name a tenant, the models that its key may ask (None for all that the service has), and its budgets."""
+    """Hold a tenant, the models that its key allows (None for all models of the service), and its budgets."""
 
     tenant: str
     models: tuple[str, ...] | None = None
     budgets: Budgets | None = None
 
     def context(self) -> dict[str, str]:
-        """Write it as the authorizer's context."""
+        """Encode it as the authorizer's context."""
         context = {"tenant": self.tenant}
         if self.models is not None:
             context["models"] = json.dumps(self.models)
@@ -37,7 +37,7 @@ class Caller:
         """Read the authorizer's context.
 
         Raises:
-            CallerUnreadable: it is not one: nobody may be let through by mistake.
+            CallerUnreadable: it is malformed.
 
         """
         tenant, models, budgets = context.get("tenant"), context.get("models"), context.get("budgets")

@@ -1,4 +1,4 @@
-"""Give JSON the types of a body, or name the field and the rule; nothing of a value is ever quoted."""
+"""Convert JSON to the type of a body, or name the field and the rule. An error never quotes a value."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest
 
 _FAULT: Final = re.compile(r"(?P<rule>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*)`)?")
-"""What msgspec says: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""
+"""An error of msgspec: "Expected `int` >= 1 - at `$.params.seed`", "Expected … - at `key` in `$.metadata`"."""
 
 _STEP: Final = re.compile(r"\.(\w+)|\[(\d+)\]")
 

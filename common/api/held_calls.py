@@ -1,4 +1,4 @@
-"""Bound how many calls are held at a time, of one tenant and of all. Standard library only.
+"""Define the limits of held calls, per tenant and in total. Standard library only.
 
 A held call occupies one Lambda environment for up to 25 seconds.
 """
@@ -19,7 +19,7 @@ DEFAULT_MOST_HELD: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class HoldLimits:
-    """Say how many calls of one tenant, and of all tenants together, may be held at a time; 0 is no limit."""
+    """Limit the calls that are held at a time, of one tenant and in total; 0 is no limit."""
 
     tenant: int = DEFAULT_TENANT_HELD
     total: int = DEFAULT_MOST_HELD

@@ -1,4 +1,4 @@
-"""Answer HTTP: the resolver that every function behind the API shares, and how an error becomes a response.
+"""Build HTTP responses: the resolver of all functions behind the API, and the mapping of errors to responses.
 
 Every error is `application/problem+json` (RFC 9457) with a stable `code`. The text of an unexpected exception is
 neither sent nor logged: it may quote the caller.
@@ -29,7 +29,7 @@ class NoTenant(SluiceError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Say what went wrong; `errors` names each item at fault, `retry_after` is in seconds, `members` are added."""
+    """Describe an error; `errors` names each faulty item, `retry_after` is in seconds, `members` are added."""
 
     status: int
     code: str
@@ -39,7 +39,7 @@ class Problem:
     members: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, request_id: str) -> Response[str]:
-        """Write it as RFC 9457 asks."""
+        """Build the RFC 9457 response."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -55,21 +55,21 @@ class Problem:
 
 
 def resolver(telemetry: Telemetry) -> APIGatewayRestResolver:
-    """Make a resolver without routes that answers every error with a problem, and counts it by its code."""
+    """Create a resolver without routes that maps every error to a problem, and counts it by its code."""
     # Powertools' debug mode prints events, and events carry prompts: not even POWERTOOLS_DEV turns it on.
     app = APIGatewayRestResolver(debug=False)
 
     def no_route(_: Exception) -> Problem:
-        return Problem(404, "not_found", "There is no such path, or not with this method.")
+        return Problem(404, "not_found", "No such path, or not with this method.")
 
     def unavailable(error: Unavailable) -> Problem:
-        telemetry.logger.warning("Something we need does not answer", extra={"code": error.code, "cause": str(error)})
-        text = "A part of Sluice does not answer. The same request may succeed later."
+        telemetry.logger.warning("A dependency is unavailable", extra={"code": error.code, "cause": str(error)})
+        text = "A dependency is unavailable. Retry the same request later."
         return Problem(503, error.code, text, retry_after=error.retry_after)
 
     def unexpected(error: Exception) -> Problem:
         telemetry.logger.error("Unexpected error", exc_info=error)
-        return Problem(500, "internal_error", "The fault is ours; `request_id` finds it in our log.")
+        return Problem(500, "internal_error", "Internal error. The log has it under `request_id`.")
 
     def as_response(shown: Callable[[Any], Problem]) -> Callable[[Any], Response[str]]:
         def respond(error: Any) -> Response[str]:  # noqa: ANN401  # each `shown` takes a class of its own
@@ -89,7 +89,7 @@ def resolver(telemetry: Telemetry) -> APIGatewayRestResolver:
 
 
 def refused(error: CallerError) -> Problem:
-    """Tell the caller each item at fault and the rule it breaks."""
+    """Return the problem of a refused request: each faulty item, and the rule that it breaks."""
     faults = error.errors if isinstance(error, InvalidItems) else (error,)
     items = [
         {"pointer": fault.pointer, "code": fault.code, "detail": fault.detail}
@@ -108,7 +108,7 @@ def answer(
     retry_after: int | None = None,
     content_type: str = JSON,
 ) -> Response[str]:
-    """Answer with JSON that nobody may keep: the same question has another answer soon."""
+    """Build a JSON response that must not be cached: the state of tasks changes."""
     fields = {"Cache-Control": "no-store", **(headers or {})}
     if retry_after is not None:
         fields["Retry-After"] = str(retry_after)
@@ -116,20 +116,20 @@ def answer(
 
 
 def tenant_of(event: APIGatewayProxyEvent) -> str:
-    """Return whose request this is. The authorizer alone says so, never the request itself.
+    """Return the tenant of a request, from the authorizer's context and never from the request itself.
 
     Raises:
-        NoTenant: no authorizer has seen this request.
+        NoTenant: the request has no context of the authorizer.
 
     """
     return caller_of(event).tenant
 
 
 def caller_of(event: APIGatewayProxyEvent) -> Caller:
-    """Return whose request this is, and what they may. The authorizer alone says so, never the request itself.
+    """Return the caller of a request, from the authorizer's context and never from the request itself.
 
     Raises:
-        NoTenant: no authorizer has seen this request, or it speaks another language.
+        NoTenant: the request has no context of the authorizer, or an unreadable one.
 
     """
     try:

@@ -1,7 +1,7 @@
 """Read a request's body as strict JSON.
 
 `json.loads` takes lone surrogates, NaN, 1e999, repeated keys and numbers of any length, any of which would break SQS,
-Redis or the model later on. Here each is refused, by the place where it stands.
+Redis or the model later on. Each is refused here, with its JSON pointer.
 """
 
 import base64
@@ -28,14 +28,14 @@ MAX_SHOWN: Final = 64
 
 _TOO_DEEP: Final = f"must not be nested deeper than {MAX_DEPTH} levels"
 _NO_NUMBER: Final = f"must be a finite number, a whole one of at most {MAX_DIGITS} digits"
-_NO_TEXT: Final = "must be Unicode text: a surrogate stands without its other half"
+_NO_TEXT: Final = "must be Unicode text: it contains an unpaired surrogate"
 
 
 def read_body(body: str | None, *, is_base64: bool) -> object:
-    """Return the JSON value of a body as API Gateway hands it over.
+    """Return the JSON value of a body as API Gateway passes it.
 
     Raises:
-        InvalidRequest, InvalidItems: it is not JSON, or not JSON that is safe to hand on.
+        InvalidRequest, InvalidItems: it is not JSON, or contains unsafe values.
 
     """
     document = _parse(_text(body or "", is_base64=is_base64))
@@ -44,7 +44,7 @@ def read_body(body: str | None, *, is_base64: bool) -> object:
 
 
 def refuse_all(faults: Iterable[CallerError]) -> None:
-    """Raise what was found, if anything was: one error as itself, several together."""
+    """Raise the faults, if there are any: one as itself, several as InvalidItems."""
     errors = list(faults)
     if len(errors) > 1:
         raise InvalidItems(errors)
@@ -60,7 +60,7 @@ def pointer_to(parent: str, name: str | int) -> str:
 
 
 class _Repeating(dict[str, Any]):
-    """An object in which one name stands twice."""
+    """An object with a repeated name."""
 
 
 def _text(body: str, *, is_base64: bool) -> str:

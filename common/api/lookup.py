@@ -1,4 +1,4 @@
-"""Find what a caller names by its id, or say why there is nothing."""
+"""Look up a batch of a tenant, or raise why it is missing."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ class BatchReader(Protocol):
 
 
 async def find_batch(store: BatchReader, tenant: str, batch_id: str, *, now_ms: int) -> BatchRecord:
-    """Return a batch of this tenant's; the time is in milliseconds since 1970.
+    """Return a batch of this tenant; the time is in milliseconds since 1970.
 
     Raises:
         NotFound, Gone: the tenant has no such batch, or has it no longer.

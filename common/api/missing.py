@@ -1,4 +1,4 @@
-"""Say why there is nothing of an id: its time is over, or it was never given. Standard library only.
+"""Classify an ID that has no record: expired, or never issued. Standard library only.
 
 A batch id carries its birth, and no record lives shorter than the shortest retention: an id older than that, of which
 there is nothing, has outlived its record. The id of an Idempotency-Key has no birth, so nothing is known of it.
@@ -10,10 +10,10 @@ from common.domain.errors import Gone, NotFound
 from common.domain.task import SHORTEST_RETENTION_SECONDS, TaskRef, birth_of, is_batch_id
 
 NOT_FOUND: Final = "not_found"
-"""The status of an id that the caller has no task of: never given, or another tenant's."""
+"""The status of an ID without a task of the caller: never issued, or another tenant's."""
 
 EXPIRED: Final = "expired"
-"""The status of an id that is older than its record can be."""
+"""The status of an ID that is older than any record."""
 
 
 def status_of_missing(task_id: str, now_ms: int) -> str:
@@ -23,16 +23,16 @@ def status_of_missing(task_id: str, now_ms: int) -> str:
 
 
 def missing_task(task_id: str, now_ms: int) -> NotFound | Gone:
-    """Make the error for a task that has no record."""
+    """Return the error for a task that has no record."""
     if status_of_missing(task_id, now_ms) == EXPIRED:
-        return Gone("the time of this task is over", code=EXPIRED)
+        return Gone("this task has expired", code=EXPIRED)
     return NotFound("there is no such task")
 
 
 def missing_batch(batch_id: str, now_ms: int) -> NotFound | Gone:
-    """Make the error for a batch that has no record."""
+    """Return the error for a batch that has no record."""
     if is_batch_id(batch_id) and _is_outlived(batch_id, now_ms):
-        return Gone("the time of this batch is over", code=EXPIRED)
+        return Gone("this batch has expired", code=EXPIRED)
     return NotFound("there is no such batch")
 
 

@@ -1,4 +1,4 @@
-"""Let a call in while its tenant's budgets and the queue have room for it."""
+"""Admit a call if the tenant's budgets and the queue have room for it."""
 
 import secrets
 from collections.abc import Callable, Sequence
@@ -38,42 +38,42 @@ class Cap(Protocol):
 
 
 class AdmissionRefused(CallerError):
-    """Refuse a call for now: it may be accepted after `retry_after` seconds."""
+    """Refuse a call for now; `retry_after` is in seconds."""
 
     status = 429
 
     def __init__(self, detail: str, retry_after: int, *, members: dict[str, str] | None = None) -> None:
-        """Take the rule, and after how many seconds it may let the call through."""
+        """Create the error with the rule, and the seconds after which the call may be accepted."""
         super().__init__(detail, members=members)
         self.retry_after = retry_after
 
 
 class BudgetExhausted(AdmissionRefused):
-    """A budget of the tenant's day has not enough left."""
+    """A daily budget of the tenant is exceeded."""
 
     code = "budget_exhausted"
 
     def __init__(self, kind: BudgetKind, retry_after: int) -> None:
-        """Take the budget, and how long the day still is."""
-        detail = f"the budget of {kind} has not enough left for this call; the next day begins at midnight UTC"
+        """Create the error with the budget, and the seconds until it resets."""
+        detail = f"this call exceeds the daily {kind} budget; it resets at 00:00 UTC"
         super().__init__(detail, retry_after, members={"budget": kind})
 
 
 class QueueFull(AdmissionRefused):
-    """The queue is as deep as it may be."""
+    """The queue is at its cap."""
 
     code = "queue_full"
 
 
 class QueueShareFull(AdmissionRefused):
-    """The tenant's tasks take up its share of the queue."""
+    """The tenant's share of the queue is full."""
 
     code = "queue_share_full"
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Remember what was counted for a call."""
+    """Hold what was counted for a call, so that it can be returned."""
 
     tenant: str
     tasks: int
@@ -82,26 +82,33 @@ class Reservation:
 
 
 class Admission:
-    """Admit calls. Without budgets and without a cap nobody is asked."""
+    """Admit calls: within the budgets of their tenant, and the cap of the queue."""
 
     def __init__(self, counts: BudgetCounter, cap: Cap | None, *, now_ms: Callable[[], int]) -> None:
-        """Take who counts, what limits the queue (None for no cap), and a clock in milliseconds since 1970."""
+        """Create the limiter.
+
+        Args:
+            counts: the counters of the budgets.
+            cap: the cap of the queue, None for no cap.
+            now_ms: a clock in milliseconds since 1970.
+
+        """
         self._counts = counts
         self._cap = cap
         self._now_ms = now_ms
 
     def asks(self, budgets: Budgets | None) -> bool:
-        """Tell whether a call of a caller with these budgets can be refused."""
+        """Return whether a call of a caller with these budgets can be refused."""
         return self._cap is not None or budgets is not None
 
     async def admit(self, batch: NewBatch, budgets: Budgets | None, request: str | None = None) -> Reservation | None:
-        """Count the tasks of a call that may come in; None where no budget had to be counted.
+        """Count the tasks of an admitted call; None if it has no budget.
 
-        Calls of the same `request` are counted once, whichever comes first.
+        Calls of the same `request` are counted once.
 
         Raises:
-            BudgetExhausted, QueueFull, QueueShareFull, RequestTooLarge: it may not, and nothing was counted.
-            StoreUnavailable, QueueUnavailable: nobody can say.
+            BudgetExhausted, QueueFull, QueueShareFull, RequestTooLarge: the call is refused, and nothing was counted.
+            StoreUnavailable, QueueUnavailable: a dependency does not answer.
 
         """
         if self._cap:
@@ -126,7 +133,7 @@ class Admission:
         return reservation
 
     async def return_budget(self, reservation: Reservation) -> None:
-        """Take back what was counted for a call that is not accepted; may raise StoreUnavailable."""
+        """Return what was counted for a call that is not accepted; may raise StoreUnavailable."""
         await self._counts.return_count(reservation.tenant, reservation.tasks, reservation.nonce, reservation.now_ms)
 
     async def confirm(self, batch: NewBatch, deadline_ms: int) -> None:

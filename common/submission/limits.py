@@ -17,9 +17,9 @@ MOST_DEADLINE_SECONDS: Final = 9 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bound what one call may ask for. The first model is the default; a prompt is measured as it is queued.
+    """Bound one call. The first model is the default; a prompt is measured as it is queued.
 
-    Deadline and retention are those of a call that says nothing of them. With `allow_loopback` a webhook may be on this
+    Deadline and retention are the defaults of a call. With `allow_loopback` a webhook may be on this
     machine.
     """
 
@@ -47,15 +47,15 @@ class Limits:
         return size
 
     def narrowed(self, models: Sequence[str] | None) -> "Limits":
-        """Leave only those models that a caller may ask, in the caller's order; None leaves all.
+        """Return the limits with only the models of the caller's key, in its order; None keeps all.
 
         Raises:
-            InvalidRequest: none is left.
+            InvalidRequest: the key allows none of the models.
 
         """
         if models is None:
             return self
-        left = tuple(model for model in models if model in self.models)
-        if not left:
-            raise InvalidRequest("your key may ask no model that this service has", code="model_not_allowed")
-        return replace(self, models=left)
+        allowed = tuple(model for model in models if model in self.models)
+        if not allowed:
+            raise InvalidRequest("this key has no access to any available model", code="model_not_allowed")
+        return replace(self, models=allowed)

@@ -40,7 +40,7 @@ MOST_SECONDS: Final = 12
 
 
 class SqsTaskQueue:
-    """Send to one queue. Fair queues share it out by `MessageGroupId`: no tenant's backlog delays another's tasks."""
+    """Send to one queue. SQS fair queues use `MessageGroupId`: no tenant's backlog delays another tenant's tasks."""
 
     def __init__(
         self,
@@ -51,7 +51,16 @@ class SqsTaskQueue:
         pauses: Sequence[float] = PAUSES,
         most_seconds: float = MOST_SECONDS,
     ) -> None:
-        """Take a boto3 client, which threads may share, and who hears how many are sent; tests take shorter times."""
+        """Create the queue.
+
+        Args:
+            client: a boto3 client; threads share it.
+            url: the queue's URL.
+            on_sent: receives the number of messages before each send.
+            pauses: seconds before refused messages are sent again.
+            most_seconds: the bound of all sends.
+
+        """
         self._on_sent = on_sent or (lambda _: None)
         self._most_seconds = most_seconds
         self._client = client
@@ -63,26 +72,26 @@ class SqsTaskQueue:
         """Send all messages, in any order.
 
         Raises:
-            QueueUnavailable: SQS did not answer or went on refusing; any of the messages may have been sent.
+            QueueUnavailable: SQS did not answer or kept refusing; some of the messages may have been sent.
 
         """
-        left: list[Entry] = [
+        unsent: list[Entry] = [
             {"Id": str(place), "MessageBody": message.encode(), "MessageGroupId": message.task.ref.tenant}
             for place, message in enumerate(messages)
         ]
-        self._on_sent(len(left))
+        self._on_sent(len(unsent))
         try:
             async with asyncio.timeout(self._most_seconds):
-                left = await self._send_once(left)
+                unsent = await self._send_once(unsent)
                 for pause in self._pauses:
-                    if not left:
+                    if not unsent:
                         break
                     await asyncio.sleep(pause)
-                    left = await self._send_once(left)
+                    unsent = await self._send_once(unsent)
         except (BotoCoreError, ClientError, TimeoutError) as error:
             raise QueueUnavailable(type(error).__name__) from error
-        if left:
-            raise QueueUnavailable("SendMessageBatch went on refusing")
+        if unsent:
+            raise QueueUnavailable("SendMessageBatch kept refusing messages")
 
     async def _send_once(self, entries: "list[Entry]") -> "list[Entry]":
         """Return the entries that SQS has refused."""

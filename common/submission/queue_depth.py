@@ -1,4 +1,4 @@
-"""Know how deep a queue is, well enough to cap it: SQS is asked once in a while, and our own sends are added."""
+"""Measure the depth of a queue: the last count of SQS, and what this environment has sent since."""
 
 import asyncio
 import math
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 KEPT_SECONDS: Final = 5.0
-"""How long a depth that SQS told is believed; each environment asks by itself."""
+"""How long a count of SQS is used; each environment has its own."""
 
 LEAST_WAIT_SECONDS: Final = 5
 MOST_WAIT_SECONDS: Final = 600
-"""Bounds of the wait that a caller is told."""
+"""Bounds of the `Retry-After` that is sent."""
 
 UNKNOWN_WAIT_SECONDS: Final = 60
-"""What is told while the queue does not get shorter, or was seen only once."""
+"""The `Retry-After` while the queue does not get shorter, or was counted only once."""
 
 _COUNTS: Final = (
     "ApproximateNumberOfMessages",
@@ -31,46 +31,46 @@ _COUNTS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Count:
     depth: int
     at: float
 
 
 class QueueDepth:
-    """Know the depth of one queue; a message counts until it is gone, also while it runs or waits."""
+    """Measure the depth of one queue; a message counts until it is deleted, also while it is in flight or delayed."""
 
     def __init__(self, client: "SQSClient", url: str, *, clock: Callable[[], float]) -> None:
-        """Take a boto3 client, the queue's URL, and a clock in seconds that never goes back."""
+        """Create it with a boto3 client, the queue's URL, and a monotonic clock in seconds."""
         self._client = client
         self._url = url
         self._clock = clock
-        self._seen: _Seen | None = None
+        self._last: _Count | None = None
         self._drained = 0.0
         self._sent = 0
-        self._asking = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     def sent(self, messages: int) -> None:
-        """Note what was sent since SQS was asked."""
+        """Add messages that were sent since SQS has counted."""
         self._sent += messages
 
     async def current(self) -> int:
         """Return how many messages are in the queue.
 
         Raises:
-            QueueUnavailable: SQS does not tell.
+            QueueUnavailable: SQS does not answer.
 
         """
-        seen = await self._look()
-        return seen.depth + self._sent
+        count = await self._count()
+        return count.depth + self._sent
 
     def seconds_to_drain(self, messages: int) -> int:
-        """Guess in how many seconds the queue gets shorter by so many."""
+        """Estimate the seconds until the queue is shorter by so many messages."""
         wait = messages / self._drained if self._drained > 0 else UNKNOWN_WAIT_SECONDS
         return math.ceil(min(MOST_WAIT_SECONDS, max(LEAST_WAIT_SECONDS, wait)))
 
-    async def _look(self) -> _Seen:
-        async with self._asking:
-            now, last = self._clock(), self._seen
+    async def _count(self) -> _Count:
+        async with self._lock:
+            now, last = self._clock(), self._last
             if last is not None and now - last.at < KEPT_SECONDS:
                 return last
             try:
@@ -79,9 +79,9 @@ class QueueDepth:
                 )
             except (BotoCoreError, ClientError) as error:
                 raise QueueUnavailable(type(error).__name__) from error
-            seen = _Seen(sum(int(answer["Attributes"][name]) for name in _COUNTS), now)
+            count = _Count(sum(int(answer["Attributes"][name]) for name in _COUNTS), now)
             if last is not None:
-                # By how much it got shorter a second, whoever else has sent meanwhile.
-                self._drained = max(0.0, (last.depth - seen.depth) / (now - last.at))
-            self._seen, self._sent = seen, 0
-            return seen
+                # Messages per second by which it got shorter, net of all sends.
+                self._drained = max(0.0, (last.depth - count.depth) / (now - last.at))
+            self._last, self._sent = count, 0
+            return count

@@ -1,4 +1,4 @@
-"""Accept a call: record its tasks as queued, put them on the queue, mark the batch as accepted, and only then say so.
+"""Accept a call: record its tasks as queued, send them to the queue, mark the batch as accepted, then respond.
 
 The order decides what a crash leaves behind. Before the record: nothing. Then records that expire unseen, for nobody
 was given their ids, and messages that cost nothing, for a worker takes no task of a batch that is not accepted. After
@@ -101,8 +101,8 @@ class SubmissionService:
         """Record and send one task for each prompt.
 
         Raises:
-            KeyInUse, KeyReused: the Idempotency-Key belongs to another request.
-            TooMany: a budget or the queue has no room for it; nothing was written.
+            IdempotencyKeyInUse, IdempotencyKeyReused: the Idempotency-Key belongs to another request.
+            AdmissionRefused: a budget or the queue has no room for it; nothing was written.
             StoreUnavailable, QueueUnavailable: it was not accepted; with an Idempotency-Key it is safe to repeat.
 
         """
@@ -177,9 +177,9 @@ class SubmissionService:
             case CreateOutcome.ACCEPTED:
                 return _accepted(batch, refs, created, replayed=True)
             case CreateOutcome.SENDING:
-                raise IdempotencyKeyInUse("this request is being accepted by another call at this moment")
+                raise IdempotencyKeyInUse("another call with this Idempotency-Key is in progress; retry later")
             case CreateOutcome.CONFLICT:
-                raise IdempotencyKeyReused("this Idempotency-Key came with another request before; take a new one")
+                raise IdempotencyKeyReused("this Idempotency-Key was used with another request; use a new key")
             case CreateOutcome.CREATED | CreateOutcome.UNSENT:
                 await self._send(batch, refs, prompts, created, budgets)
         return _accepted(batch, refs, created, replayed=False)
@@ -245,7 +245,7 @@ class SubmissionRouter:
         return self._services[registration_of(prompts[0].request.kind).queue]
 
     async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:
-        """Record and send a batch, as `Submission.send` does."""
+        """Record and send a batch, as `SubmissionService.send` does."""
         return await self.of(prompts).send(batch, prompts, budgets)
 
 

@@ -1,4 +1,4 @@
-"""Answer API Gateway who a request is from, for all its methods, or that nobody knows."""
+"""Lambda authorizer: authenticate a request, and return an IAM policy with the caller as context."""
 
 from common.runtime import lambda_init
 
@@ -29,18 +29,18 @@ name_of = (
     if settings.audience
     else digest_of
 )
-doorkeeper = Authenticator(SecretKeyList(secrets, settings.keys_secret), name_of, clock=time.monotonic)
+authenticator = Authenticator(SecretKeyList(secrets, settings.keys_secret), name_of, clock=time.monotonic)
 
-NOBODY = "nobody"  # the principal of those who are refused
+NOBODY = "nobody"  # the principal of a refused request
 
 
 @telemetry.observe
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Allow or deny the whole stage: API Gateway keeps this answer for the key, whichever method it asks for next."""
+    """Allow or deny the whole stage: API Gateway caches the policy by key, for all methods."""
     try:
-        caller = doorkeeper.caller_of(event["authorizationToken"])
+        caller = authenticator.caller_of(event["authorizationToken"])
     except KeysUnavailable as error:
-        telemetry.logger.error("Nobody can be let in by this key", extra={"cause": str(error)})  # noqa: TRY400  # the trace says no more
+        telemetry.logger.error("Requests cannot be authenticated", extra={"cause": str(error)})  # noqa: TRY400  # the trace says no more
         telemetry.count(Metric.KEYS_UNAVAILABLE)
         raise
     if caller is None:

@@ -8,11 +8,11 @@ from aws_lambda_powertools.utilities.parameters import GetParameterError, Secret
 from functions.authorizer.service import KeysUnavailable
 
 KEPT_SECONDS: Final = 300
-"""How long a key that was taken back may go on working here; API Gateway keeps its answer for a while too."""
+"""How long a revoked key may still work here; API Gateway caches policies as well."""
 
 
 class SecretKeyList:
-    """Hold one secret's JSON, for a while."""
+    """Cache the JSON of one secret."""
 
     def __init__(self, provider: SecretsProvider, name: str) -> None:
         """Take a Powertools provider and the secret's name or ARN."""

@@ -1,4 +1,4 @@
-"""Know a caller by name: the SHA-256 of its key, for the keys themselves are stored nowhere, or its IAM principal."""
+"""Authenticate callers by the SHA-256 of their key or by their IAM principal; keys themselves are not stored."""
 
 import hashlib
 import re
@@ -11,22 +11,22 @@ from common.domain.errors import SluiceError
 from common.domain.tenant import is_tenant
 
 REFETCH_SECONDS: Final = 10
-"""An unknown key may be new, so the list is fetched again, but no oftener: guessing keys must not cost us."""
+"""An unknown key may be new, so the list is fetched again, at most this often: guessed keys must not cost calls."""
 
 # RFC 6750: the scheme's name in any case, then one token.
 _BEARER: Final = re.compile(r"bearer +([!-~]{1,4096})", re.IGNORECASE)
 
 
 class KeysUnavailable(SluiceError):
-    """Who is known cannot be told, or an entry is wrong: nobody can be let in, and nobody refused."""
+    """The list of keys is unavailable or malformed: a request can be neither allowed nor denied."""
 
 
 class CallerUnknown(SluiceError):
-    """A token proves nothing about who sent it."""
+    """A token does not identify its sender."""
 
 
 class KeyList(Protocol):
-    """Say which keys there are."""
+    """Read the list of keys."""
 
     def read(self, *, fresh: bool) -> Mapping[str, object]:
         """Return `{"<name of a caller>": {"tenant": "acme", "models"?: […], "budgets"?: {…}}}`.
@@ -40,15 +40,15 @@ class KeyList(Protocol):
 
 
 def digest_of(key: str) -> str:
-    """Name a caller by its key: what is compared is the digest, so the time it takes tells nothing about any key."""
+    """Return the name of a caller from its key. Digests are compared, so the timing reveals nothing about a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class Authenticator:
-    """Turn an Authorization header into a caller."""
+    """Authenticate requests by their Authorization header."""
 
     def __init__(self, keys: KeyList, name_of: Callable[[str], str], *, clock: Callable[[], float]) -> None:
-        """Take the list of keys, what makes a caller's name of its token, and a clock in seconds that never goes back.
+        """Create it with the list of keys, the function from token to caller name, and a monotonic clock in seconds.
 
         `name_of` raises CallerUnknown or KeysUnavailable.
         """
@@ -58,10 +58,10 @@ class Authenticator:
         self._fetched: float | None = None
 
     def caller_of(self, authorization: str) -> Caller | None:
-        """Return whose key it is and what that may; None if it is nobody's.
+        """Return the caller of a key; None for an unknown key.
 
         Raises:
-            KeysUnavailable: that cannot be known now.
+            KeysUnavailable: the list of keys cannot be read.
 
         """
         match = _BEARER.fullmatch(authorization.strip())
@@ -100,7 +100,7 @@ def _models(entry: Mapping[str, object]) -> tuple[str, ...] | None:
 
 
 def _budgets(tenant: str, entries: Mapping[str, object]) -> Budgets | None:
-    """Return the lowest budgets that any key of the tenant has: they are the tenant's, whichever key it uses."""
+    """Return the lowest budgets that any key of the tenant has: budgets belong to the tenant, not to a key."""
     budgets: Budgets | None = None
     for entry in entries.values():
         if not isinstance(entry, Mapping) or entry.get("tenant") != tenant or "budgets" not in entry:
@@ -108,7 +108,7 @@ def _budgets(tenant: str, entries: Mapping[str, object]) -> Budgets | None:
         try:
             found = Budgets.read(entry["budgets"])
         except BudgetsUnreadable as error:
-            # `from None`, and only the kind: the entry stands in a secret.
+            # `from None`, and only the kind: the entry is part of a secret.
             raise KeysUnavailable(f"an entry of tenant {tenant}: {error}") from None
         budgets = found if budgets is None else budgets.strictest(found)
     return budgets

@@ -1,4 +1,4 @@
-"""What the authorizer reads from its environment, once, at init."""
+"""Read the settings of the authorizer from the environment."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +12,10 @@ IAM: Final = "iam"
 
 @dataclass(frozen=True, slots=True)
 class AuthorizerSettings:
-    """Name the secret that knows the callers.
+    """Hold the secret that lists the callers, and how they authenticate.
 
-    With an audience they come with IAM principals, in tokens that are signed for it, and without one with keys.
-    `sts_endpoint` is the address of what stands in for STS; None on AWS.
+    With an audience they authenticate by IAM principals, in tokens that are signed for it; without one by keys.
+    `sts_endpoint` is the address of an emulator of STS; None on AWS.
     """
 
     keys_secret: str

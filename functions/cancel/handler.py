@@ -1,4 +1,4 @@
-"""POST /tasks/{task_id}/cancel, /batches/{batch_id}/cancel: take back what has not ended, show what is left."""
+"""POST /tasks/{task_id}/cancel, /batches/{batch_id}/cancel: cancel tasks that have not ended."""
 
 from common.runtime import lambda_init
 
@@ -35,7 +35,7 @@ async def cancel_task(task_id: str) -> Response[str]:
 
 @app.post("/batches/<batch_id>/cancel")
 async def cancel_batch(batch_id: str) -> Response[str]:
-    """Cancel what has not ended of a batch."""
+    """Cancel the tasks of a batch that have not ended."""
     return answer(200, json.dumps(await cancellation.batch(tenant_of(app.current_event), batch_id)))
 
 

@@ -1,4 +1,4 @@
-"""Take tasks back: what has not ended is cancelled, and what has keeps how it ended."""
+"""Cancel tasks that have not ended."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,29 +18,29 @@ class TaskCanceller(BatchReader, Protocol):
         """Cancel tasks that have not ended; one that is cancelled already is ENDED, another end is ALREADY."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+        """Read tasks in the given order, None for an unknown one; without text they are small."""
 
 
 class AlreadyEnded(Conflict):
-    """The task has a result or a failure, which nothing changes any more."""
+    """The task has ended: its result or failure is final."""
 
     code = "already_ended"
 
     def __init__(self, status: TaskStatus) -> None:
-        """Take how it ended."""
-        super().__init__(f"the task has ended before: it is {status}", members={"task_status": status})
+        """Create the error with the final status."""
+        super().__init__(f"the task has already ended: it is {status}", members={"task_status": status})
 
 
 class Cancellation:
     """Cancel for any tenant; each reaches only its own tasks."""
 
     def __init__(self, store: TaskCanceller, *, now_ms: Callable[[], int]) -> None:
-        """Take where the records are, and a clock in milliseconds since 1970."""
+        """Create the service with a store and a clock in milliseconds since 1970."""
         self._store = store
         self._now_ms = now_ms
 
     async def task(self, tenant: str, task_id: str) -> Body:
-        """Cancel one task and show it; to repeat it changes nothing.
+        """Cancel one task and show it; idempotent.
 
         Raises:
             NotFound, Gone: the tenant has no such task, or has it no longer.
@@ -51,7 +51,7 @@ class Cancellation:
         if ref is None:
             raise missing_task(task_id, self._now_ms())
         [outcome] = await self._store.cancel([ref])
-        # Without its text: what is cancelled has none, and what is not is not shown.
+        # Without its text: a cancelled task has none, and another one is not shown.
         [record] = await self._store.read([ref], with_text=False)
         if record is None:
             raise missing_task(task_id, self._now_ms())

@@ -1,4 +1,4 @@
-"""Tag an answer by what it shows, so that who has it already is not sent it again (RFC 9110, section 8.8.3)."""
+"""Compute the ETag of a response, so that an unchanged one is not sent again (RFC 9110, section 8.8.3)."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ def etag_of(body: str) -> str:
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:
-    """Tell whether the header If-None-Match names the tag, or any."""
+    """Return whether the header If-None-Match names the tag, or any."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)

@@ -1,4 +1,4 @@
-"""GET /tasks, /tasks/{task_id}, /batches/{batch_id}, /usage: look up, show."""
+"""GET /tasks, /tasks/{task_id}, /batches/{batch_id}, /usage: wire the services, and route to them."""
 
 from common.runtime import lambda_init
 
@@ -60,7 +60,7 @@ async def show_task(task_id: str) -> Response[str]:
 
 @app.get("/tasks/<task_id>/stream")
 async def show_steps(task_id: str) -> Response[str]:
-    """Show a task's next step as server-sent events; 204 tells an EventSource that there is none."""
+    """Show a task's next step as server-sent events; 204 ends an EventSource."""
     event = app.current_event
     known = cursor_of(event.headers.get("Last-Event-ID"), event.resolved_query_string_parameters)
     events = await stream.next_step(tenant_of(event), task_id, known)
@@ -80,16 +80,16 @@ async def usage() -> Response[str]:
 @app.get("/batches/<batch_id>")
 async def show_batch(batch_id: str) -> Response[str]:
     """Show a batch and a page of its tasks."""
-    asked = page(app.current_event.resolved_query_string_parameters)
+    selection = page(app.current_event.resolved_query_string_parameters)
     tenant = tenant_of(app.current_event)
     status, headers = await _hold(await lookup.refs_of(tenant, batch_id))
-    return _answer(await lookup.batch(tenant, batch_id, asked), status, headers)
+    return _answer(await lookup.batch(tenant, batch_id, selection), status, headers)
 
 
 async def _hold(refs: Sequence[TaskRef]) -> tuple[int, dict[str, str]]:
-    """Hold the answer as long as the caller wishes, and return its status and what to tell of the wait.
+    """Hold the response as long as the caller prefers, and return its status and the headers of the preference.
 
-    One that may not be held is as one whose time is over, and has no `Preference-Applied`.
+    A response above the limit of held calls has the status of a wait that timed out, and no `Preference-Applied`.
     """
     event = app.current_event
     preference = read_wait_preference(event.headers.get("Prefer"), event.resolved_query_string_parameters)

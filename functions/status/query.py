@@ -1,4 +1,4 @@
-"""Read what a caller asks for out of a URL; refuse what is out of bounds, by the parameter's name."""
+"""Parse query parameters, or name the parameter that is out of bounds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ type Query = Mapping[str, Sequence[str]]
 """Each parameter with all the values it came with."""
 
 MOST_IDS: Final = 1_000
-"""Tasks in one question. API Gateway ends a URL at about 10,000 characters, some 240 ids; other servers don't."""
+"""Tasks in one request. API Gateway ends a URL at about 10,000 characters, some 240 ids; other servers don't."""
 
 LONGEST_ID: Final = 64
-"""Characters of an id, ours have at most 41: what is longer is no typing error, and would be echoed."""
+"""Characters of an id, ours have at most 41: a longer one would be echoed."""
 
 MOST_LIMIT: Final = 1_000
 """Tasks on one page of a batch."""
 
 DEFAULT_LIMIT: Final = 100
-"""Tasks on a page if nothing is said."""
+"""Tasks on a page by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Say which tasks of a batch to show: from the one at place `start` on, `limit` at most.
+    """Select the tasks of a batch to show: from the one at place `start` on, `limit` at most.
 
     With a status only those that have it; `fields` are of the batch, None means all.
     """

@@ -1,4 +1,4 @@
-"""Look tasks and batches up, and cut the answer to what Lambda can carry."""
+"""Look up tasks and batches, in pages that fit a response of Lambda."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ type Fields = frozenset[str] | None
 """The fields to show; None for all."""
 
 RUNNING_RETRY_AFTER_SECONDS: Final = 1
-"""A worker writes progress once a second, so asking more often shows nothing new."""
+"""A worker writes progress once a second, so more frequent polls show nothing new."""
 
 QUEUED_RETRY_AFTER_SECONDS: Final = 2
-"""Nothing asked about has started."""
+"""None of the tasks has started."""
 
 
 class TaskReader(BatchReader, Protocol):
     """Read records. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+        """Read tasks in the given order, None for an unknown one; without text they are small."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Hold what to answer, and after how many seconds to ask again; None when nothing can change any more."""
+    """Hold the body of a response, and the seconds until the next poll; None if all tasks have ended."""
 
     body: Body
     retry_after: int | None
 
 
 class StatusService:
-    """Answer the questions of any tenant; each sees only its own."""
+    """Look up tasks and batches of any tenant; each sees only its own."""
 
     def __init__(self, store: TaskReader, *, now_ms: Callable[[], int]) -> None:
-        """Take where records are read, and a clock in milliseconds since 1970."""
+        """Create the service with a store and a clock in milliseconds since 1970."""
         self._store = store
         self._now_ms = now_ms
 
@@ -58,7 +58,7 @@ class StatusService:
         return View(fitting(show_task(record, fields)), _retry_after([record.status]))
 
     async def tasks(self, tenant: str, task_ids: Sequence[str], fields: Fields = None) -> View:
-        """Show tasks, or those fields of them, in the order asked; `next` asks for those that did not fit."""
+        """Show tasks, or those fields of them, in the requested order; `next` is the link to those that do not fit."""
         now_ms = self._now_ms()
 
         async def show(chunk: Sequence[str]) -> list[Body]:
@@ -69,14 +69,14 @@ class StatusService:
 
         shown = await fill_page(task_ids, show)
         body: Body = {"tasks": shown}
-        if left := task_ids[len(shown) :]:
-            body["next"] = f"?task_ids={quote(','.join(left), safe=',')}{query_of(fields)}"
+        if omitted := task_ids[len(shown) :]:
+            body["next"] = f"?task_ids={quote(','.join(omitted), safe=',')}{query_of(fields)}"
         return View(body, _retry_after([task["status"] for task in shown]))
 
     async def batch(self, tenant: str, batch_id: str, page: Page) -> View:
-        """Show a batch with a page of its tasks, without their results; `next` asks for the page after.
+        """Show a batch with a page of its tasks, without their results; `next` is the link to the next page.
 
-        A page ends before its limit where the answer is full.
+        A page ends before its limit where the response is full.
 
         Raises:
             NotFound, Gone: the tenant has no such batch, or has it no longer.
@@ -106,7 +106,7 @@ class StatusService:
         return View(chosen(body, page.fields), _retry_after([record.status for record in records if record]))
 
     async def refs_of(self, tenant: str, batch_id: str) -> list[TaskRef]:
-        """Address the tasks of a batch.
+        """Return the references of the tasks of a batch.
 
         Raises:
             NotFound, Gone: the tenant has no such batch, or has it no longer.

@@ -1,4 +1,4 @@
-"""What status reads from its environment, once, at init."""
+"""Read the settings of status from the environment."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from common.runtime.settings import Environment, RedisSettings, text
 
 @dataclass(frozen=True, slots=True)
 class StatusSettings:
-    """Say where Redis is, how many calls are held, and the queue for the event of a batch's end.
+    """Hold where Redis is, the limits of held calls, and the queue for the event of a batch's end.
 
-    A look past the deadline may be that end.
+    A read past the deadline may end a batch.
     """
 
     redis: RedisSettings

@@ -1,4 +1,4 @@
-"""Show a task as server-sent events, from where the caller stands. One answer is one step, and waits for it.
+"""Show a task as server-sent events, from the caller's cursor. A response is one step, and is held until it exists.
 
 Each event's id is a cursor, `attempt.characters.status`: what the caller knows once it has read the event. A browser's
 EventSource sends the last one back by itself. Source of the format: https://html.spec.whatwg.org/#server-sent-events
@@ -26,7 +26,7 @@ UNHELD_RETRY_MS: Final = 2_000
 """The same where the step did not wait: a worker writes progress once a second, and each question costs a call."""
 
 UNHELD_STEP: Final = f"retry: {UNHELD_RETRY_MS}\n: not held\n\n"
-"""A step that brings nothing and did not wait."""
+"""A step without events that did not wait."""
 
 _CURSOR: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,9})\.([a-z]{1,10})")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -42,7 +42,7 @@ class Cursor:
 
 
 def cursor_of(last_event_id: str | None, query: Mapping[str, Sequence[str]]) -> Cursor:
-    """Read where the caller stands: `Last-Event-ID`, or else `starting_after`, an id or a number of characters.
+    """Read the caller's cursor: `Last-Event-ID`, or else `starting_after`, an id or a number of characters.
 
     Raises:
         InvalidRequest: it is neither.
@@ -60,37 +60,42 @@ class StreamedTaskReader(Protocol):
     """Read records. Raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        """Read tasks in the order asked, None for an unknown one."""
+        """Read tasks in the given order, None for an unknown one."""
 
 
 class TaskSubscriber(Protocol):
-    """Hear of tasks that end, and of steps of single ones."""
+    """Subscribe to the ends of tasks, and to the steps of single tasks."""
 
     def subscribe(
         self, batches: Iterable[tuple[str, str]], steps: Iterable[TaskRef] = ()
     ) -> AbstractAsyncContextManager[Notification]:
-        """Listen. Never raises: it may only be deaf."""
+        """Subscribe. Never raises: at worst no notification arrives."""
 
 
 class EventStream:
     """Follow tasks of any tenant; each sees only its own."""
 
     def __init__(
-        self, store: StreamedTaskReader, listener: TaskSubscriber, held_calls: HeldCalls, *, now_ms: Callable[[], int]
+        self, store: StreamedTaskReader, subscriber: TaskSubscriber, held_calls: HeldCalls, *, now_ms: Callable[[], int]
     ) -> None:
-        """Take where records are read, who hears of their steps, what bounds the steps that wait, and a clock.
+        """Create the stream.
 
-        The clock is in milliseconds since 1970.
+        Args:
+            store: reads records.
+            subscriber: notifies of their steps.
+            held_calls: limits the steps that wait.
+            now_ms: a clock in milliseconds since 1970.
+
         """
         self._store = store
-        self._listener = listener
+        self._subscriber = subscriber
         self._held_calls = held_calls
         self._now_ms = now_ms
 
     async def next_step(self, tenant: str, task_id: str, known: Cursor) -> str | None:
-        """Wait for what the caller does not know yet and write it as events; None where nothing can come any more.
+        """Wait for changes behind the caller's cursor and return them as events; None if the task has ended.
 
-        Over the limit of held calls there is no wait, and the caller is told to come again later.
+        Above the limit of held calls there is no wait, and `retry:` delays the next request.
 
         Raises:
             NotFound, Gone: the tenant has no such task, or has it no longer.
@@ -106,15 +111,15 @@ class EventStream:
         async with self._held_calls.holding(tenant) as is_held:
             if not is_held:
                 return UNHELD_STEP
-            return await self._listen(record.ref, task_id, known, end)
+            return await self._subscribe(record.ref, task_id, known, end)
 
-    async def _listen(self, ref: TaskRef, task_id: str, known: Cursor, end: float) -> str:
-        async with self._listener.subscribe({(ref.tenant, ref.batch_id)}, [ref]) as ear:
+    async def _subscribe(self, ref: TaskRef, task_id: str, known: Cursor, end: float) -> str:
+        async with self._subscriber.subscribe({(ref.tenant, ref.batch_id)}, [ref]) as notification:
             while not (events := events_of(await self._read(ref, task_id), known)):
-                left = end - asyncio.get_running_loop().time()
-                if left <= 0:
+                remaining = end - asyncio.get_running_loop().time()
+                if remaining <= 0:
                     return f"retry: {RETRY_MS}\n: nothing new\n\n"
-                await ear.wait(min(left, POLL_SECONDS))
+                await notification.wait(min(remaining, POLL_SECONDS))
         return events
 
     async def _read(self, ref: TaskRef | None, task_id: str) -> TaskRecord:
@@ -125,9 +130,9 @@ class EventStream:
 
 
 def events_of(record: TaskRecord, known: Cursor) -> str:
-    """Write what of a record the caller does not know, as much as one answer carries; nothing where it knows it all."""
+    """Return the changes behind a cursor as events, as many as fit one response; empty if there are none."""
     attempt, status = len(record.attempts), record.status
-    # A half of a character may have come; the other half makes it another one.
+    # The partial text may end within a character.
     text = record.answer.text if record.answer else (record.partial or "").rstrip("\ufffd")
     has, events = known.characters, []
     if text and known.attempt not in {None, attempt} and has:

@@ -26,7 +26,7 @@ MOST_CALL_BYTES: Final = 20_000_000
 prompt, which each task repeats, must not make far more of it than our memory and time have room for."""
 
 MOST_NAME_BYTES: Final = 3_600_000
-"""Bytes of all custom_ids of a call as they travel in its answer, which Lambda must be able to carry. A thousand of the
+"""Bytes of all custom_ids of a call as encoded in its response, which Lambda must be able to return. A thousand of the
 longest fit, all emoji."""
 
 
@@ -137,12 +137,12 @@ def _each(name: str, items: Sequence[Any], parse_item: Callable[[Any, str], Prom
         else:
             prompts.append(prompt)
         if room < 0:
-            taken = f"the prompts before it take up the {MOST_CALL_BYTES} bytes that a call has in the queue"
-            faults.append(RequestTooLarge(f"is too much: {taken}", pointer=place))
+            taken = f"the prompts before it fill the {MOST_CALL_BYTES} bytes that a call may take in the queue"
+            faults.append(RequestTooLarge(f"does not fit: {taken}", pointer=place))
             break
         if name_room < 0:
-            taken = f"the custom_ids before it take up the {MOST_NAME_BYTES} bytes that the answer has for them"
-            faults.append(RequestTooLarge(f"is too much: {taken}", pointer=f"{place}/custom_id"))
+            taken = f"the custom_ids before it fill the {MOST_NAME_BYTES} bytes that a response has for them"
+            faults.append(RequestTooLarge(f"does not fit: {taken}", pointer=f"{place}/custom_id"))
             break
     if faults:
         refuse_all(faults)
@@ -192,7 +192,7 @@ def _messages(body: PromptBody, system_of_call: str | None, place: str) -> list[
     if has_instructions:
         if body.system is not None:
             raise InvalidRequest(
-                "must not stand beside `messages` that have a system or developer message",
+                "must be omitted: `messages` have a system or developer message",
                 pointer=f"{place}/system",
                 code="invalid_value",
             )

@@ -25,7 +25,7 @@ MOST_LINKED: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class SubmitResponse:
-    """Hold an HTTP response; `retry_after` is in seconds, None where nothing is left to poll."""
+    """Hold an HTTP response; `retry_after` is in seconds, None if all tasks have ended."""
 
     status: HTTPStatus
     body: str = field(repr=False)
@@ -121,7 +121,9 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
                 RetriedTask(ref.task_id, old.custom_id if old else None, old.ref.task_id if old else None)
                 for ref, old in olds
             ],
-            not_retried=[LeftTaskBody(left.ref.task_id, left.why.value, left.retried_as) for left in retried.left],
+            not_retried=[
+                LeftTaskBody(task.ref.task_id, task.reason.value, task.retried_as) for task in retried.skipped
+            ],
             links=_links(accepted.batch_id, task_ids, root="../../"),
         )
 
@@ -134,7 +136,7 @@ class ResultReader(Protocol):
     """Read records. Raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        """Read tasks in the order asked, None for an unknown one."""
+        """Read tasks in the given order, None for an unknown one."""
 
 
 def accepted_response(accepted: Accepted, body: AcceptedBody) -> SubmitResponse:
@@ -185,8 +187,8 @@ async def _in_full(store: ResultReader, accepted: AcceptedBody, refs: Sequence[T
 
     shown = await fill_page(refs, show, beside=body)
     body["tasks"] = shown
-    if left := accepted.task_ids[len(shown) :]:
-        body["next"] = f"{root and f'{root}tasks'}?task_ids={','.join(left)}"
+    if omitted := accepted.task_ids[len(shown) :]:
+        body["next"] = f"{root and f'{root}tasks'}?task_ids={','.join(omitted)}"
     return body
 
 

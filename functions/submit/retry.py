@@ -1,4 +1,4 @@
-"""Make new tasks of a batch's failed ones, each once, however often that is asked.
+"""Retry the failed tasks of a batch as new tasks, each once.
 
 A failed task is marked in its record, together with all that are taken with it and with the batch, before anything is
 sent. So a repeat finds what an earlier call took: it sends that if it was not sent, and shows it if it was.
@@ -22,15 +22,15 @@ from common.submission.model import Accepted, Prompt
 READ_CHUNK: Final = 100
 """Requests in one answer of Redis: a batch has at most 20 MB of them, as POST has taken it."""
 
-LOOKS: Final = 3
-"""How often we look again where another retry of the same batch was quicker."""
+MAX_ATTEMPTS: Final = 3
+"""Attempts, where another retry of the same batch is faster."""
 
 
 class RetryStore(BatchReader, Protocol):
-    """Hold the failed. Each method raises StoreUnavailable where Redis does not answer."""
+    """Store failed tasks. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
-        """Read tasks in the order asked, None for an unknown one; without text they are small."""
+        """Read tasks in the given order, None for an unknown one; without text they are small."""
 
     async def load_requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         """Return what failed tasks have kept of their messages."""
@@ -47,20 +47,20 @@ class BatchSender(Protocol):
 
 
 class NothingToRetry(Conflict):
-    """The batch has no failed task that could be asked again."""
+    """The batch has no failed task that can be retried."""
 
     code = "nothing_to_retry"
 
 
 class RetryInUse(Conflict):
-    """Other calls retry the same batch at this moment."""
+    """Another call is retrying the same batch."""
 
     code = "retry_in_use"
     retry_after = 2
 
 
 class SkipReason(StrEnum):
-    """Name why a failed task was not retried."""
+    """Name why a failed task is not retried."""
 
     ALREADY_RETRIED = "already_retried"
     """An earlier retry has made a task of it; `retried_as` is that one."""
@@ -69,12 +69,12 @@ class SkipReason(StrEnum):
     FAILED_SINCE = "failed_since"
     """It failed after a retry had begun that is finished first: the next call takes it."""
     MODEL_NOT_ALLOWED = "model_not_allowed"
-    """Its model may not be asked any more."""
+    """The caller's key does not allow its model."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """Say whose batch is to be retried, and which models and budgets its caller has."""
+    """Hold the batch to retry, and the tenant, models and budgets of the caller."""
 
     tenant: str
     batch_id: str
@@ -84,28 +84,28 @@ class RetryRequest:
 
 @dataclass(frozen=True, slots=True)
 class SkippedTask:
-    """Name a failed task that was not retried, and why."""
+    """Hold a failed task that was not retried, and why."""
 
     ref: TaskRef
-    why: SkipReason
+    reason: SkipReason
     retried_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Hold an accepted retry: by the places of its tasks the failed ones that they were made of, and those left.
+    """Hold an accepted retry: by the index of each new task the failed one, and the skipped tasks.
 
     A failed task that has expired since is in neither.
     """
 
     accepted: Accepted
     of: Mapping[int, TaskRecord]
-    left: tuple[SkippedTask, ...]
+    skipped: tuple[SkippedTask, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Hold the failed of a batch, as they were at one moment."""
+    """Hold a batch and its failed tasks, as read at one moment."""
 
     batch: BatchRecord
     records: tuple[TaskRecord, ...]
@@ -120,12 +120,19 @@ class RetryService:
     """Retry for any tenant; each reaches only its own tasks."""
 
     def __init__(self, store: RetryStore, sender: BatchSender, *, now_ms: Callable[[], int]) -> None:
-        """Take where the records are, who sends batches, and a clock in milliseconds since 1970."""
+        """Create the service.
+
+        Args:
+            store: stores failed tasks.
+            sender: records and sends batches.
+            now_ms: a clock in milliseconds since 1970.
+
+        """
         self._store = store
         self._sender = sender
         self._now_ms = now_ms
 
-    async def retry(self, asked: RetryRequest, key: str | None = None) -> Retried:
+    async def retry(self, request: RetryRequest, key: str | None = None) -> Retried:
         """Make new tasks of those that have failed and were not retried; a repeat answers the same ones.
 
         An earlier retry that was not sent comes first. `key` is the caller's Idempotency-Key.
@@ -133,51 +140,53 @@ class RetryService:
         Raises:
             NotFound, Gone: the tenant has no such batch, or has it no longer; or tasks expired before they were sent.
             NothingToRetry: no task of it has failed, or none keeps its request.
-            RetryInUse: other calls are at it.
-            CallerError, StoreUnavailable, QueueUnavailable: as for a POST; nothing was lost, repeat the call.
+            RetryInUse: another call is retrying the batch.
+            CallerError, StoreUnavailable, QueueUnavailable: as for a submission; the call can be repeated.
 
         """
-        keyed = None if key is None else batch_id_of_key(asked.tenant, f"\0retry:{asked.batch_id}:{key}")
-        for _ in range(LOOKS):
-            failed = await self._look(asked)
+        keyed = None if key is None else batch_id_of_key(request.tenant, f"\0retry:{request.batch_id}:{key}")
+        for _ in range(MAX_ATTEMPTS):
+            failed = await self._read_failed(request)
             if again := failed.taken_for(keyed):
-                return await self._finish(asked, failed, str(keyed), again)
+                return await self._finish(request, failed, str(keyed), again)
             last = failed.batch.retry
             begun = failed.taken_for(last)
-            earlier = await self._finish(asked, failed, str(last), begun) if begun else None
+            earlier = await self._finish(request, failed, str(last), begun) if begun else None
             if earlier and keyed is None and not earlier.accepted.replayed:
                 return earlier  # it had broken off; what has failed since is for the next call
-            fresh = [each for each in failed.records if _why_left(each, asked) is None]
+            fresh = [each for each in failed.records if _skip_reason(each, request) is None]
             if not fresh:
                 if earlier is None:
                     raise NothingToRetry(_nothing(failed))
                 return earlier
-            new_id = keyed or _id_of(asked, fresh)
+            new_id = keyed or _id_of(request, fresh)
             if await self._store.retry(failed.batch, [each.ref for each in fresh], new_id):
-                return await self._finish(asked, failed, new_id, dict(enumerate(fresh)))
-        raise RetryInUse("other calls are retrying this batch at this moment")
+                return await self._finish(request, failed, new_id, dict(enumerate(fresh)))
+        raise RetryInUse("another call is retrying this batch; retry later")
 
-    async def _look(self, asked: RetryRequest) -> _Failed:
+    async def _read_failed(self, request: RetryRequest) -> _Failed:
         # The batch first: what is marked after that, the taking notices.
-        batch = await find_batch(self._store, asked.tenant, asked.batch_id, now_ms=self._now_ms())
+        batch = await find_batch(self._store, request.tenant, request.batch_id, now_ms=self._now_ms())
         records = await self._store.read(batch.refs(), with_text=False)
         return _Failed(batch, tuple(each for each in records if each and each.status is TaskStatus.FAILED))
 
-    async def _finish(self, asked: RetryRequest, failed: _Failed, new_id: str, taken: dict[int, TaskRecord]) -> Retried:
+    async def _finish(
+        self, request: RetryRequest, failed: _Failed, new_id: str, taken: dict[int, TaskRecord]
+    ) -> Retried:
         """Send what was taken, unless it was sent before."""
-        left = tuple(
-            SkippedTask(each.ref, _why_left(each, asked) or SkipReason.FAILED_SINCE, each.retried_as)
+        skipped = tuple(
+            SkippedTask(each.ref, _skip_reason(each, request) or SkipReason.FAILED_SINCE, each.retried_as)
             for each in failed.records
             if each not in taken.values()
         )
-        made = await self._store.read_batch(asked.tenant, new_id)
+        made = await self._store.read_batch(request.tenant, new_id)
         if made is not None and made.is_accepted:
-            return Retried(Accepted.of(made), taken, left)
+            return Retried(Accepted.of(made), taken, skipped)
         if taken.keys() != set(range(made.size if made else len(taken))):
-            raise Gone("a retry was never sent, and tasks that it had taken have expired; send their prompts anew")
+            raise Gone("tasks of an earlier retry that was not sent have expired; submit their prompts again")
         old, records = failed.batch, [taken[place] for place in sorted(taken)]
         batch = NewBatch(
-            tenant=asked.tenant,
+            tenant=request.tenant,
             batch_id=new_id,
             model_of=tuple(each.model for each in records),
             custom_id_of=tuple(each.custom_id for each in records),
@@ -188,8 +197,8 @@ class RetryService:
             webhook=old.webhook,
             kind=records[0].kind,
         )
-        sent = await self._sender.send(batch, await self._prompts(records), asked.budgets)
-        return Retried(sent, taken, left)
+        sent = await self._sender.send(batch, await self._prompts(records), request.budgets)
+        return Retried(sent, taken, skipped)
 
     async def _prompts(self, taken: Sequence[TaskRecord]) -> list[Prompt]:
         prompts: list[Prompt] = []
@@ -199,13 +208,13 @@ class RetryService:
         return prompts
 
 
-def _why_left(record: TaskRecord, asked: RetryRequest) -> SkipReason | None:
-    """Say why a failed task cannot be retried; None where it can."""
+def _skip_reason(record: TaskRecord, request: RetryRequest) -> SkipReason | None:
+    """Return why a failed task cannot be retried; None if it can."""
     if record.retried_as is not None:
         return SkipReason.ALREADY_RETRIED
     if record.kept_bytes is None:
         return SkipReason.REQUEST_NOT_KEPT
-    return None if public_model(record.kind, record.model) in asked.models else SkipReason.MODEL_NOT_ALLOWED
+    return None if public_model(record.kind, record.model) in request.models else SkipReason.MODEL_NOT_ALLOWED
 
 
 def _prompt(record: TaskRecord, request: str | None) -> Prompt:
@@ -213,17 +222,17 @@ def _prompt(record: TaskRecord, request: str | None) -> Prompt:
         message = TaskMessage.decode(request or "")
     except MessageError:
         # The record has gone since it was read, or is another version's.
-        raise RetryInUse("a task that was to be retried has changed at this moment") from None
+        raise RetryInUse("a task has changed during the retry; retry later") from None
     return Prompt(record.model, message.request, record.custom_id, message.expected_tokens)
 
 
-def _id_of(asked: RetryRequest, fresh: Sequence[TaskRecord]) -> str:
+def _id_of(request: RetryRequest, fresh: Sequence[TaskRecord]) -> str:
     # The same tasks make the same id, also where Redis has lost that they were taken. No caller's key holds a NUL.
     places = ",".join(str(each.ref.index) for each in fresh)
-    return batch_id_of_key(asked.tenant, f"\0retry:{asked.batch_id}:{places}")
+    return batch_id_of_key(request.tenant, f"\0retry:{request.batch_id}:{places}")
 
 
 def _nothing(failed: _Failed) -> str:
     if not failed.records:
         return "no task of this batch has failed"
-    return f"of the {len(failed.records)} failed tasks of this batch none can be retried; look at their `retried_as`"
+    return f"of the {len(failed.records)} failed tasks of this batch none can be retried; see their `retried_as`"

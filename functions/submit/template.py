@@ -1,4 +1,4 @@
-"""Make prompts of one template and many inputs: `{name}` is a variable, `{{` and `}}` are braces."""
+"""Fill a template with inputs: `{name}` is a variable, `{{` and `}}` are braces."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest, RequestTooLarge
 
 CUSTOM_ID: Final = "custom_id"
-"""The variable that need not stand in the template: it names the task."""
+"""The input that the template may omit: it names the task."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -35,12 +35,10 @@ class Template:
 
         """
         for name in sorted(self.variables - values.keys()):
-            raise InvalidRequest(
-                "is missing, and the template uses it", pointer=f"{place}/{name}", code="missing_variable"
-            )
+            raise InvalidRequest("is missing; the template uses it", pointer=f"{place}/{name}", code="missing_variable")
         for name in sorted(values.keys() - self.variables - {CUSTOM_ID}):
             raise InvalidRequest("is not used in the template", pointer=pointer_to(place, name), code="unused_variable")
-        # Exactly these types: True is an int too, and nobody means it to read "True".
+        # Exactly these types: True is an int too, and would read "True".
         for name in sorted(self.variables):
             if type(values[name]) not in {str, int, float}:
                 raise InvalidRequest("must be text or a number", pointer=f"{place}/{name}", code="invalid_value")
@@ -67,12 +65,10 @@ def read_template(text: str) -> Template:
         fields = list(Formatter().parse(text))
     except ValueError:
         # `from None`: the error may quote the template.
-        raise _refused("has a brace without its other half; write {{ and }} for braces") from None
+        raise _refused("has an unbalanced brace; write {{ and }} for literal braces") from None
     for _, name, form, conversion in fields:
         if name is not None and (_NAME.fullmatch(name) is None or form or conversion):
-            raise _refused(
-                "may have nothing but a name in its braces: up to 64 letters, digits and _, and no digit first"
-            )
+            raise _refused("must have only names in braces: up to 64 letters, digits and _, not starting with a digit")
     template = Template(tuple((literal, name) for literal, name, _, _ in fields))
     if not template.variables:
         raise _refused("must have a variable, such as {topic}")

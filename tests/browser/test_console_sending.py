@@ -14,7 +14,7 @@ from tests.local.calls import accept, ended
 
 pytestmark = pytest.mark.timeout(300)
 
-BUDGET = "the budget of requests has not enough left for this call; the next day begins at midnight UTC"
+BUDGET = "this call exceeds the daily requests budget; it resets at 00:00 UTC"
 HOURS = 40_000
 """Seconds until midnight."""
 

@@ -82,7 +82,7 @@ FAULTS = [
     ),
     ("what_is_watched_exists", "TasksDone", "", replaced('"TasksCompleted"', '"TasksDone"')),
     ("what_is_watched_exists", "Callings", "", replaced('MetricName=\\"Calls\\"', 'MetricName=\\"Callings\\"')),
-    ("what_is_watched_exists", "doorkeeper", "", replaced('"service", "authorizer"', '"service", "doorkeeper"')),
+    ("what_is_watched_exists", "authenticator", "", replaced('"service", "authorizer"', '"service", "authenticator"')),
     (
         "what_is_watched_exists",
         "Refusals",

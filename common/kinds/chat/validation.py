@@ -48,15 +48,15 @@ PRICED_TIERS: Final = ("auto", "default")
 """The service tiers that the price table knows: it has one price a model."""
 
 _OURS: Final = "is set by Sluice itself"
-_TEXT_ONLY: Final = "asks for what Sluice does not keep: it returns one answer of text and tool calls"
-_BY_TOOLS: Final = "is what chat completions had before `tools` and `tool_choice`; use those"
-_SDK: Final = "is no parameter of the model"
-_FEE: Final = "has the provider search, at a fee that is in no usage and that this service has no price for"
-_ONE_MODEL: Final = "names other models to ask; a prompt asks the one model that stands beside its `params`"
+_TEXT_ONLY: Final = "is not supported: Sluice keeps one response of text and tool calls"
+_BY_TOOLS: Final = "is deprecated; use `tools` and `tool_choice`"
+_SDK: Final = "is not a parameter of the model"
+_FEE: Final = "makes the provider search, at a fee that `usage` does not report and this service cannot price"
+_ONE_MODEL: Final = "names other models; set one `model` next to `params`"
 
 RESERVED_PARAMS: Final[Mapping[str, str]] = {
-    "model": "belongs beside `params`, not in it",
-    "messages": "belongs beside `params`, not in it",
+    "model": "belongs next to `params`, not inside",
+    "messages": "belongs next to `params`, not inside",
     "stream": _OURS,
     "stream_options": _OURS,
     "n": _TEXT_ONLY,
@@ -129,14 +129,14 @@ def _check_message(message: Mapping[str, Any], place: str) -> None:
     content = message.get("content")
     if message["role"] == "tool" and not _is_name(message.get("tool_call_id")):
         raise InvalidRequest(
-            "must say which of the assistant's tool_calls it answers",
+            "must be the id of the assistant's tool call that this message answers",
             pointer=f"{place}/tool_call_id",
             code="invalid_value",
         )
     if content is None and message["role"] == "assistant":
-        return  # an answer that only called tools
+        return  # a response that only calls tools
     if content == "" and (message["role"] == "tool" or message.get("tool_calls")):
-        return  # a tool may have nothing to say, and so may an answer that only called tools
+        return  # a tool may return nothing; a response may only call tools
     is_text = isinstance(content, str) and bool(content.strip())
     is_parts = isinstance(content, list) and bool(content) and all(isinstance(part, dict) for part in content)
     if not is_text and not is_parts:
@@ -165,7 +165,7 @@ def _check_tool(tool: Mapping[str, Any], place: str) -> None:
     for name, kind in tool.items():
         if _canonical(name) == "type" and not (isinstance(kind, str) and kind in set(ToolKind)):
             raise InvalidRequest(
-                f"must be {' or '.join(ToolKind)}: the provider runs other tools itself, at a fee that is in no usage",
+                f"must be {' or '.join(ToolKind)}: the provider runs other tools at a fee that `usage` does not report",
                 pointer=pointer_to(place, name),
                 code="unpriced_param",
             )

@@ -142,7 +142,7 @@ def cap(request: pytest.FixtureRequest, api: Api, environment: pytest.MonkeyPatc
 
 def look_again(submit: Any) -> None:  # noqa: ANN401  # a module
     """Let the next call ask SQS for the depth."""
-    submit.submissions._services["tasks"]._admission._cap._depth._seen = None
+    submit.submissions._services["tasks"]._admission._cap._depth._last = None
 
 
 @pytest.mark.parametrize("redis", ["valkey"], indirect=True)

@@ -50,13 +50,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def doorkeeper(keys: FakeKeyList, clock: Clock) -> Authenticator:
+def authenticator(keys: FakeKeyList, clock: Clock) -> Authenticator:
     return Authenticator(keys, digest_of, clock=clock)
 
 
 @pytest.mark.parametrize("header", ["Bearer local", "bearer local", "BEARER  local", " Bearer local "])
-def test_a_known_key_is_its_tenants(doorkeeper: Authenticator, header: str) -> None:
-    assert doorkeeper.caller_of(header) == Caller("acme")
+def test_a_known_key_is_its_tenants(authenticator: Authenticator, header: str) -> None:
+    assert authenticator.caller_of(header) == Caller("acme")
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,25 @@ def test_a_known_key_is_its_tenants(doorkeeper: Authenticator, header: str) -> N
         *("Bearer lo\u00e9", "Bearer a\nb", "Bearer " + "x" * 5_000, "Bearer " + digest("local")),
     ],
 )
-def test_anything_else_is_nobodys(doorkeeper: Authenticator, header: str) -> None:
-    assert doorkeeper.caller_of(header) is None
+def test_anything_else_is_nobodys(authenticator: Authenticator, header: str) -> None:
+    assert authenticator.caller_of(header) is None
 
 
-def test_a_new_key_works_at_once(doorkeeper: Authenticator, keys: FakeKeyList) -> None:
+def test_a_new_key_works_at_once(authenticator: Authenticator, keys: FakeKeyList) -> None:
     keys.entries[digest("new")] = {"tenant": "newcomer"}
 
-    assert doorkeeper.caller_of("Bearer new") == Caller("newcomer")
+    assert authenticator.caller_of("Bearer new") == Caller("newcomer")
 
 
 def test_guessing_keys_does_not_fetch_the_list_each_time(
-    doorkeeper: Authenticator, keys: FakeKeyList, clock: Clock
+    authenticator: Authenticator, keys: FakeKeyList, clock: Clock
 ) -> None:
     for guess in range(50):
-        assert doorkeeper.caller_of(f"Bearer {guess}") is None
+        assert authenticator.caller_of(f"Bearer {guess}") is None
     assert keys.fetches == 1
 
     clock.now += REFETCH_SECONDS
-    doorkeeper.caller_of("Bearer guess")
+    authenticator.caller_of("Bearer guess")
 
     assert keys.fetches == 2
 
@@ -97,19 +97,19 @@ def test_an_entry_may_say_more_than_its_tenant() -> None:
     ) == Caller("acme")
 
 
-def test_a_known_key_fetches_nothing(doorkeeper: Authenticator, keys: FakeKeyList) -> None:
-    doorkeeper.caller_of("Bearer local")
+def test_a_known_key_fetches_nothing(authenticator: Authenticator, keys: FakeKeyList) -> None:
+    authenticator.caller_of("Bearer local")
 
     assert keys.fetches == 0
 
 
 def test_a_list_that_cannot_be_read_lets_nobody_in_and_refuses_nobody(
-    doorkeeper: Authenticator, keys: FakeKeyList
+    authenticator: Authenticator, keys: FakeKeyList
 ) -> None:
     keys.is_down = True
 
     with pytest.raises(KeysUnavailable):
-        doorkeeper.caller_of("Bearer local")
+        authenticator.caller_of("Bearer local")
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ ALLOWED = {"tenant": "acme", "models": ["small", "tiny"]}
 
 def test_a_key_may_ask_the_models_of_its_entry(clock: Clock) -> None:
     keys = FakeKeyList({digest("local"): ALLOWED, digest("other"): {"tenant": "acme"}})
-    doorkeeper = Authenticator(keys, digest_of, clock=clock)
+    authenticator = Authenticator(keys, digest_of, clock=clock)
 
-    assert doorkeeper.caller_of("Bearer local") == Caller("acme", ("small", "tiny"))
-    assert doorkeeper.caller_of("Bearer other") == Caller("acme")
+    assert authenticator.caller_of("Bearer local") == Caller("acme", ("small", "tiny"))
+    assert authenticator.caller_of("Bearer other") == Caller("acme")
 
 
 def test_a_tenants_budgets_are_the_lowest_of_all_its_keys(clock: Clock) -> None:
@@ -140,11 +140,11 @@ def test_a_tenants_budgets_are_the_lowest_of_all_its_keys(clock: Clock) -> None:
             digest("rival"): {"tenant": "rival", "budgets": {"requests": 1}},
         }
     )
-    doorkeeper = Authenticator(keys, digest_of, clock=clock)
+    authenticator = Authenticator(keys, digest_of, clock=clock)
 
     for key in ("one", "two", "none"):
-        assert doorkeeper.caller_of(f"Bearer {key}") == Caller("acme", None, Budgets(10, 500, 10**9))
-    assert doorkeeper.caller_of("Bearer rival") == Caller("rival", None, Budgets(1))
+        assert authenticator.caller_of(f"Bearer {key}") == Caller("acme", None, Budgets(10, 500, 10**9))
+    assert authenticator.caller_of("Bearer rival") == Caller("rival", None, Budgets(1))
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_where_a_budget_cannot_be_read_nobody_of_the_tenant_passes(clock: Clock,
     keys = FakeKeyList(
         {digest("one"): {"tenant": "acme"}, digest("two"): {"tenant": "acme", **flaw}, digest("r"): {"tenant": "r"}}
     )
-    doorkeeper = Authenticator(keys, digest_of, clock=clock)
+    authenticator = Authenticator(keys, digest_of, clock=clock)
 
     for key in ("one", "two"):
         with pytest.raises(KeysUnavailable, match="tenant acme"):
-            doorkeeper.caller_of(f"Bearer {key}")
-    assert doorkeeper.caller_of("Bearer r") == Caller("r")
+            authenticator.caller_of(f"Bearer {key}")
+    assert authenticator.caller_of("Bearer r") == Caller("r")
 
 
 @pytest.mark.parametrize("models", [None, [], "small", [1], [""], {"small": 1}])

@@ -72,8 +72,8 @@ def test_json_that_would_break_something_later_is_refused_by_its_place(body: str
         (nested(MAX_DEPTH + 1), "must not be nested deeper than 64 levels"),
         ('{"a": 1, "a": 2}', "must not name a field twice"),
         ("[1e999]", "must be a finite number, a whole one of at most 19 digits"),
-        (r'["\ud800"]', "must be Unicode text: a surrogate stands without its other half"),
-        (r'{"\ud800": 1}', "must be Unicode text: a surrogate stands without its other half"),
+        (r'["\ud800"]', "must be Unicode text: it contains an unpaired surrogate"),
+        (r'{"\ud800": 1}', "must be Unicode text: it contains an unpaired surrogate"),
     ],
 )
 def test_a_refusal_says_the_rule(body: str, detail: str) -> None:

@@ -26,7 +26,7 @@ def test_a_small_request_cannot_become_a_huge_call(document: dict[str, Any]) -> 
 
     assert caught.value.code == "request_too_large"
     assert caught.value.detail == (
-        "is too much: the prompts before it take up the 20000000 bytes that a call has in the queue"
+        "does not fit: the prompts before it fill the 20000000 bytes that a call may take in the queue"
     )
     assert str(caught.value.pointer).endswith("/99")
 

@@ -97,7 +97,7 @@ def test_a_breach_in_the_messages_is_refused_by_its_place(document: object, poin
         (prompts({}), "must have either `prompt` or `messages`"),
         (
             prompts({"messages": [system("a")], "system": "b"}),
-            "must not stand beside `messages` that have a system or developer message",
+            "must be omitted: `messages` have a system or developer message",
         ),
         (
             prompts({"messages": [{"role": "boss", "content": "a"}]}),
@@ -105,7 +105,7 @@ def test_a_breach_in_the_messages_is_refused_by_its_place(document: object, poin
         ),
         (
             prompts({"messages": [{"role": "tool", "content": "no"}]}),
-            "must say which of the assistant's tool_calls it answers",
+            "must be the id of the assistant's tool call that this message answers",
         ),
         (prompts({"messages": [user("")]}), "must be text that is not blank, or a list of content parts"),
     ],
