@@ -1,4 +1,4 @@
-"""Read what makes a request safe to repeat: its Idempotency-Key, and a digest of its body."""
+"""Read the Idempotency-Key of a request, and compute the digest of its body."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ _KEY: Final = re.compile(r"[ -~]{1,255}")
 
 
 def read_repeatable(key: str | None, document: object) -> IdempotentRequest | None:
-    """Return what makes the request safe to repeat; None without an Idempotency-Key.
+    """Return the key and the digest of a request; None without an Idempotency-Key.
 
     Two bodies are the same request if they are the same JSON, however it is spaced and its fields are ordered.
     """
@@ -22,7 +22,7 @@ def read_repeatable(key: str | None, document: object) -> IdempotentRequest | No
 
 
 def read_key(key: str | None) -> str | None:
-    """Return an Idempotency-Key that is one; None stays None."""
+    """Validate an Idempotency-Key; None stays None."""
     if key is not None and _KEY.fullmatch(key) is None:
         raise InvalidRequest(
             "Idempotency-Key must be 1 to 255 printable ASCII characters", code="invalid_idempotency_key"

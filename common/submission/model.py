@@ -10,14 +10,14 @@ from common.webhooks.model import Webhook
 
 
 class IdempotencyKeyInUse(Conflict):
-    """The same request with the same Idempotency-Key is being accepted by another call."""
+    """Another call with the same request and Idempotency-Key is in progress."""
 
     code = "idempotency_key_in_use"
     retry_after = 2
 
 
 class IdempotencyKeyReused(Conflict):
-    """The Idempotency-Key came with another request before."""
+    """The Idempotency-Key was used with another request."""
 
     code = "idempotency_key_reused"
 
@@ -34,7 +34,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """Make a request safe to repeat: the caller's key, and the SHA-256 of what came with it."""
+    """Hold the Idempotency-Key of a request, and the SHA-256 of its body."""
 
     key: str = field(repr=False)
     digest: str
@@ -42,7 +42,7 @@ class IdempotentRequest:
 
 @dataclass(frozen=True, slots=True)
 class SubmitCall:
-    """Hold a valid call: at least one prompt, and what holds for all of them.
+    """Hold a valid call: at least one prompt, and the terms of all prompts.
 
     `deadline_seconds` run from now, `retention_seconds` from a task's end. `metadata` is kept with the batch.
     """
@@ -70,7 +70,7 @@ class Accepted:
 
     @classmethod
     def of(cls, batch: BatchRecord) -> "Accepted":
-        """Show a batch that an earlier call has accepted."""
+        """Return a batch that an earlier call has accepted."""
         return cls(
             batch.batch_id, tuple(batch.refs()), batch.created_ms, batch.deadline_ms, batch.expires_ms, replayed=True
         )

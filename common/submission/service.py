@@ -1,8 +1,8 @@
 """Accept a call: record its tasks as queued, send them to the queue, mark the batch as accepted, then respond.
 
-The order decides what a crash leaves behind. Before the record: nothing. Then records that expire unseen, for nobody
-was given their ids, and messages that cost nothing, for a worker takes no task of a batch that is not accepted. After
-the mark: tasks that run.
+The order decides what a crash leaves behind. Before the record: nothing. Before the mark: records that expire, whose
+IDs no client has, and messages that cost nothing, because a worker claims no task of a batch that is not accepted.
+After the mark: tasks that run.
 """
 
 import secrets
@@ -45,20 +45,20 @@ class BatchWriter(Protocol):
         """Record a batch of queued tasks, or find the one of the same Idempotency-Key."""
 
     async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
-        """Accept a batch that was sent; False where its sending, which `create` has allowed, has ended before."""
+        """Mark a sent batch as accepted; False if the time to send it, which `create` returns, is over."""
 
     async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
         """Read a batch, None for an unknown one."""
 
     async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
-        """Give up sending a batch, so that a repeat of the request sends it again."""
+        """Mark a batch as not sent, so that a repeat of the request sends it again."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
-        """End tasks that have not ended, so that they are not paid for."""
+        """Cancel tasks that have not ended, so that they cost nothing."""
 
 
 class PromptQueue(Protocol):
-    """Put tasks before the workers."""
+    """Send tasks to the workers."""
 
     async def send(self, messages: Sequence[TaskMessage]) -> None:
         """Send all messages, or raise QueueUnavailable; some may have been sent even so."""
@@ -129,39 +129,39 @@ class SubmissionService:
         try:
             accepted = await self._record_and_send(batch, prompts, budgets)
         except SluiceError as error:
-            await self._give_back(reservation)
+            await self._return_budget(reservation)
             if isinstance(error, QueueUnavailable):
                 await self._release_places(batch)
             raise
         if accepted.replayed:
-            await self._give_back(reservation)
+            await self._return_budget(reservation)
         else:
-            await self._keep_places(batch, accepted)
+            await self._confirm_places(batch, accepted)
             self._count(Metric.SUBMITTED, batch.size)
         return accepted
 
-    async def _keep_places(self, batch: NewBatch, accepted: Accepted) -> None:
+    async def _confirm_places(self, batch: NewBatch, accepted: Accepted) -> None:
         try:
             await self._admission.confirm(batch, accepted.deadline_ms)
         except StoreUnavailable:
             self._warn("A batch was accepted, and does not count in its tenant's share of the queue")
 
     async def _release_places(self, batch: NewBatch) -> None:
-        # After any other error the batch may be another call's, and what nobody confirms expires.
+        # After any other error the batch may belong to another call, and unconfirmed places expire.
         with suppress(StoreUnavailable):
             await self._admission.release(batch)
 
     async def _admit(self, batch: NewBatch, budgets: Budgets | None) -> Reservation | None:
         if batch.digest is None:
             return await self._admission.admit(batch, budgets)
-        # Looked up first: a repeat of an accepted call asks for nothing new, and must take nobody's room for a moment.
+        # Read first: a repeat of an accepted call adds no tasks, and must not occupy budget or queue even for a moment.
         if self._admission.asks(budgets):
             known = await self._store.read_batch(batch.tenant, batch.batch_id)
             if known is not None and known.is_accepted:
                 return None
         return await self._admission.admit(batch, budgets, f"{batch.batch_id}-{batch.digest}")
 
-    async def _give_back(self, reservation: Reservation | None) -> None:
+    async def _return_budget(self, reservation: Reservation | None) -> None:
         if reservation is None:
             return
         try:
@@ -200,21 +200,21 @@ class SubmissionService:
                 await self._queue.send(messages)
             is_accepted = await self._store.mark_accepted(batch.tenant, batch.batch_id, created.sending_until_ms)
         except (QueueUnavailable, StoreUnavailable):
-            await self._take_back(batch, refs, created)
+            await self._roll_back(batch, refs, created)
             raise
         if not is_accepted:
-            # Only a call that was frozen is so late. Its messages were dropped, or another call sends them.
+            # Only a call of a frozen environment is so late. Its messages were dropped, or another call sends them.
             raise StoreUnavailable("the time to send this batch is over")
 
-    async def _take_back(self, batch: NewBatch, refs: Sequence[TaskRef], created: Created) -> None:
-        # Messages may be on the queue. A repeat with the key finishes the work; without one nobody has the ids.
+    async def _roll_back(self, batch: NewBatch, refs: Sequence[TaskRef], created: Created) -> None:
+        # Messages may be on the queue. A repeat with the key sends them again; without a key no client has the IDs.
         try:
             if batch.digest is None:
                 await self._store.cancel(refs, FailureCode.NOT_ACCEPTED)
             else:
                 await self._store.mark_unsent(batch.tenant, batch.batch_id, created.sending_until_ms)
         except StoreUnavailable:
-            self._warn("A batch that was not accepted could not be taken back")
+            self._warn("A batch that was not accepted could not be rolled back")
 
     def _message(
         self, batch: NewBatch, ref: TaskRef, prompt: Prompt, created: Created, budgets: Budgets | None
@@ -234,14 +234,14 @@ class SubmissionService:
 
 
 class SubmissionRouter:
-    """Accept calls of every kind, each for the queue of its workers."""
+    """Route calls to the service of the queue of their kind."""
 
     def __init__(self, services: Mapping[BacklogQueue, SubmissionService]) -> None:
-        """Take what accepts the calls of each queue."""
+        """Create the router with the service of each queue."""
         self._services = services
 
     def of(self, prompts: Sequence[Prompt]) -> SubmissionService:
-        """Return what accepts these; a batch is of one kind."""
+        """Return the service of these prompts; a batch is of one kind."""
         return self._services[registration_of(prompts[0].request.kind).queue]
 
     async def send(self, batch: NewBatch, prompts: Sequence[Prompt], budgets: Budgets | None = None) -> Accepted:

@@ -11,11 +11,11 @@ from common.runtime.settings import Environment, RedisSettings, flag, number, te
 from common.submission.limits import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS, Limits
 
 MOST_PROMPT_BYTES: Final = 1_000_000
-"""SQS takes messages of 1 MiB; what is left is for the envelope: ids, times, model and `custom_id`."""
+"""SQS takes messages of 1 MiB; the rest is for the header: IDs, times, model and `custom_id`."""
 
 
 DEFAULT_QUEUE_SHARE: Final = 50
-"""As in template.yaml: a tenant leaves as much of the queue free as it fills."""
+"""In percent, as in template.yaml: a tenant may fill half of the queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, accepted: Accepted, prompts: Sequence[Prompt], root: str = "") -> "AcceptedBody":
-        """Show an accepted call; `root` leads from its URL to the folder of `tasks` and `batches`."""
+        """Build the body; `root` is the relative path from the call's URL to the folder of `tasks` and `batches`."""
         task_ids = [ref.task_id for ref in accepted.refs]
         tasks = [
             AcceptedTask(ref.task_id, prompt.custom_id) for ref, prompt in zip(accepted.refs, prompts, strict=True)
@@ -71,7 +71,7 @@ class AcceptedBody(Struct, frozen=True, kw_only=True):
         )
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return msgspec.json.encode(self).decode()
 
 
@@ -107,7 +107,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, retried: Retried) -> "RetriedBody":
-        """Show an accepted retry."""
+        """Build the body."""
         accepted = retried.accepted
         task_ids = [ref.task_id for ref in accepted.refs]
         olds = [(ref, retried.of.get(ref.index)) for ref in accepted.refs]
@@ -128,7 +128,7 @@ class RetriedBody(Struct, frozen=True, kw_only=True):
         )
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode it as JSON."""
         return msgspec.json.encode(self).decode()
 
 

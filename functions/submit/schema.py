@@ -45,7 +45,7 @@ OBJECTS: Final = {"webhook": WebhookBody}
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """What holds for all tasks of a call, whatever they ask."""
+    """The terms of all tasks of a call, of any kind."""
 
     metadata: Metadata | None = None
     webhook: WebhookBody | None = None

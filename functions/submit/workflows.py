@@ -73,7 +73,7 @@ class WorkflowCatalogue:
     """Hold the workflows of this service."""
 
     def __init__(self, workflows: Sequence[WorkflowDescription]) -> None:
-        """Take the workflows, in the order that they are shown."""
+        """Create the catalogue; the order is that of GET /workflows."""
         self._by_name = {workflow.name: workflow for workflow in workflows}
 
     @classmethod
@@ -89,7 +89,7 @@ class WorkflowCatalogue:
         return tuple(workflow.model for workflow in self._by_name.values())
 
     def shown(self, models: Sequence[str] | None) -> list[dict[str, Any]]:
-        """Show those that a caller may start; None where it may all."""
+        """Return those that the caller's key allows; None allows all."""
         return [
             {"name": each.name, "description": each.description, "input_schema": each.input_schema}
             for each in self._by_name.values()

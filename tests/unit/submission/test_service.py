@@ -245,7 +245,7 @@ async def test_while_another_call_sends_the_same_request_a_repeat_has_to_wait(st
         await stage.submission.accept("acme", CALL, KEY)
 
     assert caught.value.retry_after == IdempotencyKeyInUse.retry_after
-    assert stage.warnings == ["A batch that was not accepted could not be taken back"]
+    assert stage.warnings == ["A batch that was not accepted could not be rolled back"]
 
 
 async def test_what_was_sent_and_cannot_be_marked_as_accepted_is_cancelled_unpaid(stage: Stage) -> None:
