@@ -16,6 +16,7 @@ from sluice._cli.exit_codes import ExitCode, ExitError, Terminated, to_exit_erro
 from sluice._cli.input_file import Format
 from sluice._cli.result_formats import ResultFormat
 from sluice._cli.run_command import RunOptions, run_file
+from sluice._cli.sanitizer import for_terminal
 from sluice._cli.signals import interrupts
 from sluice._exceptions import SluiceError
 
@@ -33,6 +34,9 @@ Exit codes:
 FORMATS = click.Choice([str(form) for form in Format])
 SHAPES = click.Choice([str(shape) for shape in ResultFormat])
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Write JSON, for scripts.")
+RAW = click.option(
+    "--raw", is_flag=True, help="Don't escape control characters on a terminal, nor formulas in CSV cells."
+)
 TARGET = click.argument("target")
 
 
@@ -92,6 +96,7 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
 @click.option("--overwrite", is_flag=True, help="Replace the results of another run.")
 @click.option("--check", "check_only", is_flag=True, help="Only validate SOURCE; send nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@RAW
 @AS_JSON
 @click.pass_obj
 def run(
@@ -125,6 +130,7 @@ def run(
         check_only=flags["check_only"],
         quiet=flags["quiet"],
         as_json=flags["as_json"],
+        raw=flags["raw"],
     )
     sys.exit(run_file(service, options, _console()))
 
@@ -152,11 +158,12 @@ def watch(service: Connection, target: str, as_json: bool) -> None:
 @cli.command()
 @TARGET
 @AS_JSON
+@RAW
 @click.pass_obj
-def results(service: Connection, target: str, as_json: bool) -> None:  # noqa: ARG001 - results are always JSON Lines
+def results(service: Connection, target: str, as_json: bool, raw: bool) -> None:  # noqa: ARG001 - always JSON Lines
     """Write the results available so far of a task, a batch or a run, as JSON Lines."""
     with service.client() as sluice:
-        sys.exit(inspect.results(sluice, parse_target(target)))
+        sys.exit(inspect.results(sluice, parse_target(target), raw=raw))
 
 
 @cli.command()
@@ -183,11 +190,12 @@ def retry(service: Connection, target: str, as_json: bool) -> None:
 @click.argument("task_id")
 @click.option("--after", metavar="EVENT", help="Resume after the event with this ID, as --json shows it.")
 @AS_JSON
+@RAW
 @click.pass_obj
-def stream(service: Connection, task_id: str, after: str | None, as_json: bool) -> None:
+def stream(service: Connection, task_id: str, after: str | None, as_json: bool, raw: bool) -> None:
     """Write a task's text while it is generated."""
     with service.client() as sluice:
-        sys.exit(inspect.stream(sluice, task_id, after, as_json=as_json))
+        sys.exit(inspect.stream(sluice, task_id, after, as_json=as_json, raw=raw))
 
 
 @cli.command()
@@ -237,7 +245,7 @@ def _flush(code: int) -> int:
 
 def _report_error(stop: ExitError) -> int:
     if str(stop):
-        _console().print(f"sluice: {stop}", style="red", highlight=False, markup=False, soft_wrap=True)
+        _console().print(for_terminal(f"sluice: {stop}"), style="red", highlight=False, markup=False, soft_wrap=True)
     return stop.code
 
 

@@ -14,6 +14,7 @@ from sluice._cli.exit_codes import ExitCode
 from sluice._cli.outcome_counts import OutcomeCounts
 from sluice._cli.progress_bar import RunProgressBar
 from sluice._cli.result_formats import as_result
+from sluice._cli.sanitizer import for_terminal, write_text
 from sluice._client import Sluice
 from sluice._events import Delta, Ended, Reset, StatusChanged
 from sluice._exceptions import AlreadyEndedError, NothingToRetryError
@@ -72,7 +73,7 @@ def watch(sluice: Sluice, target: Target, console: Console, *, as_json: bool) ->
     return ExitCode.FAILED if _unsuccessful(latest.values()) else ExitCode.COMPLETED
 
 
-def results(sluice: Sluice, target: Target) -> ExitCode:
+def results(sluice: Sluice, target: Target, *, raw: bool = False) -> ExitCode:
     """Write the ended tasks as JSON Lines, in the order of the prompts."""
     counts = OutcomeCounts()
     size = 0
@@ -81,7 +82,7 @@ def results(sluice: Sluice, target: Target) -> ExitCode:
             size += 1
             if task.has_ended:
                 counts.add(task)
-                _print_json(as_result(None, task))
+                _print_json(as_result(None, task), raw=raw)
     return ExitCode.COMPLETED if counts.completed == size else ExitCode.FAILED
 
 
@@ -111,26 +112,26 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
             try:
                 submission = sluice.retry(batch_id)
             except NothingToRetryError as error:
-                print(f"{batch_id}: {error.detail}", file=sys.stderr)
+                write_text(f"{batch_id}: {error.detail}", file=sys.stderr)
                 continue
             size = len(submission.task_ids)
             made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": size})
             if not as_json:
-                print(f"{submission.batch_id}  {size:,} tasks of {batch_id} submitted again", flush=True)
+                write_text(f"{submission.batch_id}  {size:,} tasks of {batch_id} submitted again")
     finally:
         if as_json:
             _print_json({"batches": made})
     return ExitCode.COMPLETED if made else ExitCode.REFUSED
 
 
-def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) -> ExitCode:
+def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool, raw: bool = False) -> ExitCode:
     """Write a task's text while it is generated; with `as_json`, each event as a line."""
     code = ExitCode.FAILED
     for event in sluice.stream(task_id, after=after):
         if as_json:
-            _print_json(_event(event))
+            _print_json(_event(event), raw=raw)
         elif isinstance(event, Delta):
-            print(event.text, end="", flush=True)
+            write_text(event.text, end="", raw=raw)
         elif isinstance(event, Reset):
             print("\n[restarted]", flush=True)
         if isinstance(event, Ended):
@@ -138,7 +139,8 @@ def stream(sluice: Sluice, task_id: str, after: str | None, *, as_json: bool) ->
             if not as_json:
                 print(flush=True)
                 if event.task.error:
-                    print(f"{event.task.status}: {event.task.error.code}: {event.task.error.detail}", file=sys.stderr)
+                    error = event.task.error
+                    write_text(f"{event.task.status}: {error.code}: {error.detail}", file=sys.stderr)
     return code
 
 
@@ -214,16 +216,18 @@ def _show_task(console: Console, task: Task) -> None:
         if name == "attempts":
             for number, attempt in enumerate(value, 1):
                 parts = (json.dumps(part) if isinstance(part, dict) else str(part) for part in attempt.values())
-                table.add_row(f"attempt {number}", " ".join(parts))
+                table.add_row(f"attempt {number}", for_terminal(" ".join(parts)))
         else:
-            table.add_row(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            table.add_row(for_terminal(name), for_terminal(shown))
     console.print(table, markup=False, highlight=False)
 
 
 def _show_batches(console: Console, batches: list[Batch]) -> None:
     totals = _totals(batches)
     table = _grid()
-    table.add_row("batches", "\n".join(f"{batch.batch_id}  {batch.status}  {batch.progress} %" for batch in batches))
+    shown = (f"{batch.batch_id}  {batch.status}  {batch.progress} %" for batch in batches)
+    table.add_row("batches", for_terminal("\n".join(shown)))
     for name, count in totals["counts"].items():
         if count or name in {"queued", "processing", "completed", "failed"}:
             table.add_row(name, f"{count:,}")
@@ -240,5 +244,5 @@ def _grid() -> Table:
     return table
 
 
-def _print_json(value: Json) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+def _print_json(value: Json, *, raw: bool = False) -> None:
+    write_text(json.dumps(value, ensure_ascii=False), raw=raw)

@@ -8,6 +8,7 @@ from typing import Final
 from sluice._cli.exit_codes import ExitCode, ExitError
 from sluice._cli.journal import Journal
 from sluice._cli.outcome_counts import OutcomeCounts
+from sluice._cli.sanitizer import for_terminal
 from sluice._cli.signals import interrupts
 from sluice._models import Task
 
@@ -18,10 +19,18 @@ COMMIT_SECONDS: Final = 0.5
 class Output:
     """Write results and record them in the journal, if there is one."""
 
-    def __init__(
-        self, file: int, name: str, journal: Journal | None, counts: OutcomeCounts, clock: Callable[[], float]
+    def __init__(  # noqa: PLR0913 - each by name or obvious
+        self,
+        file: int,
+        name: str,
+        journal: Journal | None,
+        counts: OutcomeCounts,
+        clock: Callable[[], float],
+        *,
+        raw: bool = False,
     ) -> None:
         self._file = file
+        self._escapes = os.isatty(file) and not raw
         self._name = name
         self._journal = journal
         self._counts = counts
@@ -54,7 +63,7 @@ class Output:
 
     def _put(self, text: str) -> None:
         # The service never sends lone surrogates, but the response is untrusted input.
-        data = text.encode(errors="replace")
+        data = (for_terminal(text) if self._escapes else text).encode(errors="replace")
         left = memoryview(data)
         try:
             while left:
@@ -89,9 +98,9 @@ def write_error(name: str | Path, error: OSError) -> ExitError:
 
 
 def open_output(path: Path) -> int:
-    """Open a results file for writing without truncating it."""
+    """Open a results file for writing without truncating it. Only its owner may read a new one: it holds answers."""
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ExitError(f"Could not open {path}: {error.strerror}", ExitCode.UNWRITABLE) from error
 

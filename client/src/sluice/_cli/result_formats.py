@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sluice._cli.input_file import InputRecord
+from sluice._cli.sanitizer import for_spreadsheet
 from sluice._models import Task, TaskStatus
 
 OMITTED_FIELDS: Final = frozenset({"batch_id", "progress", "partial_result", "waiting_on", "created_at", "deadline_at"})
@@ -41,8 +42,8 @@ def header_of(shape: ResultFormat, columns: Sequence[str]) -> str:
     return _csv_line(_columns(columns)) if shape is ResultFormat.CSV else ""
 
 
-def make_writer(shape: ResultFormat, columns: Sequence[str]) -> Write:
-    """Return a function that formats one result, including its line break."""
+def make_writer(shape: ResultFormat, columns: Sequence[str], *, raw: bool = False) -> Write:
+    """Return a function that formats one result, including its line break; `raw` leaves formulas in CSV cells."""
     match shape:
         case ResultFormat.JSONL:
             return lambda record, task: _json_line(as_result(record, task))
@@ -53,7 +54,7 @@ def make_writer(shape: ResultFormat, columns: Sequence[str]) -> Write:
             return lambda _, task: " ".join((task.result or "").splitlines()).strip() + "\n"
         case ResultFormat.CSV:
             names = _columns(columns)
-            return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names])
+            return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names], raw=raw)
 
 
 def as_result(record: InputRecord | None, task: Task) -> dict[str, Any]:
@@ -105,9 +106,9 @@ def _cells(record: InputRecord, task: Task) -> Mapping[str, object]:
     return {**cells, **named, **row}
 
 
-def _csv_line(cells: Sequence[object]) -> str:
+def _csv_line(cells: Sequence[object], *, raw: bool = False) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n").writerow(cells if raw else map(for_spreadsheet, cells))
     return text.getvalue()
 
 

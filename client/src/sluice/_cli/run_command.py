@@ -29,6 +29,7 @@ from sluice._cli.run_setup import (
     open_source,
     validate_source,
 )
+from sluice._cli.sanitizer import for_terminal
 from sluice._retries import Retry
 
 
@@ -50,11 +51,12 @@ class RunOptions:
     check_only: bool
     quiet: bool
     as_json: bool
+    raw: bool
 
     @property
     def name(self) -> str:
         """Return the name of the source for messages."""
-        return "standard input" if self.source == STDIO else Path(self.source).name
+        return "standard input" if self.source == STDIO else for_terminal(Path(self.source).name)
 
     @property
     def path(self) -> Path | None:
@@ -74,12 +76,12 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
         source = input_file_of(file, options.source, options.form, options.template, holds_inputs=is_workflow)
         checked = validate_source(source, options.name, options.call_options, console)
         if options.check_only:
-            console.print(f"{options.name} is valid: {checked.total:,} prompts", highlight=False)
+            console.print(f"{options.name} is valid: {checked.total:,} prompts", highlight=False, markup=False)
             return ExitCode.COMPLETED
         with connection.client() as sluice:
             url = sluice.url
         shape = options.shape or (detect_shape(options.output) if options.path else ResultFormat.JSONL)
-        written = f"{shape} {'in order' if options.ordered else 'as completed'}"
+        written = f"{shape} {'in order' if options.ordered else 'as completed'}{' raw' if options.raw else ''}"
         # The prompts already contain the template; here it distinguishes two runs.
         identity = RunIdentity(checked.digest, {**options.call_options, "template": options.template}, url, written)
         if not (options.path and journal_path(options.path).exists()):
@@ -95,7 +97,9 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
             plan = RunPlan(
                 source, options.call_options, header["chunk"], options.in_flight, options.ordered, header["nonce"]
             )
-            execution = RunExecution(plan, history, journal, output, make_writer(shape, source.columns))
+            execution = RunExecution(
+                plan, history, journal, output, make_writer(shape, source.columns, raw=options.raw)
+            )
             progress = RunProgressBar(
                 Console(stderr=True, quiet=options.quiet), options.name, checked.total, history.counts
             )
@@ -124,7 +128,7 @@ def open_results(
             if options.output != STDIO:
                 ends.callback(os.close, stream)
             history = RunHistory(header)
-            yield history, None, Output(stream, options.output, None, history.counts, time.monotonic)
+            yield history, None, Output(stream, options.output, None, history.counts, time.monotonic, raw=options.raw)
             return
         file = open_output(options.path)
         ends.callback(os.close, file)
@@ -139,7 +143,7 @@ def open_results(
 
 def _execute(connection: Connection, execution: RunExecution, progress: RunProgressBar) -> None:
     def on_retry(retry: Retry) -> None:
-        progress.note(f"{retry.error}; retrying in {retry.seconds:.0f} s", retry.seconds)
+        progress.note(for_terminal(f"{retry.error}; retrying in {retry.seconds:.0f} s"), retry.seconds)
 
     with connection.client(on_retry=on_retry) as sluice, progress:
         execution.run(sluice, progress)
@@ -153,7 +157,7 @@ def _finished(counts: OutcomeCounts, options: RunOptions, console: Console, how:
         print(json.dumps({**counts.as_json(), "output": options.output, "exit": code}), file=file)
     elif not options.quiet:
         bad = f", {counts.without_answer:,} without a result" if counts.without_answer else ""
-        place = f"; see {options.output}" if options.output != STDIO else ""
+        place = f"; see {for_terminal(options.output)}" if options.output != STDIO else ""
         console.print(
             f"{options.name} {how}: {counts.completed:,} completed{bad}{place}", highlight=False, markup=False
         )
@@ -166,4 +170,4 @@ def _interrupted(counts: OutcomeCounts, total: int, options: RunOptions, console
         text += f"Run the same command to resume, or `sluice cancel {options.output}` to cancel the submitted tasks."
     else:
         text += "Submitted tasks continue; the same command submits no prompt twice."
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(for_terminal(text), highlight=False, markup=False, soft_wrap=True)

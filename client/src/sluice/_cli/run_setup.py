@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from rich.console import Console
+from rich.text import Text
 
 from sluice._cli.exit_codes import ExitCode, ExitError
 from sluice._cli.file_check import FileCheck, check_file
 from sluice._cli.input_file import BadLine, Format, InputFile, detect_format, is_json_array
 from sluice._cli.journal import Journal, RunHistory, journal_path, read_history
 from sluice._cli.run_execution import common_bytes
+from sluice._cli.sanitizer import for_terminal
 from sluice._cli.template import BadTemplateError, Template
 
 STDIO: Final = "-"
@@ -81,12 +83,12 @@ def validate_source(source: InputFile, name: str, options: dict[str, Any], conso
         nonlocal shown
         shown += 1
         if shown <= MAX_SHOWN_LINES:
-            text = f"{name}, line {bad.line}: {bad.reason}"
+            text = for_terminal(f"{name}, line {bad.line}: {bad.reason}")
             console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
-    with console.status(f"Checking {name} …") as status:
+    with console.status(Text(f"Checking {name} …")) as status:
         checked = check_file(
-            source, common_bytes(options), on_bad, lambda line: status.update(f"Checking {name}: {line:,} lines")
+            source, common_bytes(options), on_bad, lambda line: status.update(Text(f"Checking {name}: {line:,} lines"))
         )
     if checked.bad:
         more = f" ({checked.bad - MAX_SHOWN_LINES:,} of them not shown)" if checked.bad > MAX_SHOWN_LINES else ""
