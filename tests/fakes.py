@@ -40,6 +40,7 @@ from common.domain.transitions import (
     EndOutcome,
     Lease,
     ProgressNote,
+    Release,
     ReleaseOutcome,
 )
 from common.store.keys import BACKLOG_GRACE_MS, BOOKED_KEPT_MS, HOLD_LEASE_MS, LATE_CLAIM_WAIT_MS, SENDING_LEASE_MS
@@ -227,32 +228,12 @@ class FakeStore:
         record.updated_ms = now
         return Claim(ClaimOutcome.CLAIMED, attempt + 1, now, refusals=record.refusals, own_refusals=record.own_refusals)
 
-    async def release(
-        self,
-        lease: Lease,
-        *,
-        refund: bool,
-        code: FailureCode | None,
-        waiting_on: WaitingOn,
-        refused_by: RefusalCause | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> ReleaseOutcome:
-        outcome = self._release(
-            lease, refund=refund, code=code, waiting_on=waiting_on, refused_by=refused_by, report=report
-        )
+    async def release(self, lease: Lease, release: Release) -> ReleaseOutcome:
+        outcome = self._release(lease, release)
         await self._announce(lease.task.ref)
         return outcome
 
-    def _release(
-        self,
-        lease: Lease,
-        *,
-        refund: bool,
-        code: FailureCode | None,
-        waiting_on: WaitingOn,
-        refused_by: RefusalCause | None,
-        report: CallReport,
-    ) -> ReleaseOutcome:
+    def _release(self, lease: Lease, release: Release) -> ReleaseOutcome:
         now = self._now_ms()
         ended_by = f"release:{lease.owner}"
         record = self._find(lease.task.ref)
@@ -265,21 +246,21 @@ class FakeStore:
         if record.owner != lease.owner:
             return ReleaseOutcome.LOST
 
-        record.last_code = code or record.last_code
-        if not refund and len(record.attempts) >= lease.max_attempts:
-            self._end_attempt(record, now, code, report.error)
+        record.last_code = release.code or record.last_code
+        if not release.refund and len(record.attempts) >= lease.max_attempts:
+            self._end_attempt(record, now, release.code, release.report.error)
             self._finish(record, TaskStatus.FAILED, now, ended_by, code=FailureCode.ATTEMPTS_EXHAUSTED)
             return ReleaseOutcome.EXHAUSTED
 
         record.status = TaskStatus.QUEUED
         record.owner, record.past_owner = None, lease.owner
-        record.refusals += refused_by is not None
-        record.own_refusals += refused_by is RefusalCause.TASK
-        if refund:
+        record.refusals += release.refused_by is not None
+        record.own_refusals += release.refused_by is RefusalCause.TASK
+        if release.refund:
             record.attempts.pop()
         else:
-            self._end_attempt(record, now, code, report.error)
-        record.progress, record.partial, record.waiting_on = 0, None, waiting_on
+            self._end_attempt(record, now, release.code, release.report.error)
+        record.progress, record.partial, record.waiting_on = 0, None, release.waiting_on
         record.updated_ms = now
         return ReleaseOutcome.RELEASED
 

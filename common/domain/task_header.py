@@ -1,6 +1,6 @@
 """Encode and decode the header of a task: the fields of `Task` that the queue's message and the store's scripts carry.
 
-Standard library only. A new field of `Task` is added to `encode` and to `decode`, and nowhere else. An optional field
+Standard library only. A new field of `Task` is added to an encoder and to `decode` here. An optional field
 that is absent is omitted.
 """
 
@@ -8,16 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.domain.request import Kind
-from common.domain.task import Task, TaskRef
+from common.domain.task import NewBatch, Task, TaskRef
 from common.webhooks.model import Webhook
 
 
 def encode(task: Task) -> dict[str, Any]:
     """Return the header as a JSON object with named fields; times and durations are in milliseconds."""
-    header: dict[str, Any] = {
+    return {
         "tenant": task.ref.tenant,
         "batch_id": task.ref.batch_id,
         "index": task.ref.index,
+        **encode_without_ref(task),
+    }
+
+
+def encode_without_ref(task: Task) -> dict[str, Any]:
+    """Return the header without the three fields that name the task, for a record whose key names it."""
+    header: dict[str, Any] = {
         "batch_size": task.batch_size,
         "created_ms": task.created_ms,
         "deadline_ms": task.deadline_ms,
@@ -30,6 +37,23 @@ def encode(task: Task) -> dict[str, Any]:
     if task.webhook is not None:
         header["webhook"] = task.webhook.encode()
     return header
+
+
+def encode_new(batch: NewBatch) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the header fields that all tasks of a new batch share, and those of each task.
+
+    The store adds the times; a field that is None is absent.
+    """
+    shared = {
+        "retention_ms": batch.retention_ms,
+        "kind": batch.kind,
+        "webhook": None if batch.webhook is None else batch.webhook.encode(),
+    }
+    each = [
+        {"model": model, "custom_id": custom_id}
+        for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True)
+    ]
+    return shared, each
 
 
 def decode(header: Mapping[str, Any]) -> Task:

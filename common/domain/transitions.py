@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from common.domain.rate_limits import RefusalCause
 from common.domain.spending import Charge
-from common.domain.task import FailureCode, ProviderError, Task, TaskRef, Usage
+from common.domain.task import FailureCode, ProviderError, Task, TaskRef, Usage, WaitingOn
 
 
 class CreateOutcome(StrEnum):
@@ -134,6 +135,21 @@ class CallReport:
 
 NO_REPORT: Final = CallReport()
 """The provider told nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Say why a task returns to the queue and what it waits for there.
+
+    A refund does not count the attempt. `refused_by` is the cause where the provider refused the call for its rate;
+    such refusals are counted apart.
+    """
+
+    waiting_on: WaitingOn
+    refund: bool = False
+    code: FailureCode | None = None
+    refused_by: RefusalCause | None = None
+    report: CallReport = NO_REPORT
 
 
 @dataclass(frozen=True, slots=True)

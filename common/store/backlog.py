@@ -11,6 +11,7 @@ from common.domain.backlog import BacklogQueue, QueueLimit
 from common.domain.task import TaskRef
 from common.store import keys
 from common.store.client import Client, redis_errors
+from common.store.codec import write_json
 from common.store.scripts import ScriptCall, Scripts, read_sources
 
 
@@ -34,7 +35,14 @@ class BacklogStore:
         call = ScriptCall(
             "reserve_backlog",
             [keys.backlog_key(tenant, queue)],
-            [batch_id, size, limit.depth, limit.cap, limit.share, keys.SENDING_LEASE_MS],
+            {
+                "batch_id": batch_id,
+                "size": size,
+                "depth": limit.depth,
+                "cap": limit.cap,
+                "share": limit.share,
+                "lease_ms": keys.SENDING_LEASE_MS,
+            },
         )
         with redis_errors():
             return int(await self._scripts.run(self._client, call))
@@ -44,7 +52,7 @@ class BacklogStore:
         call = ScriptCall(
             "confirm_backlog",
             [keys.backlog_key(tenant, queue)],
-            [batch_id, size, deadline_ms + keys.BACKLOG_GRACE_MS],
+            {"batch_id": batch_id, "size": size, "until_ms": deadline_ms + keys.BACKLOG_GRACE_MS},
         )
         with redis_errors():
             await self._scripts.run(self._client, call)
@@ -55,7 +63,7 @@ class BacklogStore:
         for ref in refs:
             ids_of[ref.tenant].append(ref.task_id)
         calls = [
-            ScriptCall("remove_backlog", [keys.backlog_key(tenant, queue)], some)
+            ScriptCall("remove_backlog", [keys.backlog_key(tenant, queue)], {"task_ids": write_json(some)})
             for tenant, ids in ids_of.items()
             for some in batched(ids, keys.BACKLOG_CHUNK, strict=False)
         ]

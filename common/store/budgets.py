@@ -3,7 +3,7 @@
 from common.domain.budgets import BudgetCheck, BudgetKind, Budgets
 from common.store import keys
 from common.store.client import Client, redis_errors
-from common.store.codec import read_text, write_optional
+from common.store.codec import read_text
 from common.store.scripts import ScriptCall, Scripts, read_sources
 from common.store.spending import day_of
 
@@ -26,13 +26,20 @@ class BudgetStore:
         The nonce names this count: `request:call`. What one call has counted for a request, no other counts again. A
         request that cannot come again has a random name, and no call in its nonce.
         """
-        limits = [write_optional(_text(each)) for each in (budgets.requests, budgets.tokens, budgets.cost_nanos)]
-        kept = [keys.SPEND_KEPT_MS, keys.BUDGETS_KEPT_MS, keys.BOOKED_KEPT_MS]
         request, _, call_id = nonce.partition(":")
         call = ScriptCall(
             "admit",
             [*_keys(tenant, now_ms), keys.counted_key(tenant, request)],
-            [tasks, *limits, *kept, call_id],
+            {
+                "tasks": tasks,
+                "requests": budgets.requests,
+                "tokens": budgets.tokens,
+                "usd": budgets.cost_nanos,
+                "day_ttl_ms": keys.SPEND_KEPT_MS,
+                "budgets_ttl_ms": keys.BUDGETS_KEPT_MS,
+                "marker_ttl_ms": keys.BOOKED_KEPT_MS,
+                "call": call_id,
+            },
         )
         return await self._check(call)
 
@@ -40,15 +47,17 @@ class BudgetStore:
         """Take a count back, once, and only what was counted with this nonce; `now_ms` is that of the count."""
         request, _, call_id = nonce.partition(":")
         call = ScriptCall(
-            "return_count", [_keys(tenant, now_ms)[0], keys.counted_key(tenant, request)], [tasks, call_id]
+            "return_count",
+            [_keys(tenant, now_ms)[0], keys.counted_key(tenant, request)],
+            {"tasks": tasks, "call": call_id},
         )
         with redis_errors():
             await self._scripts.run(self._client, call)
 
     async def check(self, tenant: str, budgets: Budgets, now_ms: int) -> BudgetCheck:
         """Say whether tokens or money are used up, by the budgets that were told last, or by these if none were."""
-        limits = [write_optional(_text(each)) for each in (budgets.tokens, budgets.cost_nanos)]
-        return await self._check(ScriptCall("check_budgets", _keys(tenant, now_ms), limits))
+        args = {"tokens": budgets.tokens, "usd": budgets.cost_nanos}
+        return await self._check(ScriptCall("check_budgets", _keys(tenant, now_ms), args))
 
     async def _check(self, call: ScriptCall) -> BudgetCheck:
         with redis_errors():
@@ -58,7 +67,3 @@ class BudgetStore:
 
 def _keys(tenant: str, now_ms: int) -> list[str]:
     return [keys.spend_key(tenant, day_of(now_ms)), keys.budgets_key(tenant)]
-
-
-def _text(amount: int | None) -> str | None:
-    return None if amount is None else str(amount)

@@ -36,13 +36,13 @@ class CheckpointStore:
         call = ScriptCall(
             "checkpoint",
             [keys.task_key(ref), keys.steps_key(ref), keys.batch_key(ref.tenant, ref.batch_id)],
-            [
-                owner,
-                task.deadline_ms,
-                kept.name,
-                codec.write_text(kept.text),
-                codec.write_charge(kept.charge),
-            ],
+            {
+                "owner": owner,
+                "deadline_ms": task.deadline_ms,
+                "name": kept.name,
+                "step": kept.text,
+                "charge": codec.write_charge(kept.charge),
+            },
         )
         with redis_errors():
             is_kept, now_ms = await self._scripts.run(self._client, call)

@@ -1,13 +1,16 @@
-"""Write values as Redis keeps them, and read them back equal.
+"""Encode the arguments of scripts, and decode records.
 
-A broken model may send any text that JSON can hold, lone surrogates and NUL included: it is kept as it came.
+Objects are JSON with the names of their dataclass fields; a field that is None is omitted. A broken model may send any
+text that JSON can hold, lone surrogates and NUL included: it is kept as it came.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple
-from typing import Final
+from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
+from typing import Any, Final
 
+from common.domain import task_header
 from common.domain.request import Kind
 from common.domain.spending import Charge
 from common.domain.task import (
@@ -24,7 +27,7 @@ from common.domain.task import (
     WaitingOn,
 )
 from common.kinds.registry import registration_of
-from common.store.scripts import Argument
+from common.store.scripts import named
 from common.webhooks.events import WebhookNotification
 from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
 
@@ -52,101 +55,116 @@ _SHORT_FIELDS: Final = (
 _TEXT_FIELDS: Final = ("partial", "result", "finish_reason", "usage", "response", "cost")
 _EXPIRY: Final = "expires"
 
-_UNTOLD: Final = "~"
-"""Stands in an attempt for what the provider did not say of its failure; it is in no name that is kept."""
+_BATCH_FIELDS: Final = (
+    *("size", "created", "deadline", "metadata", "accepted", "retry", "webhook", "delivery"),
+    *(
+        "cost",
+        "estimated_tokens",
+        "estimated_cost",
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "cached_tokens",
+    ),
+)
 
 MARKS: Final = {TaskStatus.COMPLETED: "c", TaskStatus.FAILED: "f", TaskStatus.CANCELLED: "x"}
 """How lib/batch_event.lua marks the end of a task in its batch."""
 
 
 def field_names(*, with_text: bool) -> tuple[str, ...]:
-    """Name the fields of a record to read, in the order in which `read_record` takes their values."""
+    """Return the names of the fields of a task's record, with or without the texts of its answer."""
     return _SHORT_FIELDS + _TEXT_FIELDS if with_text else _SHORT_FIELDS
 
 
-def write_text(text: str) -> bytes:
-    """Encode any text; UTF-8 proper has no lone surrogates, so they pass through."""
-    return text.encode("utf-8", "surrogatepass")
+def batch_field_names() -> tuple[str, ...]:
+    """Return the names of the fields of a batch's record."""
+    return _BATCH_FIELDS
+
+
+def by_name(names: Sequence[str], values: Sequence[Value]) -> dict[str, bytes | int]:
+    """Return the fields that are set, by name, of the values that read.lua and read_batch.lua answer."""
+    return {name: value for name, value in zip((*names, _EXPIRY), values, strict=True) if value is not None}
 
 
 def read_text(value: Value) -> str:
-    """Decode what `write_text` wrote."""
+    """Decode text that a script wrote, which may hold lone surrogates."""
     return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else str(value)
 
 
-def write_optional(text: str | None) -> bytes:
-    """Encode a script's argument that may be absent: empty, or `=` and the text."""
-    return b"" if text is None else b"=" + write_text(text)
+def write_json(value: Any) -> bytes:  # noqa: ANN401  # what JSON can hold
+    """Encode an argument as JSON that cjson decodes, which refuses lone surrogates that are escaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-def write_task(task: Task) -> list[Argument]:
-    """List what the message says of a task, as the scripts that may rebuild its record take it."""
-    return [
-        task.batch_size,
-        task.created_ms,
-        task.deadline_ms,
-        task.retention_ms,
-        write_text(task.model),
-        write_optional(task.custom_id),
-    ]
+def write_header(task: Task) -> bytes:
+    """Encode the header of a task, as the scripts that may rebuild its record take it."""
+    return write_json(task_header.encode_without_ref(task))
 
 
-def write_usage(usage: Usage | None) -> bytes:
-    """Encode a usage as an optional argument."""
-    if usage is None:
-        return write_optional(None)
-    return write_optional(json.dumps(list(astuple(usage))))
+def write_usage(usage: Usage | None) -> bytes | None:
+    """Encode a usage."""
+    return None if usage is None else write_json(asdict(usage))
 
 
-def write_charge(charge: Charge) -> str:
-    """List the amounts of a charge by the names of the sums that they belong to; what is not known is left out."""
-    amounts = {} if charge.usage is None else asdict(charge.usage)
+def write_charge(charge: Charge) -> bytes:
+    """Encode the amounts of a charge by the names of the sums that they belong to; an unknown amount is omitted."""
+    return write_json(amounts_of(charge))
+
+
+def amounts_of(charge: Charge) -> dict[str, int]:
+    """Return the amounts of a charge by the names of the sums that they belong to; an unknown amount is omitted."""
+    amounts: dict[str, int] = {} if charge.usage is None else asdict(charge.usage)
     if charge.cost_nanos is not None:
         amounts["cost"] = charge.cost_nanos
     if charge.estimated_tokens:
         amounts |= {"estimated_tokens": charge.estimated_tokens, "estimated_cost": charge.estimated_nanos}
-    return " ".join(f"{name}:{amount}" for name, amount in amounts.items())
+    return amounts
 
 
-def write_provider_error(error: ProviderError | None) -> bytes:
-    """Encode a provider's error as an optional argument; lib/task_record.lua puts it into the attempts."""
-    parts = () if error is None else (error.code, error.param, error.request_id)
-    return write_optional(":".join(part or _UNTOLD for part in parts) if any(parts) else None)
+def write_provider_error(error: ProviderError | None) -> bytes | None:
+    """Encode the provider's error; lib/task_record.lua puts it into the attempts. None where it names nothing."""
+    fields = {} if error is None else _set_fields(error)
+    return write_json(fields) if fields else None
 
 
-def write_response(kind: Kind, answer: Answer) -> bytes:
-    """Encode the response of an answer as an optional argument; its text is stored beside it."""
+def write_response(kind: Kind, answer: Answer) -> bytes | None:
+    """Encode the response of an answer; its text is stored beside it."""
     response = registration_of(kind).views.stored_response(answer)
-    return write_optional(None if response is None else json.dumps(response, separators=(",", ":")))
+    return None if response is None else write_json(response)
 
 
-def write_metadata(metadata: Mapping[str, str] | None) -> bytes:
-    """Encode a batch's metadata as an optional argument."""
-    return write_optional(None if metadata is None else json.dumps(dict(metadata)))
+def write_metadata(metadata: Mapping[str, str] | None) -> bytes | None:
+    """Encode a batch's metadata."""
+    return None if metadata is None else write_json(dict(metadata))
 
 
-def write_webhook(webhook: Webhook | None) -> bytes:
-    """Encode a webhook as an optional argument."""
-    return write_optional(None if webhook is None else webhook.encode())
+def write_webhook(webhook: Webhook | None) -> str | None:
+    """Encode a webhook."""
+    return None if webhook is None else webhook.encode()
 
 
-def write_delivery(delivery: WebhookDelivery) -> list[Argument]:
-    """List what record_receipt.lua takes of a delivery."""
-    rest = (delivery.status_code, delivery.code, delivery.next_attempt_ms, delivery.delivered_ms)
-    return [delivery.status, delivery.attempts, ":".join("" if value is None else str(value) for value in rest)]
+def write_delivery(delivery: WebhookDelivery) -> bytes:
+    """Encode a delivery of an event."""
+    return write_json(_set_fields(delivery))
 
 
-def read_notification(tenant: str, batch_id: str, due: Sequence[Value]) -> WebhookNotification:
+def _set_fields(value: ProviderError | WebhookDelivery) -> dict[str, Any]:
+    return {name: each for name, each in asdict(value).items() if each is not None}
+
+
+def read_notification(tenant: str, batch_id: str, event: Sequence[Any]) -> WebhookNotification:
     """Read the event of a batch from lib/announce.lua: its webhook, when it was due, and how its tasks ended."""
-    hook, due_ms, marks = map(read_text, due)
+    fields = named(event)
+    marks = read_text(fields["marks"])
     counts = {status.value: marks.count(mark) for status, mark in MARKS.items()}
-    return WebhookNotification(tenant, batch_id, Webhook.decode(hook).url, int(due_ms), counts)
+    return WebhookNotification(
+        tenant, batch_id, Webhook.decode(read_text(fields["webhook"])).url, int(fields["due"]), counts
+    )
 
 
-def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
-    """Make a task's record of the values of `field_names` and its expiry."""
-    names = field_names(with_text=len(values) > len(_SHORT_FIELDS) + 1)
-    fields = {name: value for name, value in zip((*names, _EXPIRY), values, strict=True) if value is not None}
+def read_record(ref: TaskRef, fields: Mapping[str, bytes | int]) -> TaskRecord:
+    """Decode a task's record from its fields by name, its expiry included."""
 
     def text(name: str) -> str | None:
         return read_text(fields[name]) if name in fields else None
@@ -185,57 +203,64 @@ def read_record(ref: TaskRef, values: Sequence[Value]) -> TaskRecord:
     )
 
 
-def read_batch(tenant: str, batch_id: str, values: Sequence[Value]) -> BatchRecord:
-    """Make a batch's record of the values that read_batch.lua answers."""
-    size, created_ms, deadline_ms, metadata, expires_ms, accepted, retry, hook, delivery, *sums = values
-    cost, estimated_tokens, estimated_nanos, *tokens = sums
+def read_batch(tenant: str, batch_id: str, fields: Mapping[str, bytes | int]) -> BatchRecord:
+    """Decode a batch's record from its fields by name, its expiry included."""
+
+    def text(name: str) -> str | None:
+        return read_text(fields[name]) if name in fields else None
+
+    def number(name: str) -> int:
+        return int(fields.get(name, 0))
+
+    metadata, webhook, delivery = text("metadata"), text("webhook"), text("delivery")
+    tokens = [each.name for each in dataclass_fields(Usage)]
     return BatchRecord(
         tenant=tenant,
         batch_id=batch_id,
-        size=int(size or 0),
-        created_ms=int(created_ms or 0),
-        deadline_ms=int(deadline_ms or 0),
-        expires_ms=int(expires_ms or 0),
-        metadata=None if metadata is None else json.loads(read_text(metadata)),
-        is_accepted=accepted is not None,
-        retry=None if retry is None else read_text(retry),
-        webhook=None if hook is None else Webhook.decode(read_text(hook)),
-        delivery=WebhookDelivery() if delivery is None else _read_delivery(read_text(delivery)),
-        usage=None if tokens[0] is None else Usage(*(int(count or 0) for count in tokens)),
-        cost_nanos=None if cost is None else int(cost),
-        estimated_tokens=int(estimated_tokens or 0),
-        estimated_nanos=int(estimated_nanos or 0),
+        size=number("size"),
+        created_ms=number("created"),
+        deadline_ms=number("deadline"),
+        expires_ms=number(_EXPIRY),
+        metadata=None if metadata is None else json.loads(metadata),
+        is_accepted="accepted" in fields,
+        retry=text("retry"),
+        webhook=None if webhook is None else Webhook.decode(webhook),
+        delivery=WebhookDelivery() if delivery is None else _read_delivery(json.loads(delivery)),
+        usage=Usage(**{name: number(name) for name in tokens}) if "prompt_tokens" in fields else None,
+        cost_nanos=number("cost") if "cost" in fields else None,
+        estimated_tokens=number("estimated_tokens"),
+        estimated_nanos=number("estimated_cost"),
     )
 
 
-def _read_delivery(text: str) -> WebhookDelivery:
-    status, attempts, status_code, code, next_ms, delivered_ms = text.split(":")
+def _read_delivery(fields: Mapping[str, Any]) -> WebhookDelivery:
+    status, code = fields["status"], fields.get("code")
     return WebhookDelivery(
-        WebhookDeliveryStatus(status),
-        int(attempts),
-        int(status_code) if status_code else None,
-        WebhookDeliveryCode(code) if code else None,
-        int(next_ms) if next_ms else None,
-        int(delivered_ms) if delivered_ms else None,
+        **{
+            **fields,
+            "status": WebhookDeliveryStatus(status),
+            "code": WebhookDeliveryCode(code) if code else None,
+        }
     )
 
 
 def _read_attempts(text: str) -> tuple[Attempt, ...]:
-    """Read `start:end:code;` for each attempt, as lib/task_record.lua writes it."""
-    return tuple(_read_attempt(*each.split(":")) for each in text.split(";") if each)
+    """Decode the JSON objects that lib/task_record.lua writes, separated by commas."""
+    return tuple(map(_read_attempt, json.loads(f"[{text}]")))
 
 
-def _read_attempt(started: str, ended: str, code: str, *told: str) -> Attempt:
+def _read_attempt(fields: Mapping[str, Any]) -> Attempt:
+    code, provider_error = fields.get("code"), fields.get("provider_error")
     return Attempt(
-        int(started),
-        int(ended) if ended else None,
+        fields["started_ms"],
+        fields.get("ended_ms"),
         FailureCode(code) if code else None,
-        ProviderError(*(None if part == _UNTOLD else part for part in told)) if told else None,
+        ProviderError(**provider_error) if provider_error else None,
     )
 
 
 def _read_usage(text: str | None) -> Usage | None:
-    return Usage(*json.loads(text)) if text else None
+    return Usage(**json.loads(text)) if text else None
 
 
 def _read_answer(  # noqa: PLR0913, PLR0917  # each is a field of the record

@@ -50,12 +50,12 @@ class HeldCallStore:
             await self._release(tried, call)
 
     async def _acquire(self, key: str, call: str, most: int) -> bool:
-        acquire = ScriptCall("acquire_hold", [key], [call, most, keys.HOLD_LEASE_MS])
+        acquire = ScriptCall("acquire_hold", [key], {"call": call, "limit": most, "lease_ms": keys.HOLD_LEASE_MS})
         with redis_errors():
             return int(await self._scripts.run(self._client, acquire)) == 1
 
     async def _release(self, tried: list[str], call: str) -> None:
-        calls = [ScriptCall("release_hold", [key], [call]) for key in tried]
+        calls = [ScriptCall("release_hold", [key], {"call": call}) for key in tried]
         # What is not released is free when its lease ends.
         with suppress(StoreUnavailable), redis_errors():
             await self._scripts.run_many(self._client, calls)

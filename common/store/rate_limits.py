@@ -1,7 +1,6 @@
 """Hold what all workers share of the flow: the schedules, the pauses and the tenants' calls in flight."""
 
 from collections.abc import Mapping, Sequence
-from itertools import batched, chain
 
 from common.domain.rate_limits import (
     HORIZON_MS,
@@ -16,7 +15,7 @@ from common.domain.rate_limits import (
 )
 from common.store import codec, keys
 from common.store.client import Client, redis_errors
-from common.store.scripts import ScriptCall, Scripts, read_sources
+from common.store.scripts import ScriptCall, Scripts, named, read_sources
 
 
 class RateLimitStore:
@@ -38,7 +37,6 @@ class RateLimitStore:
         asking = [request.tenant for request in requests if request.tenant is not None]
         tenants = list(dict.fromkeys([*asking, *feedback.let_through]))
         places = {tenant: place for place, tenant in enumerate(tenants, start=1)}
-        starts = [(request.tokens, places.get(request.tenant or "", 0)) for request in requests]
         call = ScriptCall(
             "reserve",
             [
@@ -46,24 +44,25 @@ class RateLimitStore:
                 keys.pause_key(scope),
                 *(keys.tenant_pause_key(scope, tenant) for tenant in tenants),
             ],
-            [
-                limit.requests,
-                limit.tokens,
-                HORIZON_MS,
-                feedback.tokens,
-                feedback.provider.requests,
-                feedback.provider.tokens,
-                feedback.request_wait_ms,
-                feedback.token_wait_ms,
-                keys.PROVIDER_WORD_MS,
-                keys.CALLS_HALF_LIFE_MS,
-                *(feedback.let_through.get(tenant, 0) for tenant in tenants),
-                *chain.from_iterable(starts),
-            ],
+            {
+                "requests": limit.requests or None,
+                "tokens": limit.tokens or None,
+                "horizon_ms": HORIZON_MS,
+                "used_tokens": feedback.tokens,
+                "provider_requests": feedback.provider.requests or None,
+                "provider_tokens": feedback.provider.tokens or None,
+                "request_wait_ms": feedback.request_wait_ms,
+                "token_wait_ms": feedback.token_wait_ms,
+                "limits_ttl_ms": keys.PROVIDER_WORD_MS,
+                "half_life_ms": keys.CALLS_HALF_LIFE_MS,
+                "let_through": codec.write_json([feedback.let_through.get(tenant, 0) for tenant in tenants]),
+            },
+            [{"tokens": request.tokens, "place": places.get(request.tenant or "")} for request in requests],
         )
         with redis_errors():
-            answer = await self._scripts.run(self._client, call)
-        return [StartTime(wait, paused, bool(booked)) for wait, paused, booked in batched(answer, 3, strict=True)]
+            answer = named(await self._scripts.run(self._client, call))
+        starts = zip(answer["wait_ms"], answer["pause_ms"], answer["reserved"], strict=True)
+        return [StartTime(wait, paused, bool(is_reserved)) for wait, paused, is_reserved in starts]
 
     async def refused(self, refusal: RateRefusal) -> Pauses:
         """Pause a model for a tenant, or for all, as long as the provider asks or for a growing time of our own."""
@@ -71,20 +70,20 @@ class RateLimitStore:
         call = ScriptCall(
             "pause",
             [keys.pause_key(scope), keys.tenant_pause_key(scope, refusal.tenant)],
-            [
-                refusal.wait_ms or 0,
-                keys.INITIAL_PAUSE_MS,
-                keys.LONGEST_PAUSE_MS,
-                keys.PAUSE_MEMORY_MS,
-                keys.CALLS_HALF_LIFE_MS,
-                refusal.task_id,
-                codec.write_text(refusal.tenant),
-                int(refusal.is_known),
-            ],
+            {
+                "wait_ms": refusal.wait_ms,
+                "initial_ms": keys.INITIAL_PAUSE_MS,
+                "longest_ms": keys.LONGEST_PAUSE_MS,
+                "memory_ms": keys.PAUSE_MEMORY_MS,
+                "half_life_ms": keys.CALLS_HALF_LIFE_MS,
+                "task_id": refusal.task_id,
+                "tenant": refusal.tenant,
+                "is_known": 1 if refusal.is_known else None,
+            },
         )
         with redis_errors():
-            tenant_ms, shared_ms, are_others_refused = await self._scripts.run(self._client, call)
-        return Pauses(tenant_ms, shared_ms, bool(are_others_refused))
+            answer = named(await self._scripts.run(self._client, call))
+        return Pauses(answer["tenant_ms"], answer["shared_ms"], bool(answer["others_refused"]))
 
     async def acquire_slots(
         self, invocation: str, wanted: Mapping[str, int], cap: int, lease_ms: int
@@ -92,7 +91,9 @@ class RateLimitStore:
         """Take shares of the tenants' calls in flight, all in one pipeline; a want of 0 gives a share back."""
         calls = [
             ScriptCall(
-                "acquire_slots", [keys.tenant_slots_key(tenant_scope(tenant))], [invocation, want, cap, lease_ms]
+                "acquire_slots",
+                [keys.tenant_slots_key(tenant_scope(tenant))],
+                {"invocation": invocation, "wanted": want, "cap": cap, "lease_ms": lease_ms},
             )
             for tenant, want in wanted.items()
         ]

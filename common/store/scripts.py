@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import batched
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from redis.exceptions import NoScriptError
 from common.store.client import Client, renew
 
 type Argument = str | bytes | int
+type Arguments = Mapping[str, Argument | None]
+"""Arguments by name; one that is None is omitted."""
 
 _FOLDER: Final = Path(__file__).parent / "lua"
 LIBRARY: Final = ("clock", "fields", "task_record", "batch_event", "lifecycle")
@@ -22,23 +25,49 @@ WRAPPER: Final = "announce"
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
-    """Name one run of a script: its keys share one slot."""
+    """Name one run of a script. Its keys share one slot; its texts may hold lone surrogates and NUL."""
 
     script: str
     keys: Sequence[str]
-    args: Sequence[Argument]
+    args: Arguments = field(default_factory=dict)
+    items: Sequence[Arguments] = ()
+    """The arguments of each item of a list, such as the tasks of a batch."""
     is_joint: bool = False
-    """The last key and the last argument are one task's, and the script takes them of many: calls that are else alike
-    may be made as one."""
+    """The last key and the items belong to one task, and the script takes many: calls that are otherwise equal may be
+    joined."""
 
     @property
-    def shared(self) -> tuple[str, tuple[str, ...], tuple[Argument, ...]]:
-        """Return what calls that may be made as one have in common."""
-        return self.script, tuple(self.keys[:-1]), tuple(self.args[:-1])
+    def shared(self) -> tuple[object, ...]:
+        """Return what calls that may be joined have in common."""
+        return self.script, tuple(self.keys[:-1]), tuple(self.args.items())
 
     def joined_by(self, other: "ScriptCall") -> "ScriptCall":
         """Make one call of two."""
-        return replace(self, keys=[*self.keys, other.keys[-1]], args=[*self.args, other.args[-1]])
+        return replace(self, keys=[*self.keys, other.keys[-1]], items=[*self.items, *other.items])
+
+    def arguments(self) -> list[Argument]:
+        """Return ARGV: name/value pairs, and for each item the pair `item` and its index, followed by its own pairs."""
+        flat: list[Argument] = []
+        _append(flat, self.args)
+        for index, item in enumerate(self.items):
+            flat += (_ITEM, index)
+            _append(flat, item)
+        return flat
+
+
+_ITEM: Final = "item"
+
+
+def _append(flat: list[Argument], arguments: Arguments) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            # redis-py encodes text strictly and raises an error for lone surrogates.
+            flat += (name, value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+
+
+def named(answer: Sequence[Any]) -> dict[str, Any]:
+    """Read the name/value pairs that a script answers."""
+    return {name.decode(): value for name, value in batched(answer, 2, strict=True)}
 
 
 def read_sources() -> dict[str, str]:
@@ -103,10 +132,10 @@ class Scripts:
         return answers
 
     def _by_sha(self, call: ScriptCall) -> list[Argument]:
-        return ["EVALSHA", self._sha[call.script], len(call.keys), *call.keys, *call.args]
+        return ["EVALSHA", self._sha[call.script], len(call.keys), *call.keys, *call.arguments()]
 
     def _by_text(self, call: ScriptCall) -> list[Argument]:
-        return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.args]
+        return ["EVAL", self._text[call.script], len(call.keys), *call.keys, *call.arguments()]
 
 
 async def _run_pipeline(client: Client, commands: Sequence[list[Argument]]) -> list[Any]:

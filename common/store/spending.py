@@ -6,7 +6,7 @@ from typing import Final
 from common.domain.spending import Charge, Spend
 from common.store import keys
 from common.store.client import Client, redis_errors
-from common.store.codec import write_charge
+from common.store.codec import amounts_of, write_json
 from common.store.scripts import ScriptCall, Scripts
 
 _FIELDS: Final = (
@@ -28,11 +28,12 @@ class Spending:
 
         Where the key `marker` has been set within the last hour, this was booked before, and nothing is added.
         """
-        amounts = f"tasks:{tasks} unpriced:{charge.unpriced} {write_charge(charge)}"
+        amounts = {"tasks": tasks, "unpriced": charge.unpriced, **amounts_of(charge)}
         call = ScriptCall(
             "book_spending",
             [keys.spend_key(tenant, day_of(now_ms)), marker],
-            [keys.SPEND_KEPT_MS, keys.BOOKED_KEPT_MS, amounts],
+            {"day_ttl_ms": keys.SPEND_KEPT_MS, "marker_ttl_ms": keys.BOOKED_KEPT_MS},
+            [{"amounts": write_json(amounts)}],
             is_joint=True,
         )
         with redis_errors():

@@ -1,12 +1,9 @@
 """Hold the tasks' records in Redis; what each transition means is said in the scripts and in tests/fakes.py."""
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
 
-from common.domain.errors import StoreUnavailable
-from common.domain.rate_limits import RefusalCause
+from common.domain import task_header
 from common.domain.spending import Charge, Spend
 from common.domain.task import Answer, BatchRecord, FailureCode, NewBatch, Task, TaskRecord, TaskRef, WaitingOn
 from common.domain.transitions import (
@@ -19,13 +16,14 @@ from common.domain.transitions import (
     EndOutcome,
     Lease,
     ProgressNote,
+    Release,
     ReleaseOutcome,
 )
 from common.store import codec, keys
-from common.store.chunks import by_batch, in_order
-from common.store.client import Client, redis_errors
-from common.store.scripts import Argument, ScriptCall, Scripts, read_sources
+from common.store.client import Client
+from common.store.scripts import Arguments, ScriptCall, Scripts, named, read_sources
 from common.store.spending import Spending
+from common.store.task_scripts import TaskScripts, task_and_batch_keys
 from common.store.webhook_deliveries import EventPublisher, WebhookDeliveryStore
 
 
@@ -47,34 +45,33 @@ class TaskStore:
 
         Tests hand in scripts with a clock of their own.
         """
-        self._client = client
-        self._scripts = scripts or Scripts(read_sources())
-        self._spending = Spending(client, self._scripts)
-        self._deliveries = WebhookDeliveryStore(client, self._scripts, announcer)
+        scripts = scripts or Scripts(read_sources())
+        self._spending = Spending(client, scripts)
+        self._deliveries = WebhookDeliveryStore(client, scripts, announcer)
+        self._scripts = TaskScripts(client, scripts, self._deliveries)
 
     async def create(self, batch: NewBatch) -> Created:
         """Record a batch and its queued tasks in one round trip, all or nothing."""
         refs = [TaskRef(batch.tenant, batch.batch_id, index) for index in range(batch.size)]
         # redis-py may send a call twice: the nonce tells its repeat from another request under the same key.
         nonce = secrets.token_hex(16)
+        common, items = task_header.encode_new(batch)
         call = ScriptCall(
             "create",
             [keys.batch_key(batch.tenant, batch.batch_id), *map(keys.task_key, refs)],
-            [
-                codec.write_optional(batch.digest),
-                nonce,
-                batch.deadline_in_ms,
-                batch.retention_ms,
-                keys.SENDING_LEASE_MS,
-                codec.write_metadata(batch.metadata),
-                codec.write_webhook(batch.webhook),
-                batch.kind,
-                *_names(batch),
-            ],
+            {
+                "nonce": nonce,
+                "digest": batch.digest,
+                "deadline_in_ms": batch.deadline_in_ms,
+                "sending_lease_ms": keys.SENDING_LEASE_MS,
+                "metadata": codec.write_metadata(batch.metadata),
+                **common,
+            },
+            items,
         )
-        with redis_errors():
-            outcome, *times = await self._scripts.run(self._client, call)
-        return Created(CreateOutcome(codec.read_text(outcome)), *times)
+        answer = named(await self._scripts.command(call))
+        outcome = CreateOutcome(codec.read_text(answer.pop("outcome")))
+        return Created(outcome, **answer)
 
     async def mark_accepted(self, tenant: str, batch_id: str, sending_until_ms: int) -> bool:
         """Accept a batch whose messages were all sent: from now on its tasks may be claimed.
@@ -82,57 +79,43 @@ class TaskStore:
         False where the sending lease of this call has ended, and others have given the batch up or taken it over. A
         batch that Redis has lost stays unknown and counts as accepted.
         """
-        call = ScriptCall("mark_accepted", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
-        with redis_errors():
-            return int(await self._scripts.run(self._client, call)) == 1
+        call = ScriptCall("mark_accepted", *_fence(tenant, batch_id, sending_until_ms))
+        return int(await self._scripts.command(call)) == 1
 
     async def mark_unsent(self, tenant: str, batch_id: str, sending_until_ms: int) -> None:
         """Give up sending a batch, so that a repeat of its request sends it at once."""
-        call = ScriptCall("mark_unsent", [keys.batch_key(tenant, batch_id)], [sending_until_ms])
-        with redis_errors():
-            await self._scripts.run(self._client, call)
+        await self._scripts.command(ScriptCall("mark_unsent", *_fence(tenant, batch_id, sending_until_ms)))
 
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease of a task; a record that Redis has lost is rebuilt first."""
-        args: list[Argument] = [lease.owner, lease.lease_ms, lease.max_attempts, keys.LATE_CLAIM_WAIT_MS]
-        outcome, attempt, now_ms, wait_ms, code, *refusals = await self._rebuild_and_run("claim", lease.task, args)
-        return Claim(
-            ClaimOutcome(codec.read_text(outcome)),
-            attempt,
-            now_ms,
-            wait_ms,
-            FailureCode(codec.read_text(code)) if code else None,
-            *refusals,
-        )
+        args: Arguments = {
+            "owner": lease.owner,
+            "lease_ms": lease.lease_ms,
+            "max_attempts": lease.max_attempts,
+            "late_claim_wait_ms": keys.LATE_CLAIM_WAIT_MS,
+        }
+        answer = named(await self._scripts.rebuilding_transition("claim", lease.task, args))
+        outcome, code = ClaimOutcome(codec.read_text(answer.pop("outcome"))), answer.pop("code", None)
+        return Claim(outcome, code=None if code is None else FailureCode(codec.read_text(code)), **answer)
 
-    async def release(  # noqa: PLR0913  # each by name
-        self,
-        lease: Lease,
-        *,
-        refund: bool,
-        code: FailureCode | None,
-        waiting_on: WaitingOn,
-        refused_by: RefusalCause | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> ReleaseOutcome:
-        """Give a task back to the queue; with a refund the attempt is not counted, and a refusal is counted apart."""
-        args: list[Argument] = [
-            lease.owner,
-            int(refund),
-            codec.write_optional(code),
-            waiting_on,
-            lease.max_attempts,
-            codec.write_optional(refused_by),
-            codec.write_provider_error(report.error),
-        ]
-        call = ScriptCall("release", _keys_of(lease.task.ref), args)
-        return ReleaseOutcome(codec.read_text(await self._transition(lease.task.ref, call)))
+    async def release(self, lease: Lease, release: Release) -> ReleaseOutcome:
+        """Return a task to the queue, or fail it where that was its last attempt."""
+        args: Arguments = {
+            "owner": lease.owner,
+            "refund": 1 if release.refund else None,
+            "code": release.code,
+            "waiting_on": release.waiting_on,
+            "max_attempts": lease.max_attempts,
+            "refused_by": release.refused_by,
+            "provider_error": codec.write_provider_error(release.report.error),
+        }
+        return ReleaseOutcome(codec.read_text(await self._scripts.transition("release", lease.task.ref, args)))
 
     async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
-        """Note what queued tasks wait for, in one pipeline; tasks in any other state are left alone."""
-        calls = [ScriptCall("mark_waiting", [keys.task_key(ref)], [waiting_on]) for ref in refs]
-        with redis_errors():
-            await self._scripts.run_many(self._client, calls)
+        """Write what queued tasks wait for, in one pipeline; tasks in any other state are left alone."""
+        await self._scripts.commands(
+            [ScriptCall("mark_waiting", [keys.task_key(ref)], {"waiting_on": waiting_on}) for ref in refs]
+        )
 
     async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
         """Write the answer; the first result wins, also when its lease is over or its record was lost.
@@ -142,22 +125,23 @@ class TaskStore:
         """
         if charge is None:
             charge = Charge.billed(answer.usage, answer.cost_nanos)
-        args: list[Argument] = [
-            lease.owner,
-            codec.write_text(answer.text),
-            codec.write_optional(answer.finish_reason),
-            codec.write_usage(answer.usage),
-            codec.write_response(lease.task.kind, answer),
-            codec.write_optional(_digits(answer.cost_nanos)),
-            codec.write_charge(charge),
-        ]
+        args: Arguments = {
+            "header": codec.write_header(lease.task),
+            "owner": lease.owner,
+            "text": answer.text,
+            "finish_reason": answer.finish_reason,
+            "usage": codec.write_usage(answer.usage),
+            "response": codec.write_response(lease.task.kind, answer),
+            "cost": answer.cost_nanos,
+            "charge": codec.write_charge(charge),
+        }
         ref = lease.task.ref
-        (text, now_ms), due = await self._unannounced(_rebuilding("complete", lease.task, args))
+        (text, now_ms), event = await self._scripts.unpublished_transition("complete", ref, args)
         outcome = EndOutcome(codec.read_text(text))
         # Booked first: an end that cannot be announced is announced by the next delivery, which has no answer to book.
         if outcome is EndOutcome.ENDED:
             await self._spending.book(keys.booked_key(ref), ref.tenant, charge, now_ms, tasks=1)
-        await self._deliveries.publish(ref.tenant, ref.batch_id, due)
+        await self._deliveries.publish(ref.tenant, ref.batch_id, event)
         return outcome
 
     async def charge(self, lease: Lease, charge: Charge) -> None:
@@ -166,9 +150,8 @@ class TaskStore:
         It needs no lease: what was paid is booked, whoever has the task by now.
         """
         ref = lease.task.ref
-        with redis_errors():
-            call = ScriptCall("charge", _keys_of(ref), [lease.owner, codec.write_charge(charge)])
-            now_ms = await self._scripts.run(self._client, call)
+        args: Arguments = {"owner": lease.owner, "charge": codec.write_charge(charge)}
+        now_ms = await self._scripts.command(ScriptCall("charge", task_and_batch_keys(ref), args))
         await self._spending.book(keys.charged_key(ref, lease.owner), ref.tenant, charge, now_ms)
 
     async def fail(
@@ -180,32 +163,29 @@ class TaskStore:
         report: CallReport = NO_REPORT,
     ) -> EndOutcome:
         """Fail a task for good; only its owner may, or anybody whose record was lost."""
-        args: list[Argument] = [
-            lease.owner,
-            code,
-            codec.write_optional(last_code),
-            codec.write_optional(error_type),
-            codec.write_usage(report.usage),
-            codec.write_optional(_digits(report.cost_nanos)),
-            codec.write_provider_error(report.error),
-            codec.write_optional(report.text),
-        ]
+        args: Arguments = {
+            "owner": lease.owner,
+            "code": code,
+            "last_code": last_code,
+            "error_type": error_type,
+            "usage": codec.write_usage(report.usage),
+            "cost": report.cost_nanos,
+            "provider_error": codec.write_provider_error(report.error),
+            "partial": report.text,
+        }
         return await self._end("fail", lease.task, args)
 
     async def dead_letter(self, task: Task, code: FailureCode = FailureCode.DEAD_LETTER) -> EndOutcome:
         """Fail a task that the queue has given up, unless its lease is live."""
-        return await self._end("dead_letter", task, [code])
+        return await self._end("dead_letter", task, {"code": code})
 
     async def save_request(self, ref: TaskRef, request: str) -> None:
-        """Leave its request, the body of its message, with a failed task; any other task is left alone."""
-        with redis_errors():
-            await self._scripts.run(
-                self._client, ScriptCall("save_request", [keys.task_key(ref)], [codec.write_text(request)])
-            )
+        """Keep the request, the body of its message, of a failed task; any other task is left alone."""
+        await self._scripts.command(ScriptCall("save_request", [keys.task_key(ref)], {"request": request}))
 
     async def load_requests(self, refs: Sequence[TaskRef]) -> list[str | None]:
         """Return what failed tasks have kept, in the order asked; the caller bounds the bytes, by `kept_bytes`."""
-        values = await self._run_on_tasks("load_requests", refs, [()] * len(refs), keys.READ_CHUNK)
+        values = await self._scripts.commands_on_tasks("load_requests", refs, keys.READ_CHUNK)
         return [None if value is None else codec.read_text(value) for value in values]
 
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
@@ -216,10 +196,9 @@ class TaskStore:
         call = ScriptCall(
             "retry",
             [keys.batch_key(batch.tenant, batch.batch_id), *map(keys.task_key, refs)],
-            [codec.write_optional(batch.retry), batch_id],
+            {"known_retry": batch.retry, "batch_id": batch_id},
         )
-        with redis_errors():
-            return int(await self._scripts.run(self._client, call)) == 1
+        return int(await self._scripts.command(call)) == 1
 
     async def progress(self, notes: Sequence[ProgressNote]) -> list[bool]:
         """Write how far answers are, in one pipeline; False means that somebody else ended or took the task.
@@ -228,13 +207,17 @@ class TaskStore:
 
         A record that Redis has lost is True and stays lost: nobody took it, and the answer will rebuild it.
         """
-        args = [(note.owner, note.percent, codec.write_optional(note.partial), note.lease_ms) for note in notes]
-        answers = await self._run_on_tasks("progress", [note.ref for note in notes], args, keys.PROGRESS_CHUNK)
+        items: list[Arguments] = [
+            {"owner": note.owner, "percent": note.percent, "partial": note.partial, "lease_ms": note.lease_ms}
+            for note in notes
+        ]
+        refs = [note.ref for note in notes]
+        answers = await self._scripts.commands_on_tasks("progress", refs, keys.PROGRESS_CHUNK, items)
         return [answer == 1 for answer in answers]
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """Cancel tasks that have not ended; the outcomes come in the order of the refs."""
-        outcomes = await self._transitions("cancel", refs, [codec.write_optional(code)], keys.CANCEL_CHUNK)
+        outcomes = await self._scripts.transitions("cancel", refs, {"code": code}, keys.CANCEL_CHUNK)
         return [EndOutcome(codec.read_text(outcome)) for outcome in outcomes]
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
@@ -243,99 +226,27 @@ class TaskStore:
         Without text the records come with neither answer nor partial text: enough to count.
         """
         names = codec.field_names(with_text=with_text)
-        answers = await self._transitions("read", refs, names, keys.READ_CHUNK)
+        args: Arguments = {"fields": codec.write_json(names)}
+        answers = await self._scripts.transitions("read", refs, args, keys.READ_CHUNK)
         return [
-            None if values is None else codec.read_record(ref, values)
+            None if values is None else codec.read_record(ref, codec.by_name(names, values))
             for ref, values in zip(refs, answers, strict=True)
         ]
 
     async def read_batch(self, tenant: str, batch_id: str) -> BatchRecord | None:
         """Read a batch's record, None for an unknown one."""
-        with redis_errors():
-            values = await self._scripts.run(
-                self._client, ScriptCall("read_batch", [keys.batch_key(tenant, batch_id)], [])
-            )
-        return None if values is None else codec.read_batch(tenant, batch_id, values)
+        names = codec.batch_field_names()
+        args: Arguments = {"fields": codec.write_json(names)}
+        values = await self._scripts.command(ScriptCall("read_batch", [keys.batch_key(tenant, batch_id)], args))
+        return None if values is None else codec.read_batch(tenant, batch_id, codec.by_name(names, values))
 
     async def spend(self, tenant: str, day: str) -> Spend:
         """Return what a tenant has spent on a day, `yyyy-mm-dd` in UTC."""
         return await self._spending.read(tenant, day)
 
-    async def _end(self, script: str, task: Task, args: Sequence[Argument]) -> EndOutcome:
-        return EndOutcome(codec.read_text(await self._rebuild_and_run(script, task, args)))
-
-    async def _rebuild_and_run(self, script: str, task: Task, args: Sequence[Argument]) -> Any:  # noqa: ANN401  as run's
-        """Make a transition that first rebuilds what Redis has lost."""
-        return await self._transition(task.ref, _rebuilding(script, task, args))
-
-    async def _transition(self, ref: TaskRef, call: ScriptCall) -> Any:  # noqa: ANN401  as run's
-        answer, due = await self._unannounced(call)
-        await self._deliveries.publish(ref.tenant, ref.batch_id, due)
-        return answer
-
-    async def _unannounced(self, call: ScriptCall) -> tuple[Any, Any]:
-        """Make a transition and return its answer, and what is to be announced, if anything."""
-        with redis_errors():
-            answer, *due = await self._scripts.run(self._client, call)
-        return answer, due[0] if due else None
-
-    async def _transitions(
-        self, script: str, refs: Sequence[TaskRef], args: Sequence[Argument], chunk: int
-    ) -> list[Any]:
-        """Make transitions for who has none of the tasks' messages: those bring what cannot be announced now."""
-        chunks = list(by_batch(refs, chunk))
-        calls = [
-            ScriptCall(script, [*(keys.task_key(refs[place]) for place in places), _batch_of(refs[places[0]])], args)
-            for places in chunks
-        ]
-        with redis_errors():
-            answers = await self._scripts.run_many(self._client, calls)
-        for places, (_, *due) in zip(chunks, answers, strict=True):
-            ref = refs[places[0]]
-            with suppress(StoreUnavailable):
-                await self._deliveries.publish(ref.tenant, ref.batch_id, *due)
-        return in_order(chunks, [answer for answer, *_ in answers])
-
-    async def _run_on_tasks(
-        self, script: str, refs: Sequence[TaskRef], args_of: Sequence[Sequence[Argument]], chunk: int
-    ) -> list[Any]:
-        """Run a script over tasks of any batches, with the arguments of each, and return its answers in their order.
-
-        It takes one pipeline.
-        """
-        chunks = list(by_batch(refs, chunk))
-        calls = [
-            ScriptCall(
-                script,
-                [keys.task_key(refs[place]) for place in places],
-                [argument for place in places for argument in args_of[place]],
-            )
-            for places in chunks
-        ]
-        with redis_errors():
-            answers = await self._scripts.run_many(self._client, calls)
-        return in_order(chunks, answers)
+    async def _end(self, script: str, task: Task, args: Arguments) -> EndOutcome:
+        return EndOutcome(codec.read_text(await self._scripts.rebuilding_transition(script, task, args)))
 
 
-def _rebuilding(script: str, task: Task, args: Sequence[Argument]) -> ScriptCall:
-    return ScriptCall(
-        script, _keys_of(task.ref), [*codec.write_task(task), *args, task.kind, codec.write_webhook(task.webhook)]
-    )
-
-
-def _digits(amount: int | None) -> str | None:
-    return None if amount is None else str(amount)
-
-
-def _names(batch: NewBatch) -> Iterator[bytes]:
-    for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True):
-        yield codec.write_text(model)
-        yield codec.write_optional(custom_id)
-
-
-def _keys_of(ref: TaskRef) -> list[str]:
-    return [keys.task_key(ref), _batch_of(ref)]
-
-
-def _batch_of(ref: TaskRef) -> str:
-    return keys.batch_key(ref.tenant, ref.batch_id)
+def _fence(tenant: str, batch_id: str, sending_until_ms: int) -> tuple[list[str], Arguments]:
+    return [keys.batch_key(tenant, batch_id)], {"sending_until_ms": sending_until_ms}

@@ -1,7 +1,7 @@
 """Bring events from the record to their queue, and receipts of their deliveries back into it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from common.domain.errors import EventUnsent, QueueUnavailable
 from common.store import codec, keys
@@ -26,24 +26,25 @@ class WebhookDeliveryStore:
         self._scripts = scripts
         self._announcer = announcer
 
-    async def publish(self, tenant: str, batch_id: str, due: Sequence[codec.Value] | None = None) -> None:
+    async def publish(self, tenant: str, batch_id: str, event: Sequence[Any] | None = None) -> None:
         """Announce what a transition has told to be due, if it has, and note that.
 
         Whoever dies in between leaves it due: it is sent twice then, and never not at all.
         """
-        if due is None or self._announcer is None:
+        if event is None or self._announcer is None:
             return
         try:
-            await self._announcer.publish(codec.read_notification(tenant, batch_id, due))
+            await self._announcer.publish(codec.read_notification(tenant, batch_id, event))
         except QueueUnavailable as error:
             raise EventUnsent("an event could not be put on its queue") from error
         with redis_errors():
-            await self._scripts.run(self._client, ScriptCall("mark_announced", [keys.batch_key(tenant, batch_id)], []))
+            await self._scripts.run(self._client, ScriptCall("mark_announced", [keys.batch_key(tenant, batch_id)]))
 
     async def record_receipt(self, receipt: DeliveryReceipt) -> None:
         """Note how far the delivery of a batch's event has got, unless more is known; never make a batch of it."""
         batch = keys.batch_key(receipt.tenant, receipt.batch_id)
         with redis_errors():
             await self._scripts.run(
-                self._client, ScriptCall("record_receipt", [batch], codec.write_delivery(receipt.delivery))
+                self._client,
+                ScriptCall("record_receipt", [batch], {"delivery": codec.write_delivery(receipt.delivery)}),
             )

@@ -22,7 +22,16 @@ from common.domain.message import TaskMessage
 from common.domain.rate_limits import RefusalCause
 from common.domain.spending import NO_CHARGE, Charge
 from common.domain.task import Answer, FailureCode, TaskRef, WaitingOn
-from common.domain.transitions import NO_REPORT, CallReport, Claim, ClaimOutcome, EndOutcome, Lease, ReleaseOutcome
+from common.domain.transitions import (
+    NO_REPORT,
+    CallReport,
+    Claim,
+    ClaimOutcome,
+    EndOutcome,
+    Lease,
+    Release,
+    ReleaseOutcome,
+)
 from common.worker.backoff import LOST_SECONDS, Backoff
 from common.worker.bill import Bill
 from common.worker.concurrency import OVERLOAD_CODES, Origin
@@ -50,17 +59,8 @@ class TaskTransitions(Protocol):
     async def claim(self, lease: Lease) -> Claim:
         """Take the lease."""
 
-    async def release(  # noqa: PLR0913  # each by name
-        self,
-        lease: Lease,
-        *,
-        refund: bool,
-        code: FailureCode | None,
-        waiting_on: WaitingOn,
-        refused_by: RefusalCause | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> ReleaseOutcome:
-        """Give the task back; with a refund the attempt is not counted, and a refusal is counted apart."""
+    async def release(self, lease: Lease, release: Release) -> ReleaseOutcome:
+        """Return the task to the queue, or fail it where that was its last attempt."""
 
     async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
         """Note what tasks wait for that are queued."""
@@ -169,7 +169,7 @@ class AttemptRunner:
         """Take back a claim whose reply was lost: the task would be nobody's until its lease is over."""
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout_at(window.writes_end):
-                await self.claims.release(lease, refund=True, code=None, waiting_on=WaitingOn.CAPACITY)
+                await self.claims.release(lease, Release(WaitingOn.CAPACITY, refund=True))
 
     async def _save_request(
         self, delivery: ReceivedMessage, message: TaskMessage, window: InvocationDeadlines, ending: DeliveryOutcome
@@ -191,7 +191,9 @@ class AttemptRunner:
         started = _now()
         try:
             if started > held.permit.start_by:
-                return await self._release(held, held.outcome(OutcomeKind.HELD, 0.0), WaitingOn.RATE_LIMIT, refund=True)
+                return await self._release(
+                    held, held.outcome(OutcomeKind.HELD, 0.0), Release(WaitingOn.RATE_LIMIT, refund=True)
+                )
             ending = await self._ask_and_record(held, started)
         except StoreUnavailable:
             # Whatever was to be recorded, the lease runs on: sooner than its end the message would only be busy.
@@ -241,7 +243,7 @@ class AttemptRunner:
                 ending = await self._refund(held, error, started)
             case CallHeld():
                 back = held.outcome(OutcomeKind.HELD, self.backoff.after_deferral(error.seconds), error.code)
-                ending = await self._release(held, back, error.waiting_on, refund=True)
+                ending = await self._release(held, back, Release(error.waiting_on, refund=True, code=back.code))
             case ModelCrashed():
                 ending = await self._retry_crashed(held, error)
             case ModelFailed():
@@ -266,14 +268,14 @@ class AttemptRunner:
             case InterruptReason.STOP:
                 # At once: the next invocation has all its time, and nobody asked us to wait.
                 stopped = held.outcome(OutcomeKind.STOPPED, 0.0, FailureCode.WORKER_STOPPED)
-                return await self._release(held, stopped, WaitingOn.CAPACITY, refund=False)
+                return await self._release(held, stopped, Release(WaitingOn.CAPACITY, code=stopped.code))
 
     async def _refund(self, held: LeasedTask, error: ModelBusy | Unavailable, started: float) -> DeliveryOutcome:
         if isinstance(error, ModelBusy):
             return await self._wait_for_rate(held, error, started)
         # The key was there when the invocation began, and could not be read again for this call.
         unavailable = held.outcome(OutcomeKind.UNAVAILABLE, self.backoff.after_receive(held.delivery.receives))
-        return await self._release(held, unavailable, WaitingOn.PROVIDER, refund=True)
+        return await self._release(held, unavailable, Release(WaitingOn.PROVIDER, refund=True, code=unavailable.code))
 
     async def _wait_for_rate(self, held: LeasedTask, busy: ModelBusy, started: float) -> DeliveryOutcome:
         """Give back a task that the provider has refused for its rate, and find out whether it is the only one."""
@@ -285,8 +287,8 @@ class AttemptRunner:
         if not refusal.is_known:
             self.calls.concurrency.refused(Origin.of(held.message), started, _now())
         back = held.outcome(OutcomeKind.RATE_LIMITED, refusal.wait(self.backoff), busy.code)
-        refund = refusal.is_refunded
-        return await self._release(held, back, WaitingOn.RATE_LIMIT, refund=refund, refused_by=cause, report=report)
+        release = Release(WaitingOn.RATE_LIMIT, refusal.is_refunded, back.code, refused_by=cause, report=report)
+        return await self._release(held, back, release)
 
     async def _cause(self, held: LeasedTask, busy: ModelBusy) -> RefusalCause:
         with suppress(TimeoutError):
@@ -298,33 +300,14 @@ class AttemptRunner:
         self, held: LeasedTask, code: FailureCode, asked: float | None, report: CallReport = NO_REPORT
     ) -> DeliveryOutcome:
         retried = held.outcome(OutcomeKind.RETRIED, self.backoff.after_attempt(held.claim.attempt, asked), code)
-        return await self._release(held, retried, WaitingOn.PROVIDER, refund=False, report=report)
+        return await self._release(held, retried, Release(WaitingOn.PROVIDER, code=code, report=report))
 
     async def _retry_crashed(self, held: LeasedTask, crashed: ModelCrashed) -> DeliveryOutcome:
         """Give the task back as after any failed call: nothing says that its lease has to be waited out."""
         return replace(await self._retry(held, crashed.code, None), error=crashed.error)
 
-    async def _release(  # noqa: PLR0913  # each by name
-        self,
-        held: LeasedTask,
-        back: DeliveryOutcome,
-        waiting_on: WaitingOn,
-        *,
-        refund: bool,
-        refused_by: RefusalCause | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> DeliveryOutcome:
-        def release() -> Awaitable[ReleaseOutcome]:
-            return self.claims.release(
-                held.lease,
-                refund=refund,
-                code=back.code,
-                waiting_on=waiting_on,
-                refused_by=refused_by,
-                report=report,
-            )
-
-        outcome = await self._write(held, release)
+    async def _release(self, held: LeasedTask, back: DeliveryOutcome, release: Release) -> DeliveryOutcome:
+        outcome = await self._write(held, lambda: self.claims.release(held.lease, release))
         match outcome:
             case ReleaseOutcome.RELEASED:
                 return back

@@ -4,7 +4,7 @@ import pytest
 
 from common.domain.task import Answer as ModelAnswer
 from common.domain.task import WaitingOn
-from common.domain.transitions import ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.domain.transitions import ClaimOutcome, EndOutcome, Lease, ProgressNote, Release, ReleaseOutcome
 from tests.integration.http.client import Api
 from tests.integration.http.queue import Queue
 
@@ -40,7 +40,7 @@ def test_a_running_task_is_cancelled_and_its_worker_is_refused(api: Api, queue: 
     assert (answer.status, answer.body["status"]) == (200, "cancelled")
     assert run(store.progress([ProgressNote(message.task.ref, "owner", 50, "half", 60_000)])) == [False]
     assert run(store.complete(lease, ModelAnswer("late", "stop"))) is EndOutcome.ALREADY
-    released = run(store.release(lease, refund=False, code=None, waiting_on=WaitingOn.CAPACITY))
+    released = run(store.release(lease, Release(waiting_on=WaitingOn.CAPACITY)))
     assert released is ReleaseOutcome.LOST
     assert api.get(f"tasks/{task_id}").body == answer.body
 

@@ -47,7 +47,7 @@ class Work:
 
     def lose(self, ref: TaskRef) -> None:
         """Let a record expire."""
-        self._run(self._store._client.delete(task_key(ref)))
+        self._run(self._store._scripts._client.delete(task_key(ref)))
 
     def _of(self, indexes: tuple[int, ...]) -> list[TaskMessage]:
         return [message for message in self._messages if message.task.ref.index in indexes]

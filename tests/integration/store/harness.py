@@ -86,6 +86,7 @@ class ValkeyHarness:
     def __init__(self, client: Client, scripts: Scripts) -> None:
         self.now_ms = START_MS
         self.client = client
+        self.scripts = scripts
         self.announcer = Loudspeaker()
         self.store = TaskStore(client, scripts, announcer=self.announcer)
         self.silent_store = TaskStore(client, scripts)

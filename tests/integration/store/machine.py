@@ -37,6 +37,7 @@ from common.domain.transitions import (
     EndOutcome,
     Lease,
     ProgressNote,
+    Release,
     ReleaseOutcome,
 )
 from common.store import TaskStore
@@ -305,16 +306,14 @@ class StoreMachine(RuleBasedStateMachine):
     def release_as(
         self, worker: Worker, *, refund: bool, refused_by: RefusalCause | None, twice: bool
     ) -> ReleaseOutcome:
-        outcome = self.both(
-            "release",
-            worker.lease,
-            refund=refund,
-            refused_by=refused_by,
-            code=FailureCode.RATE_LIMITED if refund else FailureCode.TIMEOUT,
-            waiting_on=WaitingOn.RATE_LIMIT if refund else WaitingOn.PROVIDER,
-            report=CallReport(error=ProviderError(request_id=worker.lease.owner)),
-            twice=twice,
+        release = Release(
+            WaitingOn.RATE_LIMIT if refund else WaitingOn.PROVIDER,
+            refund,
+            FailureCode.RATE_LIMITED if refund else FailureCode.TIMEOUT,
+            refused_by,
+            CallReport(error=ProviderError(request_id=worker.lease.owner)),
         )
+        outcome = self.both("release", worker.lease, release, twice=twice)
         assert isinstance(outcome, ReleaseOutcome)
         self.note(f"release {outcome}")
         return outcome

@@ -39,7 +39,7 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[ValkeyHarness
 
 @pytest.fixture
 def budgets(harness: ValkeyHarness) -> BudgetStore:
-    return BudgetStore(harness.client, harness.store._scripts)
+    return BudgetStore(harness.client, harness.scripts)
 
 
 async def requests_of(harness: ValkeyHarness, day: str = TODAY) -> int:

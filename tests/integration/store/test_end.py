@@ -18,7 +18,7 @@ from common.domain.task import (
     Usage,
     WaitingOn,
 )
-from common.domain.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, ReleaseOutcome
+from common.domain.transitions import CallReport, ClaimOutcome, EndOutcome, ProgressNote, Release, ReleaseOutcome
 from common.kinds.chat.views import full_response
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
@@ -236,7 +236,7 @@ async def test_the_first_result_wins_whoever_owns_the_task(harness: Harness) -> 
 
 async def test_an_answer_is_taken_from_an_owner_that_has_released(harness: Harness) -> None:
     task = await processing(harness)
-    await harness.store.release(lease_of(task), refund=True, code=None, waiting_on=WaitingOn.CAPACITY)
+    await harness.store.release(lease_of(task), Release(refund=True, waiting_on=WaitingOn.CAPACITY))
 
     assert await harness.store.complete(lease_of(task), ANSWER) is EndOutcome.ENDED
     record = await read_one(harness, task.ref)
@@ -299,7 +299,7 @@ async def test_only_the_owner_can_fail_a_task(harness: Harness, *, lease_is_over
 
 async def test_an_owner_that_has_released_cannot_fail_the_task(harness: Harness) -> None:
     task = await processing(harness)
-    await harness.store.release(lease_of(task), refund=False, code=None, waiting_on=WaitingOn.PROVIDER)
+    await harness.store.release(lease_of(task), Release(waiting_on=WaitingOn.PROVIDER))
 
     assert await harness.store.fail(lease_of(task), FailureCode.TIMEOUT) is EndOutcome.LOST
     assert (await read_one(harness, task.ref)).status is TaskStatus.QUEUED
@@ -392,10 +392,7 @@ async def test_an_attempt_keeps_what_the_provider_said_of_its_failure(harness: H
         await harness.store.claim(lease_of(task, owner))
         await harness.store.release(
             lease_of(task, owner),
-            refund=refund,
-            code=FailureCode.SERVER_ERROR,
-            waiting_on=WaitingOn.PROVIDER,
-            report=report,
+            Release(refund=refund, code=FailureCode.SERVER_ERROR, waiting_on=WaitingOn.PROVIDER, report=report),
         )
     await harness.store.claim(lease_of(task, "c"))
 
@@ -416,7 +413,7 @@ async def test_an_attempt_that_has_ended_stays_as_it_is_when_its_task_ends_later
     for task in tasks:
         await harness.store.claim(lease_of(task))
         await harness.store.release(
-            lease_of(task), refund=False, code=code, waiting_on=WaitingOn.PROVIDER, report=CallReport(error=error)
+            lease_of(task), Release(code=code, waiting_on=WaitingOn.PROVIDER, report=CallReport(error=error))
         )
     before = [(await read_one(harness, task.ref)).attempts for task in tasks]
 
@@ -434,11 +431,7 @@ async def test_the_last_attempt_keeps_what_the_provider_said(harness: Harness) -
     await harness.store.claim(lease)
 
     outcome = await harness.store.release(
-        lease,
-        refund=False,
-        code=FailureCode.SERVER_ERROR,
-        waiting_on=WaitingOn.PROVIDER,
-        report=CallReport(error=ERRORS[0]),
+        lease, Release(code=FailureCode.SERVER_ERROR, waiting_on=WaitingOn.PROVIDER, report=CallReport(error=ERRORS[0]))
     )
 
     record = await read_one(harness, task.ref)

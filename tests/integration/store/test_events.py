@@ -9,6 +9,7 @@ import pytest
 
 from common.domain.errors import StoreUnavailable
 from common.domain.task import Answer, FailureCode, Task, TaskStatus, WaitingOn
+from common.domain.transitions import Release
 from common.webhooks.events import DeliveryReceipt, WebhookNotification
 from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
 from tests.integration.store.harness import (
@@ -45,7 +46,7 @@ async def fail(harness: Harness, task: Task) -> None:
 async def exhaust(harness: Harness, task: Task) -> None:
     lease = lease_of(task, max_attempts=1)
     await harness.store.claim(lease)
-    await harness.store.release(lease, refund=False, code=FailureCode.TIMEOUT, waiting_on=WaitingOn.PROVIDER)
+    await harness.store.release(lease, Release(code=FailureCode.TIMEOUT, waiting_on=WaitingOn.PROVIDER))
 
 
 async def claim_after_the_last_worker_died(harness: Harness, task: Task) -> None:
@@ -183,7 +184,7 @@ async def test_a_batch_without_a_webhook_is_not_announced_and_keeps_nothing_for_
     assert harness.announcer.announced == []
     if isinstance(harness, ValkeyHarness):
         fields = await harness.client.hkeys(f"batch:{{{TENANT}/{task.ref.batch_id}}}")
-        assert not {b"hook", b"marks", b"due", b"announced", b"delivery"} & set(fields)
+        assert not {b"webhook", b"marks", b"due", b"announced", b"delivery"} & set(fields)
 
 
 async def test_a_batch_that_was_not_accepted_is_not_announced(harness: Harness) -> None:

@@ -99,5 +99,7 @@ def test_the_promises_hold_whatever_happens_and_everything_happens(drive: Drive)
 
 @pytest.mark.parametrize("fault", PLANTED, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found(drive: Drive, fault: Fault) -> None:
+    sources = fault.plant(scripts_on_test_time())
+
     with pytest.raises(AssertionError):
-        drive(fault.plant(scripts_on_test_time()), HUNT)
+        drive(sources, HUNT)

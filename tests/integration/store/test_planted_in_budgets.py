@@ -35,7 +35,7 @@ FAULTS: Final[tuple[tuple[Fault, Test], ...]] = (
         Fault(
             "return_count returns a count twice",
             "return_count",
-            "redis.call('HGET', KEYS[2], 'call') == ARGV[2]",
+            "redis.call('HGET', KEYS[2], 'call') == args.call",
             "true",
         ),
         contract.test_what_is_given_back_can_be_used_again_and_only_once,
@@ -44,13 +44,13 @@ FAULTS: Final[tuple[tuple[Fault, Test], ...]] = (
         Fault(
             "return_count takes what another call has counted",
             "return_count",
-            "redis.call('HGET', KEYS[2], 'call') == ARGV[2]",
+            "redis.call('HGET', KEYS[2], 'call') == args.call",
             "redis.call('HGET', KEYS[2], 'call')",
         ),
         contract.test_a_request_is_counted_once_and_given_back_by_the_call_that_counted_it,
     ),
     (
-        Fault("check_budgets forgets the message's", "check_budgets", "not kept and optional(ARGV[place])", "nil"),
+        Fault("check_budgets forgets the message's", "check_budgets", "not kept and args[name]", "nil"),
         contract.test_where_redis_has_lost_the_budgets_those_of_the_message_count,
     ),
     (
@@ -75,4 +75,4 @@ async def test_a_planted_fault_is_found(valkey: RedisSettings, fault: Fault, tes
     kind = TwiceScripts if fault.name == "admit counts its repeat" else Scripts
     async with valkey_harness(valkey, kind(sources)) as harness:
         with pytest.raises(AssertionError):
-            await test(harness, BudgetStore(harness.client, harness.store._scripts))
+            await test(harness, BudgetStore(harness.client, harness.scripts))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from common.domain.task import Answer, FailureCode, Task, WaitingOn, new_batch_id
+from common.domain.transitions import Release
 from common.runtime.settings import RedisSettings
 from common.store import TaskNotifications, connect
 from common.store.scripts import Scripts
@@ -50,7 +51,7 @@ async def cancel(server: ValkeyHarness, task: Task) -> None:
 
 async def exhaust(server: ValkeyHarness, task: Task) -> None:
     lease = replace(lease_of(task), max_attempts=1)
-    await server.store.release(lease, refund=False, code=None, waiting_on=WaitingOn.CAPACITY)
+    await server.store.release(lease, Release(waiting_on=WaitingOn.CAPACITY))
 
 
 async def be_read_late(server: ValkeyHarness, task: Task) -> None:

@@ -17,10 +17,10 @@ from common.store.scripts import LIBRARY, ScriptCall
 
 SOURCES = {
     **{f"lib/{name}": "" for name in LIBRARY},
-    "commands/grow": "return redis.call('INCRBY', KEYS[1], ARGV[1])",
+    "commands/grow": "return redis.call('INCRBY', KEYS[1], ARGV[2])",
     "commands/list": """
         redis.call('RPUSH', KEYS[1], table.concat(KEYS, ' ', 2) .. ' ' .. table.concat(ARGV, ' '))
-        return #ARGV - 1
+        return #KEYS - 1
     """,
 }
 
@@ -43,7 +43,7 @@ async def client(valkey: RedisSettings) -> AsyncIterator[Watched]:
 
 
 def grow(key: str, by: int = 1) -> ScriptCall:
-    return ScriptCall("grow", [key], [by])
+    return ScriptCall("grow", [key], {"by": by})
 
 
 async def test_calls_of_one_moment_travel_in_one_trip_and_get_their_own_answers(client: Watched) -> None:
@@ -58,7 +58,7 @@ async def test_calls_of_one_moment_travel_in_one_trip_and_get_their_own_answers(
 
 
 def entry(book: str, task: str, unit: str = "eur") -> ScriptCall:
-    return ScriptCall("list", [f"{{x}}{book}", f"{{x}}{task}"], [unit, f"of-{task}"], is_joint=True)
+    return ScriptCall("list", [f"{{x}}{book}", f"{{x}}{task}"], {"unit": unit}, [{"of": task}], is_joint=True)
 
 
 async def test_joint_calls_that_are_else_alike_become_one(client: Watched) -> None:
@@ -70,8 +70,11 @@ async def test_joint_calls_that_are_else_alike_become_one(client: Watched) -> No
     )
 
     assert answers == [2, 1, 2, 1, 1]
-    assert await client.lrange("{x}a", 0, -1) == [b"{x}1 {x}3 eur of-1 of-3", b"{x}4 usd of-4"]
-    assert await client.lrange("{x}b", 0, -1) == [b"{x}2 eur of-2"]
+    assert await client.lrange("{x}a", 0, -1) == [
+        b"{x}1 {x}3 unit eur item 0 of 1 item 1 of 3",
+        b"{x}4 unit usd item 0 of 4",
+    ]
+    assert await client.lrange("{x}b", 0, -1) == [b"{x}2 unit eur item 0 of 2"]
 
 
 async def test_a_trip_is_full_by_who_waits_for_it_however_few_calls_it_makes(client: Watched) -> None:

@@ -36,7 +36,7 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[ValkeyHarness
 
 @pytest.fixture
 def steps(harness: ValkeyHarness) -> CheckpointStore:
-    return CheckpointStore(harness.client, harness.store._scripts)
+    return CheckpointStore(harness.client, harness.scripts)
 
 
 async def claimed(harness: ValkeyHarness, owner: str = "a") -> Task:

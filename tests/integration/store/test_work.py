@@ -6,7 +6,7 @@ import pytest
 
 from common.domain.rate_limits import RefusalCause
 from common.domain.task import Answer, Attempt, FailureCode, TaskStatus, WaitingOn
-from common.domain.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.domain.transitions import Claim, ClaimOutcome, EndOutcome, Lease, ProgressNote, Release, ReleaseOutcome
 from common.store.keys import LATE_CLAIM_WAIT_MS, PROGRESS_CHUNK
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
@@ -35,7 +35,7 @@ async def release(
     refused_by: RefusalCause | None = None,
 ) -> ReleaseOutcome:
     outcome = await harness.store.release(
-        lease, refund=refund, code=code, waiting_on=WaitingOn.PROVIDER, refused_by=refused_by
+        lease, Release(refund=refund, code=code, waiting_on=WaitingOn.PROVIDER, refused_by=refused_by)
     )
     assert isinstance(outcome, ReleaseOutcome)
     return outcome

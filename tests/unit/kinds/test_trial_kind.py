@@ -97,13 +97,13 @@ async def test_the_worker_calls_its_endpoint_and_reads_its_answer(message: TaskM
 
 def test_its_answer_is_stored_and_shown_by_its_own_views(trial: Kind, message: TaskMessage) -> None:
     answer = Answer("I dig", "stop")
-    stored = codec.write_response(trial, answer)
+    response = codec.write_response(trial, answer)
+    assert response is not None
     kept = {"status": "completed", "progress": 100, "created": 0, "deadline": 1, "kind": trial, "model": "small"}
-    fields = {name: str(value).encode() for name, value in kept.items()}
-    fields |= {"result": b"I dig", "finish_reason": b"stop", "response": stored.removeprefix(b"=")}
-    values = [fields.get(name) for name in codec.field_names(with_text=True)]
+    fields: dict[str, bytes | int] = {name: str(value).encode() for name, value in kept.items()}
+    fields |= {"result": b"I dig", "finish_reason": b"stop", "response": response, "expires": 5}
 
-    record = codec.read_record(message.task.ref, [*values, 5])
+    record = codec.read_record(message.task.ref, fields)
     body = show_task(record, TASK_FIELDS)
 
     assert body["model"] == "trial/small"

@@ -13,7 +13,7 @@ from common.api.long_poll import MOST_SECONDS
 from common.api.pagination import MOST_ANSWER_BYTES, MOST_BYTES, size_of
 from common.domain.errors import InvalidRequest, NotFound
 from common.domain.task import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
-from common.domain.transitions import Lease, ProgressNote
+from common.domain.transitions import Lease, ProgressNote, Release
 from functions.status.stream import UNHELD_STEP, Cursor, EventStream, cursor_of
 from tests.fakes import FakeHeldCalls, FakeStore
 from tests.store import accepted
@@ -62,7 +62,7 @@ class Stage:
 
     def release(self, owner: str = "a") -> None:
         release = self.store.release(
-            self.lease(owner), refund=False, code=FailureCode.TIMEOUT, waiting_on=WaitingOn.PROVIDER
+            self.lease(owner), Release(code=FailureCode.TIMEOUT, waiting_on=WaitingOn.PROVIDER)
         )
         self.runner.run(release)
 

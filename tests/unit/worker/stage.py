@@ -17,13 +17,21 @@ from common.domain.rate_limits import (
     Limit,
     Pauses,
     RateRefusal,
-    RefusalCause,
     StartRequest,
     StartTime,
 )
 from common.domain.spending import Charge
-from common.domain.task import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage, WaitingOn
-from common.domain.transitions import NO_REPORT, CallReport, Claim, EndOutcome, Lease, ProgressNote, ReleaseOutcome
+from common.domain.task import Answer, FailureCode, Task, TaskRecord, TaskRef, Usage
+from common.domain.transitions import (
+    NO_REPORT,
+    CallReport,
+    Claim,
+    EndOutcome,
+    Lease,
+    ProgressNote,
+    Release,
+    ReleaseOutcome,
+)
 from common.worker.attempt import AttemptRunner
 from common.worker.backoff import Backoff
 from common.worker.billing import Billing
@@ -145,20 +153,9 @@ class FailingStore(FakeStore):
         return await super().claim(lease)
 
     @override
-    async def release(
-        self,
-        lease: Lease,
-        *,
-        refund: bool,
-        code: FailureCode | None,
-        waiting_on: WaitingOn,
-        refused_by: RefusalCause | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> ReleaseOutcome:
+    async def release(self, lease: Lease, release: Release) -> ReleaseOutcome:
         self._check("release")
-        return await super().release(
-            lease, refund=refund, code=code, waiting_on=waiting_on, refused_by=refused_by, report=report
-        )
+        return await super().release(lease, release)
 
     @override
     async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:

@@ -18,7 +18,7 @@ from common.domain.errors import (
 )
 from common.domain.spending import Charge
 from common.domain.task import Answer, FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
-from common.domain.transitions import Claim, EndOutcome, Lease
+from common.domain.transitions import Claim, EndOutcome, Lease, Release
 from common.worker.attempt import PAUSE_SECONDS
 from common.worker.message import OutcomeKind, ReceivedMessage
 from tests.unit.worker.stage import LEASE_SECONDS, STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
@@ -418,7 +418,7 @@ def test_a_refusal_of_a_task_that_another_worker_holds_is_left_to_that_one(
         return await claim(lease)
 
     async def taken(_: Callable[[str], None]) -> Answer:
-        await stage.store.release(leases[0], refund=False, code=None, waiting_on=WaitingOn.CAPACITY)
+        await stage.store.release(leases[0], Release(waiting_on=WaitingOn.CAPACITY))
         await claim(Lease(stage.task("prompt"), "somebody", 60_000, 3))
         raise ModelRefused(FailureCode.CONTENT_POLICY)
 

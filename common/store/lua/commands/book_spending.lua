@@ -1,16 +1,14 @@
--- Book calls on their tenant's day, each once.
--- KEYS: day, then a marker a call.
--- ARGV: how long the day is kept, how long a marker, then the amounts of each call: `name:amount`, a blank between two.
+-- Add the amounts of calls to their tenant's day, each call once.
+-- KEYS: day, then a marker for each call.
+-- Arguments: day_ttl_ms, marker_ttl_ms, and for each call an item: amounts, a JSON object.  Returns how many were added.
 local booked, sums = 0, {}
-for place = 2, #KEYS do
-  if redis.call('SET', KEYS[place], 1, 'NX', 'PXAT', now + tonumber(ARGV[2])) then
+for place, item in ipairs(items) do
+  if redis.call('SET', KEYS[place + 1], 1, 'NX', 'PXAT', now + args.marker_ttl_ms) then
     booked = booked + 1
-    for name, amount in string.gmatch(ARGV[place + 1], '([%a_]+):(%d+)') do
-      sums[name] = (sums[name] or 0) + tonumber(amount)
-    end
+    for name, amount in pairs(cjson.decode(item.amounts)) do sums[name] = (sums[name] or 0) + amount end
   end
 end
 if booked == 0 then return 0 end
 for name, sum in pairs(sums) do redis.call('HINCRBY', KEYS[1], name, string.format('%.0f', sum)) end
-redis.call('PEXPIREAT', KEYS[1], now + tonumber(ARGV[1]))
+redis.call('PEXPIREAT', KEYS[1], now + args.day_ttl_ms)
 return booked

@@ -1,25 +1,23 @@
--- Note how far answers are, and renew their leases.  KEYS: tasks.  ARGV: owner, percent, partial text?, lease of each.
--- Answers for each 0 where the task is no longer the owner's, else 1. A lost record takes it from nobody: its answer
+-- Write the progress of answers and renew their leases.
+-- KEYS: tasks….  Arguments: for each task an item: owner, percent, partial?, lease_ms.
+-- Returns for each task 0 where another owner has it, else 1. A record that Redis has lost has no other owner: the answer
 -- rebuilds it.
 local highest_unfinished = 99
 
-local function note(key, owner, percent, partial, lease_ms)
+local function write(key, item)
   local record = load(key)
   if not record then return 1 end
-  if record.owner ~= owner then return 0 end
-  set(key, { lease = now + lease_ms })
-  if not partial then return 1 end
+  if record.owner ~= item.owner then return 0 end
+  set(key, { lease = now + item.lease_ms })
+  if not item.partial then return 1 end
   set(key, {
-    progress = math.max(record.progress, math.min(percent, highest_unfinished)), partial = partial, updated = now,
+    progress = math.max(record.progress, math.min(tonumber(item.percent), highest_unfinished)),
+    partial = item.partial, updated = now,
   })
   publish_step(key)
   return 1
 end
 
 local answers = {}
-for place, key in ipairs(KEYS) do
-  local last = 4 * place
-  answers[place] = note(
-    key, ARGV[last - 3], tonumber(ARGV[last - 2]), optional(ARGV[last - 1]), tonumber(ARGV[last]))
-end
+for place, key in ipairs(KEYS) do answers[place] = write(key, items[place]) end
 return answers

@@ -1,9 +1,7 @@
--- Read a batch.  KEYS: batch.  Answers {size, created, deadline, metadata?, expiry, accepted?, retry?, hook?,
--- delivery?, cost?, estimated tokens?, estimated cost?, tokens?…} or nil.
-local values = redis.call('HMGET', KEYS[1], 'size', 'created', 'deadline', 'metadata')
-if not values[1] then return false end
-values[5] = redis.call('PEXPIRETIME', KEYS[1])
-local rest = redis.call('HMGET', KEYS[1],
-  'accepted', 'retry', 'hook', 'delivery', 'cost', 'estimated_tokens', 'estimated_cost', 'prompt_tokens', 'completion_tokens', 'total_tokens', 'cached_tokens')
-for place, value in ipairs(rest) do values[5 + place] = value end
+-- Read a batch.  KEYS: batch.  Arguments: fields, a JSON list of names.
+-- Returns the values of the fields, followed by the expiry, or nil where there is no batch.
+local names = cjson.decode(args.fields)
+if not redis.call('HGET', KEYS[1], 'size') then return false end
+local values = redis.call('HMGET', KEYS[1], unpack(names))
+values[#names + 1] = redis.call('PEXPIRETIME', KEYS[1])
 return values

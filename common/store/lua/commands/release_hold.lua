@@ -1,2 +1,2 @@
--- Give a place among the held calls back.  KEYS: held.  ARGV: call.
-redis.call('ZREM', KEYS[1], ARGV[1])
+-- Release the slot of a held call.  KEYS: held.  Arguments: call.
+redis.call('ZREM', KEYS[1], args.call)

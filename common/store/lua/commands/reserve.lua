@@ -1,23 +1,21 @@
--- Hand out start times: the next ones on a schedule that all workers share, one minute divided by its limit apart.
--- KEYS: rate, pause, the pauses of tenants.
--- ARGV: requests and tokens a minute (0: no limit), horizon, tokens used beyond those booked, the provider's requests and
--- tokens a minute (0: not named), its waits for requests and tokens, how long its word counts, after how long calls count
--- half, then the calls of each of the tenants that it let through, then the tokens of each start and the place of its tenant
--- (0: none).
--- Answers the wait of each start, what is left of its pause, and 1 where it was booked.
+-- Reserve start times: the next ones on a schedule that all workers share, one minute divided by its limit apart.
+-- KEYS: rate, pause, the pauses of tenants….
+-- Arguments: requests and tokens, the limits a minute (absent: none), horizon_ms, used_tokens beyond those reserved,
+-- provider_requests and provider_tokens, the provider's limits (absent: not named), request_wait_ms and token_wait_ms, its
+-- waits, limits_ttl_ms, how long its limits count, half_life_ms of calls, and let_through, a JSON list: the calls of each
+-- tenant that the provider let through. For each start an item: tokens, and place, that of its tenant (absent: none).
+-- Returns three lists: wait_ms of each start, pause_ms, the rest of its pause, and reserved, 1 where it was reserved.
 local minute = 60000
-local horizon, used, word_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[9])
-local half_life = tonumber(ARGV[10])
-local first_tenant, tenants = 11, #KEYS - 2
-local first_start = first_tenant + tenants
+local horizon, used, limits_ttl = tonumber(args.horizon_ms), tonumber(args.used_tokens), tonumber(args.limits_ttl_ms)
+local half_life = tonumber(args.half_life_ms)
 
 local function left_of(key) return math.max(0, (tonumber(redis.call('HGET', key, 'until')) or 0) - now) end
 
 local shared_pause = left_of(KEYS[2])
 local paused = { [0] = shared_pause }
 local let_through = 0
-for place = 1, tenants do
-  local key, calls = KEYS[place + 2], tonumber(ARGV[first_tenant + place - 1])
+for place, calls in ipairs(cjson.decode(args.let_through)) do
+  local key = KEYS[place + 2]
   paused[place] = math.max(shared_pause, left_of(key))
   let_through = let_through + calls
   -- The next pause is shorter then.
@@ -26,42 +24,39 @@ end
 local found = redis.call('HMGET', KEYS[1],
   'next_request', 'next_token', 'provider_requests', 'requests_until', 'provider_tokens', 'tokens_until')
 
--- The lower of our limit and the provider's, which counts for a while; nil where we have none.
+-- Return the lower of our limit and the provider's, which expires, and the limit that the provider names now.
 local function limit_of(ours, named, known, known_until)
   ours, named = tonumber(ours), tonumber(named)
-  if ours == 0 then return nil, 0 end
-  if named > 0 then return math.min(ours, named), named end
-  if known and now < tonumber(known_until) then return math.min(ours, tonumber(known)), 0 end
-  return ours, 0
+  if not ours then return nil, nil end
+  if named then return math.min(ours, named), named end
+  if known and now < tonumber(known_until) then return math.min(ours, tonumber(known)), nil end
+  return ours, nil
 end
 
-local requests, provider_requests = limit_of(ARGV[1], ARGV[5], found[3], found[4])
-local tokens, provider_tokens = limit_of(ARGV[2], ARGV[6], found[5], found[6])
-local next_request = math.max(tonumber(found[1]) or 0, now + tonumber(ARGV[7]))
-local next_token = math.max(tonumber(found[2]) or 0, now + tonumber(ARGV[8]))
+local requests, provider_requests = limit_of(args.requests, args.provider_requests, found[3], found[4])
+local tokens, provider_tokens = limit_of(args.tokens, args.provider_tokens, found[5], found[6])
+local next_request = math.max(tonumber(found[1]) or 0, now + args.request_wait_ms)
+local next_token = math.max(tonumber(found[2]) or 0, now + args.token_wait_ms)
 if tokens then next_token = next_token + used * minute / tokens end
 
-local answer = {}
-local function tell(wait, pause, is_booked)
-  for _, value in ipairs({ math.ceil(wait), pause, is_booked and 1 or 0 }) do answer[#answer + 1] = value end
-end
-
+local waits, pauses, reserved = {}, {}, {}
 local virtual_request, virtual_token = next_request, next_token
-for place = first_start, #ARGV, 2 do
-  local pause = paused[tonumber(ARGV[place + 1])]
+for place, item in ipairs(items) do
+  local pause = paused[tonumber(item.place) or 0]
+  pauses[place] = pause
   if pause > shared_pause then
-    -- It asks again after the pause. A start booked behind it would hold up all other tenants until then.
-    tell(pause, pause, false)
+    -- It asks again after the pause. A start reserved behind it would delay all other tenants until then.
+    waits[place], reserved[place] = math.ceil(pause), 0
   else
     local start = now + pause
     if requests then start = math.max(start, virtual_request) end
     if tokens then start = math.max(start, virtual_token) end
     if requests then virtual_request = start + minute / requests end
-    if tokens then virtual_token = start + tonumber(ARGV[place]) * minute / tokens end
-    -- What does not fit is told when its turn would be, and takes no place from others.
+    if tokens then virtual_token = start + item.tokens * minute / tokens end
+    -- A start beyond the horizon learns its wait and takes no place from others.
     local fits = start - now <= horizon
     if fits then next_request, next_token = virtual_request, virtual_token end
-    tell(start - now, pause, fits)
+    waits[place], reserved[place] = math.ceil(start - now), fits and 1 or 0
   end
 end
 
@@ -75,13 +70,13 @@ end
 
 if requests or tokens then
   local fields = { next_request = string.format('%.3f', next_request), next_token = string.format('%.3f', next_token) }
-  if provider_requests > 0 then
-    fields.provider_requests, fields.requests_until = provider_requests, now + word_ms
+  if provider_requests then
+    fields.provider_requests, fields.requests_until = provider_requests, now + limits_ttl
   end
-  if provider_tokens > 0 then
-    fields.provider_tokens, fields.tokens_until = provider_tokens, now + word_ms
+  if provider_tokens then
+    fields.provider_tokens, fields.tokens_until = provider_tokens, now + limits_ttl
   end
   set(KEYS[1], fields)
   redis.call('PEXPIREAT', KEYS[1], math.ceil(math.max(now, next_request, next_token)) + 2 * minute)
 end
-return answer
+return { 'wait_ms', waits, 'pause_ms', pauses, 'reserved', reserved }

@@ -1,6 +1,6 @@
 -- The event that a webhook gets when the last task of its batch ends.
 --
--- A batch with a webhook has `hook`, the webhook, and `marks`, one letter per task: '.' until the task ends, then its
+-- A batch with a webhook has `webhook`, and `marks`, one letter per task: '.' until the task ends, then its
 -- end. `due` is when the last task ended; it is removed when the event is on its queue, and `announced` is set. A
 -- transition marks its ends in the batch's record, which is at KEYS[#KEYS].
 
@@ -26,12 +26,12 @@ end
 
 -- Set the webhook of a batch that has none. Some tasks may have ended before Redis lost the batch.
 local function write_webhook(batch, webhook, size)
-  if not webhook or redis.call('HGET', batch, 'hook') then return end
+  if not webhook or redis.call('HGET', batch, 'webhook') then return end
   local tag, marks = string.match(batch, '{.*'), {}
   for place = 1, size do
     marks[place] = mark_of[redis.call('HGET', 'task:' .. tag .. ':' .. place - 1, 'status')] or '.'
   end
   marks = table.concat(marks)
-  redis.call('HSET', batch, 'hook', webhook, 'marks', marks)
+  redis.call('HSET', batch, 'webhook', webhook, 'marks', marks)
   set_due_if_ended(batch, marks)
 end

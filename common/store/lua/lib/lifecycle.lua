@@ -3,11 +3,10 @@
 -- End a task and publish the end to the subscribers of its batch. `ended_by` names the call that ended the task: its
 -- repeat gets the same answer.
 local function finish(key, record, status, at, by, fields)
-  local code = status == 'completed' and '' or fields.last_code or fields.code or 'cancelled'
-  local ending = with_provider_error(code, fields.provider_error)
+  local code = fields.last_code or fields.code or status == 'cancelled' and 'cancelled' or nil
+  fields.attempts = with_end(record.attempts, at, code, fields.provider_error)
   fields.provider_error = nil
   fields.status, fields.ended, fields.updated, fields.ended_by = status, at, at, by
-  fields.attempts = with_end(record.attempts, at, ending)
   redis.call('HDEL', key, 'owner', 'lease', 'partial', 'waiting_on')
   set(key, fields)
   redis.call('PEXPIREAT', key, at + record.retention)
@@ -27,13 +26,14 @@ local function apply_time(key, record, by)
   end
 end
 
-local function write_queued(key, task)
+-- Write the record of a queued task from the fields of its header. This is the one place that reads them.
+local function write_queued(key, header)
   set(key, {
     status = 'queued', attempt = 0, progress = 0, waiting_on = 'capacity', updated = now,
-    created = task.created, deadline = task.deadline, retention = task.retention,
-    kind = task.kind, model = task.model, custom_id = task.custom_id,
+    created = header.created_ms, deadline = header.deadline_ms, retention = header.retention_ms,
+    kind = header.kind, model = header.model, custom_id = header.custom_id,
   })
-  redis.call('PEXPIREAT', key, task.deadline + task.retention)
+  redis.call('PEXPIREAT', key, header.deadline_ms + header.retention_ms)
 end
 
 local function write_batch(key, batch)
@@ -41,22 +41,23 @@ local function write_batch(key, batch)
   redis.call('PEXPIREAT', key, batch.deadline + batch.retention)
 end
 
--- Return the record at KEYS[1] and whether it was rebuilt. Where Redis lost it, ARGV[1] to ARGV[6] rebuild it: they are
--- the task's header in the message, with its kind and webhook? as the last arguments. The batch at KEYS[2] is rebuilt
--- likewise and marked `rebuilt`: whether it was accepted is not known. Return nil where the record has expired.
+-- Return the record at KEYS[1] and whether it was rebuilt. Where Redis lost it, `header` rebuilds it: the task's header as
+-- its message carries it, in JSON. The batch at KEYS[2] is rebuilt likewise and marked `rebuilt`: whether it was accepted
+-- is not known. Return nil where the record has expired.
 local function load_or_rebuild()
-  local task = {
-    size = ARGV[1], created = tonumber(ARGV[2]), deadline = tonumber(ARGV[3]), retention = tonumber(ARGV[4]),
-    kind = ARGV[#ARGV - 1], model = ARGV[5], custom_id = optional(ARGV[6]),
-  }
   local record = load(KEYS[1])
-  if not record and now >= task.deadline + task.retention then return nil, false end
-  if redis.call('EXISTS', KEYS[2]) == 0 then
-    write_batch(KEYS[2],
-      { size = task.size, created = task.created, deadline = task.deadline, retention = task.retention, rebuilt = 1 })
-    write_webhook(KEYS[2], optional(ARGV[#ARGV]), task.size)
+  local is_batch_lost = redis.call('EXISTS', KEYS[2]) == 0
+  if record and not is_batch_lost then return record, false end
+  local header = cjson.decode(args.header)
+  if not record and now >= header.deadline_ms + header.retention_ms then return nil, false end
+  if is_batch_lost then
+    write_batch(KEYS[2], {
+      size = header.batch_size, created = header.created_ms, deadline = header.deadline_ms,
+      retention = header.retention_ms, rebuilt = 1,
+    })
+    write_webhook(KEYS[2], header.webhook, header.batch_size)
   end
   if record then return record, false end
-  write_queued(KEYS[1], task)
+  write_queued(KEYS[1], header)
   return load(KEYS[1]), true
 end

@@ -1,8 +1,7 @@
--- Cancel tasks that have not ended.  KEYS: tasks, batch.  ARGV: code?.  Answers an outcome for each.
-local code = optional(ARGV[1])
+-- Cancel tasks that have not ended.  KEYS: tasks…, batch.  Arguments: code?.  Returns an outcome for each task.
 may_leave_to_sender = true
--- A code says that the call was not accepted: nobody has its ids, so nobody is told.
-if code then redis.call('HDEL', KEYS[#KEYS], 'hook', 'marks', 'due') end
+-- A code means that the request was not accepted: its caller has no ID of the batch and gets no event.
+if args.code then redis.call('HDEL', KEYS[#KEYS], 'webhook', 'marks', 'due') end
 
 local outcomes = {}
 for place = 1, #KEYS - 1 do
@@ -16,7 +15,7 @@ for place = 1, #KEYS - 1 do
   elseif is_terminal(record) then
     outcomes[place] = 'already'
   else
-    finish(key, record, 'cancelled', now, 'cancel', { code = code })
+    finish(key, record, 'cancelled', now, 'cancel', { code = args.code })
     outcomes[place] = 'ended'
   end
 end

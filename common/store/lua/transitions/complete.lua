@@ -1,22 +1,22 @@
--- Write the answer: the first result wins, whoever brings it.
+-- Write the answer of a task. The first answer wins, also one of a former owner.
 -- KEYS: task, batch.
--- ARGV: the message's six, owner, text, finish reason?, usage?, response?, cost?, charge, webhook?.
--- Answers {outcome, now}.
-local by = 'complete:' .. ARGV[7]
+-- Arguments: header, owner, text, finish_reason?, usage?, response?, cost?, charge.
+-- Returns {outcome, now}.
+local by = 'complete:' .. args.owner
 
 local record = load_or_rebuild()
 if not record then return { 'already', now } end
 if record.ended_by == by then return { 'ended', now } end
 if is_terminal(record) then return { 'already', now } end
 
--- An answer has cost an attempt, also where Redis has lost it, and with it its beginning.
+-- An answer costs an attempt, also where Redis has lost the attempt and its start.
 if record.attempt == 0 then record.attempt, record.attempts = 1, with_attempt('') end
 
 finish(KEYS[1], record, 'completed', now, by, {
-  result = ARGV[8], finish_reason = optional(ARGV[9]), usage = optional(ARGV[10]),
-  response = optional(ARGV[11]), cost = optional(ARGV[12]), progress = 100, attempt = record.attempt,
+  result = args.text, finish_reason = args.finish_reason, usage = args.usage,
+  response = args.response, cost = args.cost, progress = 100, attempt = record.attempt,
 })
 
--- The batch's sums, once: a task ends once.
-increment(KEYS[2], ARGV[13])
+-- A task ends once, so its charge is added to the batch once.
+increment(KEYS[2], args.charge)
 return { 'ended', now }

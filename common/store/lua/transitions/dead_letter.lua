@@ -1,5 +1,5 @@
--- Fail a task whose message the queue has given up, unless a worker may be alive.
--- KEYS: task, batch.  ARGV: the message's six, code, webhook?.  Answers the outcome.
+-- Fail a task whose message is in the dead-letter queue, unless a worker may be alive.
+-- KEYS: task, batch.  Arguments: header, code.  Returns the outcome.
 local by = 'dead_letter'
 
 local record = load_or_rebuild()
@@ -9,5 +9,5 @@ if record.ended_by == by then return 'ended' end
 if is_terminal(record) then return 'already' end
 if is_live(record) then return 'lost' end
 
-finish(KEYS[1], record, 'failed', now, by, { code = ARGV[7] })
+finish(KEYS[1], record, 'failed', now, by, { code = args.code })
 return 'ended'
