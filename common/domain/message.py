@@ -72,6 +72,7 @@ def _decode_request(raw: dict[str, Any]) -> Request:
     kind, body = raw["kind"], raw["body"]
     if not isinstance(kind, str) or not isinstance(body, dict):
         raise MessageUnreadable
-    if kind not in Kind:
-        raise MessageTooNew
-    return Request(Kind(kind), body)
+    try:
+        return Request(Kind(kind), body)
+    except ValueError:
+        raise MessageTooNew from None
