@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo local test faults mutants bench check audit key webhook-secret openapi workflows screenshots build deploy lock clean
+.PHONY: help setup demo local test test-quick faults mutants bench check audit key webhook-secret openapi workflows screenshots build deploy lock clean
 
 # ---- Settings: NAME=value after `make`, or from the environment ------------------------------------------------------
 
@@ -46,11 +46,18 @@ demo local: export CONCURRENCY := $(CONCURRENCY)
 demo local: export WORKERS := $(WORKERS)
 demo local: export WORKER_TIMEOUT := $(WORKER_TIMEOUT)
 
-# The tests of a file share servers and a stack, so each file runs in one process. Files are scheduled in the order of their
-# folders. In the order of their number of tests, the few long ones of tests/local would run last and alone.
+# tests/conftest.py decides which tests share a process, and which run first.
+IN_PROCESSES = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# Build first: a cold build takes 40 s, and minutes on a busy machine. The timeout of a test is shorter.
 test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
-	@exec .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		--durations 10 --durations-min 5 $(PYTEST_ARGS)
+	@.venv/bin/python -m local.build
+	@exec .venv/bin/python -m pytest $(IN_PROCESSES) --durations 10 --durations-min 5 $(PYTEST_ARGS)
+
+# The unit tests, and the contract of the store on the fake and on one server. No build, no browser.
+test-quick: .venv/.made .venv/.client ## Run the unit and contract tests, in less than a minute
+	@exec .venv/bin/python -m pytest $(IN_PROCESSES) tests/unit tests/integration/store --ignore tests/integration/store/test_machine.py \
+		-k 'not valkey_cluster and not valkey_twice and not valkey_gathered' $(PYTEST_ARGS)
 
 # The marker expression selects all tests, because the default one excludes those marked `faults`.
 faults: setup ## Run the whole fault suite and write its table into docs/reliability.md

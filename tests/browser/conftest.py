@@ -1,4 +1,4 @@
-"""A browser in front of the stack: Chromium as the system has it, one stack and one window a test."""
+"""A browser in front of the shared stack: Chromium as the system has it, and a window for each test."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 
 from local.aws import API_KEY
 from tests.browser.console import Console
-from tests.local.conftest import KEY, Up, started
+from tests.local_stack import KEY, Up
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # A browser, a stack and what else the machine has to do: each condition may take its time, and none is slept for.
@@ -39,18 +39,9 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """Run one stack; its model is quick where a prompt asks for nothing else."""
-    assert browser.is_connected()
-    with started(
-        tmp_path_factory.mktemp("stack"), CONCURRENCY="10", MODEL_LATENCY="0.05", MODEL_CHUNK_DELAY="0.002"
-    ) as up:
-        yield up
-
-
 @pytest.fixture
-def api(stack: Up) -> Iterator[httpx.Client]:
+def api(browser: Browser, stack: Up) -> Iterator[httpx.Client]:
+    assert browser.is_connected()
     with httpx.Client(base_url=stack.url, headers=KEY, timeout=60, trust_env=False) as client:
         yield client
 
@@ -76,6 +67,9 @@ def window(browser: Browser, stack: Up) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(base_url=stack.url, **{"viewport": VIEWPORT, **options})
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)
+        # A route makes Chromium intercept each request from the first on. Interception that begins under a loaded page
+        # can miss the next request: the service gets it, and the test that holds it waits in vain.
+        context.route("**/intercepted-from-the-start", lambda route: route.abort())
         page = context.new_page()
         page.on("pageerror", failed)
         page.on("console", blocked)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from local.answers import prompt_digest
 from local.aws import API_KEY
 from tests.browser.console import Console
-from tests.local.conftest import Up
+from tests.local_stack import Up
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from local.aws import API_KEY, API_KEYS_SECRET
 from tests.browser.console import Console
 from tests.browser.contrast import low_contrasts
-from tests.local.conftest import Up
+from tests.local_stack import Up, usable
 from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
@@ -75,15 +75,14 @@ def choose(console: Console) -> Callable[[str], Page]:
     return chosen
 
 
-# One for all tests: the authorizer asks for new keys every ten seconds at most.
 @pytest.fixture(scope="module")
-def keys(stack: Up) -> dict[str, str]:
+def keys(browser: Browser, stack: Up) -> dict[str, str]:
     """Issue a key that may start no workflow and one that may start a single one."""
+    assert browser.is_connected()
     store = KeyStore(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return {
-        "none": store.issue("none", ["gpt-5-mini"]),
-        "story": store.issue("story", ["gpt-5-mini", "workflow/story"]),
-    }
+    allowed = {"none": ["gpt-5-mini"], "story": ["gpt-5-mini", "workflow/story"]}
+    issued = {name: store.issue(name, models) for name, models in allowed.items()}
+    return {name: usable(stack, key) for name, key in issued.items()}
 
 
 # ---- One input -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.local.conftest import eventually
+from tests.local_stack import eventually
 
 ENDED = ("completed", "failed", "cancelled")
 ANSWER_SECONDS = 120

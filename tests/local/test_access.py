@@ -8,19 +8,18 @@ import pytest
 
 from local.aws import API_KEYS_SECRET
 from tests.local.calls import ended, look_up, problem, submit
-from tests.local.conftest import Up
+from tests.local_stack import Up, usable
 from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
 
 
-# One for all tests: the authorizer asks for new keys every ten seconds at most.
 @pytest.fixture(scope="module")
 def neighbour(stack: Up) -> Iterator[httpx.Client]:
-    """Issue a key for another tenant, as `make key` does, and use it at once."""
+    """Issue a key for another tenant, as `make key` does."""
     secrets = stack.aws("secretsmanager")
     key = KeyStore(secrets, API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)).issue("neighbour")
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {usable(stack, key)}"}
     with httpx.Client(base_url=stack.url, headers=headers, timeout=60, trust_env=False) as client:
         yield client
 

@@ -12,10 +12,9 @@ from local.answers import prompt_digest
 from local.settings import ROOT
 from tests.local import pages
 from tests.local.calls import ANSWER_SECONDS, ENDED, ended, look_up, submit
-from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
+from tests.local_stack import CONCURRENCY, WORKERS, Up, eventually
 from tools.keys import KeyStore
 
-# One stack serves the module: pytest-xdist keeps a file in one process.
 pytestmark = pytest.mark.timeout(300)
 
 

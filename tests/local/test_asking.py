@@ -10,7 +10,7 @@ import pytest
 
 from local.answers import prompt_digest
 from tests.local.calls import accept, ended, problem
-from tests.local.conftest import Up
+from tests.local_stack import Up
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -21,7 +21,7 @@ from local.answers import prompt_digest
 from local.settings import ROOT
 from sluice import AlreadyEndedError, Delta, Ended, NothingToRetryError, Sluice, StatusChanged
 from tests.local import pages
-from tests.local.conftest import Up, eventually
+from tests.local_stack import Up, eventually
 
 pytestmark = pytest.mark.timeout(900)  # 1,000 products, on a machine that does other things too
 

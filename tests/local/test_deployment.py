@@ -14,7 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local.aws import REGION, STACK
 from local.settings import ROOT
-from tests.local.conftest import KEY, Up, eventually, started
+from tests.local_stack import KEY, Up, eventually, started
 
 DEPLOY_SECONDS = 60
 DONE_SECONDS = 60

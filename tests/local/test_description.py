@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from local.stack import AUTHORIZATION
 from tests.local.calls import Json, accept, ended
-from tests.local.conftest import Up
+from tests.local_stack import Up
 from tools.openapi.document import document
 
 pytestmark = pytest.mark.timeout(300)

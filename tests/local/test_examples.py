@@ -9,7 +9,7 @@ import pytest
 
 from local.settings import ROOT
 from tests.local import pages
-from tests.local.conftest import Up
+from tests.local_stack import Up
 
 pytestmark = pytest.mark.timeout(300)
 

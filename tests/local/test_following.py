@@ -15,7 +15,7 @@ from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
 from local.aws import TENANT
 from tests.local.calls import ANSWER_SECONDS, accept, ended, look_up, problem, submit
-from tests.local.conftest import Up, eventually
+from tests.local_stack import Up, eventually
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from local.settings import ROOT
-from tests.local.conftest import GONE_SECONDS, KEY, Up, command_environment, eventually, processes_in, started
+from tests.local_stack import GONE_SECONDS, KEY, Up, command_environment, eventually, processes_in, started
 
 pytestmark = [
     pytest.mark.timeout(300),

@@ -10,7 +10,7 @@ import pytest
 from common.domain.task import new_batch_id
 from local.answers import prompt_digest
 from tests.local.calls import accept, ended, look_up, problem
-from tests.local.conftest import CONCURRENCY, WORKERS, Up, eventually
+from tests.local_stack import CONCURRENCY, WORKERS, Up, eventually
 
 pytestmark = pytest.mark.timeout(300)
 

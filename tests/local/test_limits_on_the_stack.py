@@ -10,22 +10,22 @@ import pytest
 from common.domain.budgets import Budgets
 from local.aws import API_KEYS_SECRET
 from tests.local.calls import accept, ended, look_up, problem
-from tests.local.conftest import KEY, Up, eventually, started
+from tests.local_stack import KEY, Up, eventually, started, usable
 from tools.keys import KeyStore
 
 pytestmark = pytest.mark.timeout(300)
 
 
-# Issued together: the authorizer asks for new keys every ten seconds at most.
 @pytest.fixture(scope="module")
 def keys(stack: Up) -> dict[str, str]:
     """Issue keys with limits, as `make key` does."""
     store = KeyStore(stack.aws("secretsmanager"), API_KEYS_SECRET, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    return {
+    issued = {
         "nano": store.issue("nano", ["gpt-5-nano"]),
         "counted": store.issue("counted", budgets=Budgets(requests=3)),
         "thrifty": store.issue("thrifty", budgets=Budgets(tokens=1)),
     }
+    return {tenant: usable(stack, key) for tenant, key in issued.items()}
 
 
 def client_of(stack: Up, key: str) -> httpx.Client:
@@ -36,8 +36,6 @@ def client_of(stack: Up, key: str) -> httpx.Client:
 @pytest.fixture
 def tenant(request: pytest.FixtureRequest, stack: Up, keys: dict[str, str]) -> Iterator[httpx.Client]:
     with client_of(stack, keys[request.param]) as client:
-        # The authorizer may have asked for new keys a moment ago.
-        eventually(lambda: client.get("/usage").status_code, until=lambda status: status == 200, seconds=30)
         yield client
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.infra.observability import alarms, read_observability
-from tests.local.conftest import Up
+from tests.local_stack import Up
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.local.conftest import Up
+from tests.local_stack import Up
 from tools.smoke import main
 
 

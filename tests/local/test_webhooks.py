@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from common.webhooks.events import WebhookNotification
 from functions.webhook.signing_keys import key_of
 from local.aws import TENANT, WEBHOOK_SIGNING
-from tests.local.conftest import Up, eventually
+from tests.local_stack import Up, eventually
 from tests.receiver import HOST, receiving
 
 pytestmark = pytest.mark.timeout(300)

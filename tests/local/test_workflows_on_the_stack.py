@@ -15,7 +15,7 @@ from local.settings import ROOT
 from sluice import Sluice
 from tests.local import pages
 from tests.local.calls import ENDED, look_up, problem
-from tests.local.conftest import Up, eventually
+from tests.local_stack import Up, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
