@@ -21,6 +21,8 @@ __all__ = ["aws", "started", "valkey", "valkey_cluster"]
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, aws: str) -> pytest.MonkeyPatch:
     """Set what every function has in its environment."""
+    # Only the length of the bound differs: on a busy machine the server may get no processor for the 2 s of production.
+    monkeypatch.setattr("common.store.client.SOCKET_TIMEOUT_SECONDS", 20.0)
     for name, value in {
         **aws_variables(aws),
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice",
