@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import botocore.session
 from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
+from botocore.model import ServiceModel
 
 from tests.infra.stack import ROOT
 
@@ -94,7 +95,7 @@ def _python(words: list[str]) -> Iterator[str]:
 def _aws(words: list[str]) -> Iterator[str]:
     service, operation, *rest = words
     try:
-        model = botocore.session.get_session().get_service_model(service)
+        model = _service(service)
     except UnknownServiceError:
         yield f"aws: no service {service}"
         return
@@ -113,6 +114,12 @@ def _aws(words: list[str]) -> Iterator[str]:
     for name in () if shape is None else shape.required_members:
         if f"--{xform_name(name, '-')}" not in given:
             yield f"aws {service} {operation}: needs --{xform_name(name, '-')}"
+
+
+@functools.cache
+def _service(name: str) -> ServiceModel:
+    """Load the description of a service once: a session reads it from disk again for each command."""
+    return botocore.session.get_session().get_service_model(name)
 
 
 def _options(words: list[str]) -> Iterator[str]:

@@ -40,6 +40,7 @@ def test_a_receiver_that_fails_once_gets_the_end_of_a_batch_signed_and_the_batch
     assert first == second
     assert first["type"] == "batch.completed"
     assert first["data"] == {
+        "id": batch_id,
         "batch_id": batch_id,
         "status": "ended",
         "size": 2,
