@@ -1,4 +1,4 @@
-"""Stand in for AWS in tests: moto's server on loopback, which has SQS and Secrets Manager."""
+"""Provide AWS for tests: moto's server on loopback, with SQS and Secrets Manager."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Read metrics as CloudWatch does: out of what a function has printed."""
+"""Parse metrics in the embedded metric format from the output of a function, as CloudWatch does."""
 
 import json
 from typing import Any

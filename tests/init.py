@@ -1,4 +1,4 @@
-"""Run the init of a function in a process of its own, with the settings that the template gives it."""
+"""Run the init of a function in a separate process, with the settings of the template."""
 
 import os
 import subprocess

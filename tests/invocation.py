@@ -1,4 +1,4 @@
-"""Be Lambda to a handler: start it cold, and tell it of its invocation."""
+"""Start and invoke a handler as Lambda does."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Receive webhooks on loopback, as a caller's own server would."""
+"""Provide a webhook receiver on loopback."""
 
 import ssl
 import threading

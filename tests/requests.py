@@ -1,4 +1,4 @@
-"""Build the requests that tests send."""
+"""Build requests for tests."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""Sign questions to STS as the AWS CLI does, and answer them as STS does: with the name of whoever has signed."""
+"""Sign STS requests as the AWS CLI does, and answer them as STS does, with the signer's ARN."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""Do with the store what tests do in many places."""
+"""Helpers for tests of the store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A provider that sends the very bytes that a test wants, broken HTTP included, and keeps what it was asked."""
+"""Provide a provider that sends exact bytes, including broken HTTP, and records its requests."""
 
 import asyncio
 import json

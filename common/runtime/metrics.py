@@ -1,39 +1,38 @@
-"""Name every metric that Sluice writes, all in the namespace Sluice/<stack>. Standard library only.
+"""Define every metric of Sluice, in the namespace Sluice/<stack>. Standard library only.
 
-Each is summed by `service`, the function that wrote it. Where it says so, it is also split by one thing more: by
-`code`, which comes from a table of ours, or by `model`, which comes from the operator's list. Never by tenant or task:
-there is no end to those, and CloudWatch takes money for every one. infra/observability.yaml draws them and raises
-alarms on them.
+Each metric has the dimension `service`, the function that wrote it. Some have a second dimension: `code`, from a fixed
+table, or `model`, from the operator's list. Tenants and tasks are never dimensions: their number is unlimited, and
+CloudWatch bills each combination. infra/observability.yaml has the dashboard and the alarms.
 """
 
 from enum import StrEnum
 
 
 class Metric(StrEnum):
-    """Name a metric; the values are what an operator's own dashboards and alarms are built on."""
+    """The metrics; operators' dashboards and alarms depend on the values."""
 
     SUBMITTED = "TasksSubmitted"
-    """Tasks that were answered with 202; a repeat of a call counts nothing."""
+    """Accepted tasks; repeats of a call are not counted."""
     CLIENT_ERRORS = "ClientErrors"
     """Requests answered with 4xx by a function; by code."""
     SERVER_ERRORS = "ServerErrors"
     """Requests answered with 5xx by a function; by code."""
 
     UNHELD = "CallsNotHeld"
-    """Calls that asked to be held and were answered at once: as many are held as may be, of the tenant or of all."""
+    """Calls with `Prefer: wait` that were answered at once, because of a limit of held calls."""
 
     UNKNOWN_KEYS = "UnknownKeys"
-    """Requests with a key that nobody has."""
+    """Requests with an unknown key."""
     KEYS_UNAVAILABLE = "KeysUnavailable"
-    """Requests that could be neither let in nor refused, because the callers' keys can't be read."""
+    """Requests that could not be authenticated, because the callers' keys cannot be read."""
 
-    # How a delivery ended, see EndingKind; by code where there is one.
+    # Outcomes of deliveries; by code if there is one.
     COMPLETED = "TasksCompleted"
     FAILED = "TasksFailed"
     DUPLICATE = "TasksDuplicate"
     RETRIED = "TasksRetried"
     RATE_LIMITED = "TasksRateLimited"
-    """Each is a 429 about rate; the first of a task pauses its model."""
+    """429s because of a rate limit; the first one of a task pauses its model."""
     STOPPED = "TasksStopped"
     HELD = "TasksHeld"
     UNSTARTED = "TasksUnstarted"
@@ -46,42 +45,42 @@ class Metric(StrEnum):
     UNREADABLE = "TasksUnreadable"
     TOO_NEW = "TasksTooNew"
     CRASHED = "TasksCrashed"
-    """Deliveries in which an exception was raised that no rule knows, however they ended: each is a fault of ours."""
+    """Deliveries with an unexpected exception, independent of their outcome: each is a bug."""
 
     CALLS = "Calls"
-    """Model calls, whatever came of them; by model."""
+    """Model calls with any outcome; by model."""
     CALL_SECONDS = "CallSeconds"
-    """How long each took; by model."""
+    """Duration of each call; by model."""
     WAIT_SECONDS = "WaitSeconds"
-    """From a task's acceptance to the call that completed it; by model."""
+    """Time from a task's acceptance to the call that completed it; by model."""
     PROMPT_TOKENS = "PromptTokens"
     COMPLETION_TOKENS = "CompletionTokens"
     CACHED_TOKENS = "CachedTokens"
-    """As the provider counts them; by model."""
+    """Tokens as the provider counts them; by model."""
     COST = "Cost"
-    """In US dollars, of calls whose price is known; by model."""
+    """Cost in US dollars of calls with a known price; by model."""
     SERVICE_REFUSED = "ServiceRefused"
-    """Tasks that failed because of the operator's key, its rights, the account's money or the base URL; by code."""
+    """Tasks that failed because of the operator's key, its permissions, the account's money or the URL; by code."""
 
     QUEUE_FAILURES = "QueueFailures"
-    """Messages that come back when the queue likes, not when they are due."""
+    """Messages that are redelivered after the visibility timeout, because a delay could not be set."""
     FAULTS = "Faults"
-    """Faults of ours that cost no delivery."""
+    """Internal errors that did not affect a delivery."""
 
-    # What became of dead letters, see LetterKind.
+    # Outcomes of dead letters, see DeadLetterOutcome.
     LETTERS_FAILED = "DeadLettersFailed"
     LETTERS_ALREADY = "DeadLettersAlready"
     LETTERS_BUSY = "DeadLettersBusy"
     LETTERS_UNAVAILABLE = "DeadLettersUnavailable"
     LETTERS_UNREADABLE = "DeadLettersUnreadable"
 
-    # What became of a try to deliver an event, see DeliveryStatus; by code where there is one.
+    # Outcomes of tries to deliver an event, see WebhookDeliveryStatus; by code if there is one.
     WEBHOOKS_DELIVERED = "WebhooksDelivered"
     WEBHOOKS_PENDING = "WebhooksPending"
-    """It was not taken, and will be tried again."""
+    """The event was not delivered and will be tried again."""
     WEBHOOKS_FAILED = "WebhooksFailed"
-    """It was given up."""
+    """The event was abandoned."""
     WEBHOOKS_UNTRIED = "WebhooksUntried"
-    """Nothing could be signed, or the message can't be read."""
+    """The event could not be signed, or the message could not be decoded."""
     WEBHOOKS_UNDELIVERABLE = "WebhooksUndeliverable"
-    """Its queue gave it up, since no try was made for long; counted where that is written down."""
+    """Events in the dead-letter queue; the receipt function counts them."""

@@ -1,4 +1,4 @@
-"""Read settings from the environment; a wrong one stops the start with its name."""
+"""Read settings from the environment; an invalid one stops the start with an error that names it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ def text(env: Environment, name: str) -> str:
 
 
 def optional_text(env: Environment, name: str) -> str | None:
-    """Return a variable, or None where it is absent or empty."""
+    """Return a variable, or None if it is absent or empty."""
     return env.get(name, "").strip() or None
 
 
 def number(env: Environment, name: str, *, least: int, most: int, default: int | None = None) -> int:
-    """Return a whole number between two bounds, both allowed; without a default it must be set."""
+    """Return a whole number between two inclusive bounds; without a default it must be set."""
     raw = optional_text(env, name)
     if raw is None:
         if default is None:
@@ -47,9 +47,9 @@ def flag(env: Environment, name: str, *, default: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class IamSettings:
-    """Name the ElastiCache cache that takes a signed token for a password.
+    """The ElastiCache cache that accepts a signed token as a password.
 
-    The name is that of the replication group or of the serverless cache, in lower case as ElastiCache keeps it.
+    The name is that of the replication group or of the serverless cache, in lower case as ElastiCache stores it.
     """
 
     cache_name: str
@@ -58,7 +58,7 @@ class IamSettings:
 
     @classmethod
     def from_env(cls, env: Environment) -> "IamSettings | None":
-        """Read REDIS_IAM, REDIS_CACHE_NAME, REDIS_SERVERLESS and Lambda's own AWS_REGION; None where IAM is off."""
+        """Read REDIS_IAM, REDIS_CACHE_NAME, REDIS_SERVERLESS and Lambda's AWS_REGION; None if IAM is off."""
         is_on = flag(env, "REDIS_IAM", default=False)
         cache_name = optional_text(env, "REDIS_CACHE_NAME")
         is_serverless = flag(env, "REDIS_SERVERLESS", default=False)
@@ -71,20 +71,20 @@ class IamSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Say what whoever may end a task needs: Redis, and the queue for the event of its batch's end."""
+    """Settings of each function that may end a task: Redis, and the queue for the event of the batch's end."""
 
     redis: "RedisSettings"
     webhook_queue_url: str
 
     @classmethod
     def from_env(cls, env: Environment) -> "StoreSettings":
-        """Read what RedisSettings reads, and WEBHOOK_QUEUE_URL."""
+        """Read the variables of RedisSettings, and WEBHOOK_QUEUE_URL."""
         return cls(RedisSettings.from_env(env), text(env, "WEBHOOK_QUEUE_URL"))
 
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """Say where Redis is and how to speak to it."""
+    """Address and connection options of Redis."""
 
     host: str
     port: int
@@ -95,7 +95,7 @@ class RedisSettings:
 
     @classmethod
     def from_env(cls, env: Environment) -> "RedisSettings":
-        """Read REDIS_HOST, REDIS_PORT, REDIS_TLS, REDIS_CLUSTER, REDIS_USERNAME and what IamSettings reads."""
+        """Read REDIS_HOST, REDIS_PORT, REDIS_TLS, REDIS_CLUSTER, REDIS_USERNAME and the variables of IamSettings."""
         settings = cls(
             host=text(env, "REDIS_HOST"),
             port=number(env, "REDIS_PORT", least=1, most=MAX_PORT, default=6379),
@@ -105,7 +105,7 @@ class RedisSettings:
             iam=IamSettings.from_env(env),
         )
         if settings.iam is not None and not settings.tls:
-            # ElastiCache takes tokens over TLS alone, and without it anybody on the way could use one.
+            # ElastiCache accepts tokens only over TLS; without TLS a token could be intercepted.
             raise SettingError("REDIS_TLS", "must be true, as REDIS_IAM is")
         if settings.iam is not None and settings.username is None:
             raise SettingError("REDIS_USERNAME", "must be set, as REDIS_IAM is true")

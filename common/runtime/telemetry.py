@@ -1,7 +1,7 @@
-"""Give every function its log, its metrics and its trace, none of which can carry a prompt or an answer.
+"""Configure the log, the metrics and the trace of every function, so that none can contain a prompt or an answer.
 
-Powertools does the work. This module only chooses its switches: an exception is logged by type and place, never by its
-text, and neither event nor response is recorded. The X-Ray SDK, and with it botocore, is imported only where it traces.
+It uses Powertools. An exception is logged with its type and place, never with its text, and neither the event nor the
+response is recorded. The X-Ray SDK, and botocore with it, is imported only if tracing is on.
 """
 
 import logging
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 type Handler = Callable[[dict[str, Any], Any], Any]
 
 _IMPORTANT_FRAMES: Final = 6
-"""How many of the innermost frames of an exception are logged."""
+"""Number of the innermost frames of an exception that are logged."""
 
 
 class WordlessFormatter(LambdaPowertoolsFormatter):
-    """Log an exception by its type and place: its text may quote what a caller sent."""
+    """Log an exception with its type and place only: its text may quote a request."""
 
-    def _serialize_stacktrace(self, log_record: logging.LogRecord) -> None:  # never one
+    def _serialize_stacktrace(self, log_record: logging.LogRecord) -> None:  # no stack traces
         del log_record
 
     def _extract_log_exception(  # type: ignore[override]  # the base spells out its three shapes
@@ -47,26 +47,26 @@ class WordlessFormatter(LambdaPowertoolsFormatter):
 
 
 def place_of(error: BaseException) -> str:
-    """Say where an exception was raised, the innermost frame last, without its text."""
+    """Return the frames in which an exception was raised, the innermost last, without its text."""
     frames = traceback.extract_tb(error.__traceback__)[-_IMPORTANT_FRAMES:]
     return " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno}:{frame.name}" for frame in frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """Hold one function's logger, metrics and, where X-Ray listens, tracer."""
+    """One function's logger, metrics and, if tracing is on, tracer."""
 
     logger: Logger
     metrics: Metrics
     tracer: "Tracer | None"
     split: dict[tuple[str, str], EphemeralMetrics] = field(default_factory=dict)
-    """What this invocation has measured by one thing more than the service, by that thing's name and value."""
+    """Metrics of this invocation with a second dimension, by its name and value."""
     sums: dict[tuple[Metric, str | None, str | None], float] = field(default_factory=dict)
-    """What it has counted, by metric, code and model: a sum is one value to write, however many tasks are in it."""
+    """Counts of this invocation by metric, code and model. Each sum is written as one value."""
 
     @classmethod
     def from_env(cls, env: Environment) -> "Telemetry":
-        """Read POWERTOOLS_SERVICE_NAME and POWERTOOLS_METRICS_NAMESPACE, and Powertools' own optional switches."""
+        """Read POWERTOOLS_SERVICE_NAME, POWERTOOLS_METRICS_NAMESPACE and Powertools' optional variables."""
         service = text(env, "POWERTOOLS_SERVICE_NAME")
         return cls(
             logger=Logger(service=service, logger_formatter=WordlessFormatter()),
@@ -90,7 +90,7 @@ class Telemetry:
 
         def quietly(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401  # Lambda's own
             with warnings.catch_warnings():
-                # Powertools warns of every invocation that counted nothing, and one that only reads counts nothing.
+                # Powertools warns if an invocation writes no metric, but reads write none.
                 warnings.filterwarnings("ignore", message="No application metrics to publish")
                 try:
                     return wrapped(event, context)
@@ -100,7 +100,7 @@ class Telemetry:
         return quietly
 
     def count(self, metric: Metric, times: float = 1, *, code: str | None = None, model: str | None = None) -> None:
-        """Add to a metric that counts, split by code or by model or not at all."""
+        """Add to a counter, optionally by code or by model."""
         what = metric, code, model
         self.sums[what] = self.sums.get(what, 0) + times
 
@@ -114,7 +114,7 @@ class Telemetry:
                 continue
             if (name, value) not in self.split:
                 metrics = EphemeralMetrics(service=self.metrics.service, namespace=self.metrics.namespace)
-                # Written once, summed twice: for the service alone, and for the service and this.
+                # One value in two metrics: of the service, and of the service with this dimension.
                 metrics.add_dimensions(service=str(self.metrics.service), **{name: value})
                 self.split[name, value] = metrics
             return self.split[name, value]
@@ -132,7 +132,7 @@ class Telemetry:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Draw what is done inside as a part of the trace, once it is over."""
+        """Record the block as a subsegment of the trace, after its end."""
         started = time.time()
         try:
             yield
@@ -142,14 +142,15 @@ class Telemetry:
 
     @contextmanager
     def drawn(self, name: str, started: float, ended: float, **annotations: str | None) -> Iterator[None]:
-        """Draw a part of the trace after the fact, and in it what is drawn inside; times are seconds since 1970.
+        """Record a subsegment that has already ended, and the nested ones; times in seconds since 1970.
 
-        Parts that are open while others run would close each other. Without a trace it does nothing.
+        Subsegments are recorded afterwards, because concurrent open ones would close each other. Without a trace it has
+        no effect.
         """
         if self.tracer is None:
             yield
             return
-        recorder: Any = self.tracer.provider  # X-Ray's own; Powertools' type names a part of it
+        recorder: Any = self.tracer.provider  # X-Ray's recorder; Powertools' type lacks some methods
         segment = recorder.begin_subsegment(name)
         if segment is not None:
             segment.start_time = started
@@ -160,19 +161,19 @@ class Telemetry:
         recorder.end_subsegment(ended)
 
     def annotate(self, key: str, value: str) -> None:
-        """Make the running invocation's trace findable by this key; do nothing where there is no trace."""
+        """Annotate the trace of the running invocation, for searches; no effect without a trace."""
         if self.tracer is not None:
             self.tracer.put_annotation(key, value)
 
 
 def _is_traced(env: Environment) -> bool:
-    # Powertools disables itself in the same cases, but only after it has imported the X-Ray SDK and botocore.
+    # Powertools disables tracing in the same cases, but only after it has imported the X-Ray SDK and botocore.
     in_lambda = bool(env.get("LAMBDA_TASK_ROOT")) and not env.get("AWS_SAM_LOCAL")
     return in_lambda and not flag(env, "POWERTOOLS_TRACE_DISABLED", default=False)
 
 
 def _tracer(service: str) -> "Tracer":
-    from aws_lambda_powertools import Tracer  # noqa: PLC0415  # imported where it traces
+    from aws_lambda_powertools import Tracer  # noqa: PLC0415  # imported only if tracing is on
 
-    # Without patching: a traced HTTP call would carry the address of each model call, and costs imports.
+    # Without patching: a traced HTTP call would record the address of each model call, and needs more imports.
     return Tracer(service=service, auto_patch=False)

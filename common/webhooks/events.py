@@ -1,6 +1,6 @@
-"""Encode and decode what crosses the webhooks' queues: an event to deliver, and the receipt of a try.
+"""Encode and decode the messages of the webhook queues: an event to deliver, and the receipt of a try.
 
-Standard library only. There is no word of a prompt or an answer in either: ids, counts and times.
+Standard library only. Both contain ids, counts and times, and no text of a prompt or an answer.
 """
 
 import json
@@ -19,9 +19,9 @@ VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class WebhookNotification:
-    """Ask for the delivery of one event: a batch of this size has ended, so many of its tasks in each way.
+    """An event to deliver: a batch has ended, with the number of its tasks in each final state.
 
-    The address may hold a secret of the caller's, and so stays out of the repr.
+    The repr omits the address, because it may contain a secret of the caller.
     """
 
     tenant: str
@@ -33,7 +33,7 @@ class WebhookNotification:
 
     @property
     def webhook_id(self) -> str:
-        """Name the event: the same however often it is sent, so that its receiver can tell repeats."""
+        """Return the id of the event. It is the same at each try, so receivers can detect repeats."""
         return f"{self.batch_id}.{self.event.removeprefix('batch.')}"
 
     def body(self) -> str:
@@ -61,7 +61,7 @@ class WebhookNotification:
         return json.dumps(event, separators=(",", ":"))
 
     def undeliverable_receipt(self) -> "DeliveryReceipt":
-        """Make the receipt of an event that its queue has given up. How often it was tried, the batch has been told."""
+        """Return the receipt of an abandoned event. It has no attempts: earlier receipts have reported them."""
         return DeliveryReceipt(
             self.tenant,
             self.batch_id,
@@ -69,7 +69,7 @@ class WebhookNotification:
         )
 
     def encode(self) -> str:
-        """Write the message as JSON."""
+        """Encode the message as JSON."""
         return json.dumps(
             {
                 "v": VERSION,
@@ -85,10 +85,10 @@ class WebhookNotification:
 
     @classmethod
     def decode(cls, body: str) -> "WebhookNotification":
-        """Read a message.
+        """Decode a message.
 
         Raises:
-            MessageTooNew, MessageUnreadable: a later version wrote it, or it is none.
+            MessageTooNew, MessageUnreadable: a later version wrote the message, or it is invalid.
 
         """
         raw = _read(body)
@@ -102,14 +102,14 @@ class WebhookNotification:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReceipt:
-    """Tell how far the delivery of a batch's event has got."""
+    """The state of the delivery of a batch's event."""
 
     tenant: str
     batch_id: str
     delivery: WebhookDelivery
 
     def encode(self) -> str:
-        """Write the message as JSON."""
+        """Encode the message as JSON."""
         delivery = self.delivery
         return json.dumps(
             {
@@ -128,10 +128,10 @@ class DeliveryReceipt:
 
     @classmethod
     def decode(cls, body: str) -> "DeliveryReceipt":
-        """Read a message.
+        """Decode a message.
 
         Raises:
-            MessageTooNew, MessageUnreadable: a later version wrote it, or it is none.
+            MessageTooNew, MessageUnreadable: a later version wrote the message, or it is invalid.
 
         """
         raw = _read(body)
@@ -154,7 +154,7 @@ def _read(body: str) -> dict[str, Any]:
         raw = json.loads(body)
         version = raw["v"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        # `from None`: the JSON error's text quotes the body, and that has an address.
+        # `from None`: the JSON error's text quotes the body, which contains an address.
         raise MessageUnreadable from None
     if not isinstance(version, int) or version > VERSION:
         raise MessageTooNew

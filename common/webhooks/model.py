@@ -1,6 +1,6 @@
-"""Say what a webhook is: where to send which events, what an address must be, and how far a delivery has got.
+"""Define webhooks: their address and events, the rules for an address, and the state of a delivery.
 
-Standard library only: tasks carry it, and every function imports this module at its cold start.
+Standard library only: tasks contain webhooks, so every function imports this module at its cold start.
 """
 
 import ipaddress
@@ -12,86 +12,86 @@ from typing import Final
 from urllib.parse import urlsplit
 
 LONGEST_URL: Final = 2_048
-"""Characters of an address; each message of the batch carries it."""
+"""Maximum length of an address in characters; each message of the batch contains it."""
 
 HTTPS_PORT: Final = 443
 LOWEST_OTHER_PORT: Final = 1_024
-"""Below, other protocols live: no HTTPS server that anybody is told of is there."""
+"""Lower ports belong to other protocols, except HTTPS_PORT."""
 
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NAME: Final = 253
 _IPV4: Final = 4
 _GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC: Final = tuple(map(ipaddress.ip_network, ("2001::/32", "2002::/16", "192.88.99.0/24", "3fff::/20")))
-"""What `is_global` lets pass: Teredo, 6to4 and its relays, in which another address is hidden, and documentation."""
+"""Networks that `is_global` accepts: documentation; Teredo, 6to4 and its relays, which embed another address."""
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class WebhookEvent(StrEnum):
-    """Name what is told. The values are part of the API and never change."""
+    """The kinds of events. The values are part of the API and never change."""
 
     BATCH_COMPLETED = "batch.completed"
-    """The last task of the batch has ended, however it did."""
+    """The last task of the batch has ended, in any final state."""
 
 
 class WebhookDeliveryStatus(StrEnum):
-    """Name how far the delivery of an event has got."""
+    """The states of the delivery of an event."""
 
     PENDING = "pending"
-    """It is not due yet, or will be tried again."""
+    """The event is not due yet, or will be tried again."""
     DELIVERED = "delivered"
     """The receiver has answered with 2xx."""
     FAILED = "failed"
-    """It will not be tried again."""
+    """The event will not be tried again."""
 
 
 class WebhookDeliveryCode(StrEnum):
-    """Name why a try failed. The values are part of the API and never change."""
+    """The reasons for a failed try. The values are part of the API and never change."""
 
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
-    """The host's name leads, or leads also, to an address that is not public."""
+    """At least one address of the host is not public."""
     NAME_NOT_RESOLVED = "name_not_resolved"
-    """The host's name leads nowhere, or was not resolved in time."""
+    """The host's name has no address, or was not resolved in time."""
     CONNECTION = "connection"
-    """No connection, or it broke before the answer."""
+    """The connection failed, or broke before the response."""
     TLS = "tls"
-    """The certificate is not this host's, or nobody known vouches for it."""
+    """The certificate is not valid for this host, or its authority is unknown."""
     TIMEOUT = "timeout"
-    """No answer in time."""
+    """No response in time."""
     UNREADABLE_ANSWER = "unreadable_answer"
-    """The answer was not HTTP."""
+    """The response was not HTTP."""
     REDIRECT = "redirect"
-    """The answer leads elsewhere, which is not followed."""
+    """The response is a redirect, which is not followed."""
     REFUSED = "refused"
-    """The answer was neither 2xx nor one of the others here; `status_code` has it."""
+    """Another status than 2xx and those above; see `status_code`."""
     GONE = "gone"
-    """410: the receiver wants no more."""
+    """410: the receiver rejects further events."""
     UNDELIVERABLE = "undeliverable"
-    """The function that makes the tries could not run, or could not sign, for so long that its queue has given up."""
+    """The webhook function could not run or sign, until the event was moved to the dead-letter queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Say where to send what. The address may hold a secret of the caller's, and so stays out of the repr."""
+    """An address and its events. The repr omits the address, because it may contain a secret of the caller."""
 
     url: str = field(repr=False)
     events: tuple[WebhookEvent, ...] = (WebhookEvent.BATCH_COMPLETED,)
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode the webhook as JSON."""
         return json.dumps({"url": self.url, "events": self.events}, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> "Webhook":
-        """Read what `encode` wrote; raise ValueError, KeyError or TypeError for anything else."""
+        """Decode the result of `encode`; raise ValueError, KeyError or TypeError for anything else."""
         raw = json.loads(text)
         return cls(str(raw["url"]), tuple(WebhookEvent(event) for event in raw["events"]))
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookDelivery:
-    """Show how far a delivery has got, after so many tries; times are milliseconds since 1970."""
+    """The state of a delivery and the number of tries; times in milliseconds since 1970."""
 
     status: WebhookDeliveryStatus = WebhookDeliveryStatus.PENDING
     attempts: int = 0
@@ -103,7 +103,7 @@ class WebhookDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Hold an address in its parts, ready to be dialled once its host is looked up."""
+    """A parsed address; its host is not yet resolved."""
 
     host: str
     port: int
@@ -112,16 +112,16 @@ class Target:
 
 
 class BadAddress(ValueError):
-    """The address breaks a rule, which the text says without quoting the address."""
+    """The address violates a rule; the text gives the rule without quoting the address."""
 
 
 def target_of(url: str, *, allow_loopback: bool) -> Target:
-    """Read an address and hold it against the rules that need no look-up.
+    """Parse an address and check the rules that need no lookup.
 
-    With `allow_loopback`, which is for a laptop, http may be spoken to this machine.
+    With `allow_loopback`, which is for a local stack, loopback hosts and http to them are allowed.
 
     Raises:
-        BadAddress: the rule that it breaks.
+        BadAddress: the address violates a rule.
 
     """
     if len(url) > LONGEST_URL:
@@ -153,14 +153,14 @@ def target_of(url: str, *, allow_loopback: bool) -> Target:
 
 
 def is_allowed(address: Address, *, allow_loopback: bool) -> bool:
-    """Tell whether an address may be dialled: it is public, and itself, not a wrapping of another one."""
+    """Return whether an address may be connected to: it is public and does not embed another address."""
     if allow_loopback and address.is_loopback:
         return True
     if address.is_multicast or address.is_reserved or not address.is_global:
         return False
     if any(address in network for network in _NOT_PUBLIC):
         return False
-    # Outside of 2000::/3 are IPv4-mapped and -compatible addresses, NAT64 and all that is local.
+    # Outside 2000::/3 are IPv4-mapped and IPv4-compatible addresses, NAT64 and all local addresses.
     return address.version == _IPV4 or address in _GLOBAL_UNICAST
 
 
@@ -180,7 +180,7 @@ def _check_host(host: str, *, is_here: bool) -> None:
     labels = host.split(".")
     if len(host) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         raise BadAddress("must have a host")
-    # `localhost` and other names of one label are a network's own; a number at the end is an IPv4 address in disguise.
+    # Names of one label, such as `localhost`, are local to a network. A number at the end makes it an IPv4 address.
     if len(labels) == 1 or labels[-1].isdecimal() or labels[-1].startswith("0x"):
         raise BadAddress("must have a public host")
 

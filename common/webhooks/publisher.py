@@ -1,6 +1,6 @@
-"""Put events on the webhooks' queue. It is in the layer: whoever ends a task may have to.
+"""Send events to the webhook queue. It is in the layer, because every function that ends a task may send one.
 
-boto3 takes a third of a second to import, and few calls have an event to send: it is loaded with the first.
+The import of boto3 takes a third of a second, and few calls send an event. So boto3 is imported for the first event.
 """
 
 import asyncio
@@ -19,31 +19,31 @@ TRIES: Final = 2
 
 
 class WebhookPublisher:
-    """Send to one queue; one for the life of the environment."""
+    """Publisher to one queue; one instance for the lifetime of the environment."""
 
     def __init__(self, url: str, client: "SQSClient | None" = None) -> None:
-        """Take the queue's URL; without a client one is made when it is needed."""
+        """Create a publisher from the queue's URL; without a client it creates one for the first event."""
         self._url = url
         self._client = client
 
-    async def publish(self, announcement: WebhookNotification) -> None:
+    async def publish(self, notification: WebhookNotification) -> None:
         """Send one event.
 
         Raises:
-            QueueUnavailable: SQS did not take it; it may have been sent even so.
+            QueueUnavailable: SQS did not confirm the event; it may have been sent.
 
         """
         try:
-            await asyncio.to_thread(self._send, announcement)
-        except Exception as error:  # noqa: BLE001  # botocore raises many kinds; each means the same here
+            await asyncio.to_thread(self._send, notification)
+        except Exception as error:  # noqa: BLE001  # botocore raises many types; all mean that the send failed
             # `from None`: their texts may quote the message.
             raise QueueUnavailable(type(error).__name__) from None
 
-    def _send(self, announcement: WebhookNotification) -> None:
+    def _send(self, notification: WebhookNotification) -> None:
         if self._client is None:
             self._client = _new_client()
         self._client.send_message(
-            QueueUrl=self._url, MessageBody=announcement.encode(), MessageGroupId=announcement.tenant
+            QueueUrl=self._url, MessageBody=notification.encode(), MessageGroupId=notification.tenant
         )
 
 

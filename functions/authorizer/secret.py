@@ -29,7 +29,7 @@ class SecretKeyList:
         try:
             keys: object = self._provider.get(self._name, max_age=KEPT_SECONDS, transform="json", force_fetch=fresh)
         except GetParameterError:
-            raise KeysUnavailable("Secrets Manager did not give the secret") from None
+            raise KeysUnavailable("Secrets Manager did not return the secret") from None
         except TransformParameterError:
             # `from None`: the text of a JSON error quotes the secret.
             raise KeysUnavailable("the secret is not JSON") from None

@@ -12,10 +12,10 @@ from common.domain.transitions import EndOutcome
 
 
 class TaskCanceller(BatchReader, Protocol):
-    """Cancel and read records. Each method raises StoreUnavailable where Redis does not answer."""
+    """Store that cancels and reads tasks. Each method raises StoreUnavailable if Redis does not answer."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
-        """Cancel tasks that have not ended; one that is cancelled already is ENDED, another end is ALREADY."""
+        """Cancel tasks that have not ended. ENDED: the task is cancelled; ALREADY: it is completed or failed."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the given order, None for an unknown one; without text they are small."""
@@ -32,7 +32,7 @@ class AlreadyEnded(Conflict):
 
 
 class Cancellation:
-    """Cancel for any tenant; each reaches only its own tasks."""
+    """Cancel tasks of all tenants; a tenant reaches only its own tasks."""
 
     def __init__(self, store: TaskCanceller, *, now_ms: Callable[[], int]) -> None:
         """Create the service with a store and a clock in milliseconds since 1970."""
@@ -43,8 +43,8 @@ class Cancellation:
         """Cancel one task and show it; idempotent.
 
         Raises:
-            NotFound, Gone: the tenant has no such task, or has it no longer.
-            AlreadyEnded: it is completed or failed.
+            NotFound, Gone: the tenant has no such task, or the task has expired.
+            AlreadyEnded: the task is completed or failed.
 
         """
         ref = TaskRef.parse(tenant, task_id)
@@ -60,10 +60,10 @@ class Cancellation:
         return show_task(record)
 
     async def batch(self, tenant: str, batch_id: str) -> Body:
-        """Cancel those tasks of a batch that have not ended, and show the batch without its tasks.
+        """Cancel the tasks of a batch that have not ended, and return the batch without its tasks.
 
         Raises:
-            NotFound, Gone: the tenant has no such batch, or has it no longer.
+            NotFound, Gone: the tenant has no such batch, or the batch has expired.
 
         """
         batch = await find_batch(self._store, tenant, batch_id, now_ms=self._now_ms())

@@ -1,4 +1,4 @@
-"""Start the dead-letter function: messages that the queue has given up in, those that have to stay out."""
+"""Handle SQS events of the dead-letter queues; return the messages that must stay there."""
 
 from common.runtime import lambda_init
 
@@ -32,13 +32,13 @@ REDIS = connect(SETTINGS.redis)
 BACKLOG = BacklogStore(REDIS)
 STORE = TaskStore(REDIS, announcer=WebhookPublisher(SETTINGS.webhook_queue_url))
 
-# One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
+# One event loop for the lifetime of the environment: the client's connections are bound to it.
 RUNNER = asyncio.Runner()
 
 
 @TELEMETRY.observe
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Record what can be recorded; what is not reported as failed, the poller deletes."""
+    """Fail each task. The poller deletes every message that is not reported as failed."""
     del context
     letters = RUNNER.run(process_dead_letters(event["Records"], STORE, BACKLOG))
     for letter in letters:
@@ -47,7 +47,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def note(letter: DeadLetter) -> None:
-    """Log a letter by its ids alone, and count it by its outcome."""
+    """Log a dead letter with ids only, and count it by its outcome."""
     facts = {"ending": letter.kind, "message_id": letter.message_id, "task_id": letter.task_id}
     TELEMETRY.logger.warning("dead letter", extra=facts)
     TELEMETRY.count(METRICS[letter.kind])

@@ -1,11 +1,11 @@
-"""Give tasks that the queue has given up their final state.
+"""Fail the tasks of dead letters.
 
-A message comes here after it was received too often, and its task may have ended long ago. Only what is recorded is
-taken off the dead-letter queue. The rest stays, and that queue's visibility timeout is the pause before the next try:
+A message arrives here after too many receives; its task may have ended before. A message is deleted only if its task
+has a recorded final state. All others stay in the dead-letter queue and are tried again after its visibility timeout:
 
-- a worker may still hold the lease, or the store does not answer: a later try will do;
-- nobody can read the message: it stays as evidence and is counted each time it comes round, for an alarm, until an
-  operator removes it, a newer version reads it or the queue drops it. Its task, if it has one, fails at its deadline.
+- A worker may still have the lease, or the store does not answer: a later try succeeds.
+- The message cannot be decoded: it stays as evidence, and each receive is counted for an alarm, until an operator
+  removes it, a newer version decodes it or it expires. Its task, if it has one, fails at its deadline.
 """
 
 import asyncio
@@ -24,45 +24,45 @@ from common.kinds.registry import registration_of
 
 
 class DeadLetterStore(Protocol):
-    """Fail tasks for good; the store does."""
+    """Store that fails tasks."""
 
     async def dead_letter(self, task: Task) -> EndOutcome:
-        """Fail a task whose message was given up, unless its lease is live; may raise StoreUnavailable."""
+        """Fail a task unless it has a live lease; may raise StoreUnavailable."""
 
     async def save_request(self, ref: TaskRef, request: str) -> None:
-        """Leave its request with a task that has failed; may raise StoreUnavailable."""
+        """Store the request of a failed task for retries; may raise StoreUnavailable."""
 
 
 class Backlog(Protocol):
-    """Count each tenant's tasks in the workers' queues; may raise StoreUnavailable."""
+    """Counter of each tenant's tasks in the workers' queues; may raise StoreUnavailable."""
 
     async def remove(self, queue: BacklogQueue, refs: Sequence[TaskRef]) -> None:
-        """Give back the places of tasks whose messages have left their queue."""
+        """Remove tasks whose messages have left their queue."""
 
 
 class DeadLetterOutcome(StrEnum):
-    """Name what can become of a dead letter."""
+    """The possible outcomes of a dead letter."""
 
     FAILED = "failed"
     """The task is recorded as failed."""
     ALREADY = "already"
-    """It had ended before."""
+    """The task had ended before."""
     BUSY = "busy"
-    """A worker may be at it."""
+    """A worker may still have the lease of the task."""
     UNAVAILABLE = "unavailable"
     """The store did not answer."""
     UNREADABLE = "unreadable"
-    """It is no task message, or one of a later version."""
+    """The message is not a task message, or is of a later version."""
 
     @property
     def is_done(self) -> bool:
-        """Tell whether the message may be deleted."""
+        """Return whether the message may be deleted."""
         return self in {DeadLetterOutcome.FAILED, DeadLetterOutcome.ALREADY}
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Say what became of one message."""
+    """The outcome of one message."""
 
     message_id: str
     kind: DeadLetterOutcome
@@ -72,16 +72,16 @@ class DeadLetter:
 async def process_dead_letters(
     records: Sequence[Mapping[str, Any]], store: DeadLetterStore, backlog: Backlog
 ) -> list[DeadLetter]:
-    """See to every entry of an SQS event's `Records`; never raises for one of them."""
-    return await asyncio.gather(*(_read(record["messageId"], record["body"], store, backlog) for record in records))
+    """Process every entry of an SQS event's `Records`; never raises for one of them."""
+    return await asyncio.gather(*(_process(record["messageId"], record["body"], store, backlog) for record in records))
 
 
-async def _read(message_id: str, body: str, store: DeadLetterStore, backlog: Backlog) -> DeadLetter:
+async def _process(message_id: str, body: str, store: DeadLetterStore, backlog: Backlog) -> DeadLetter:
     try:
         task = TaskMessage.decode(body).task
     except MessageError:
         return DeadLetter(message_id, DeadLetterOutcome.UNREADABLE)
-    # It has left the workers' queue, whatever becomes of it here; a place that is not given back expires.
+    # The message has left the workers' queue in every case. A place that is not removed expires.
     with suppress(StoreUnavailable):
         await backlog.remove(registration_of(task.kind).queue, [task.ref])
     try:

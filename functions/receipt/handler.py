@@ -1,4 +1,4 @@
-"""Start the receipt function: what the webhook function, which has no Redis, has to tell the records."""
+"""Handle SQS events of delivery receipts: record what the webhook function, which has no Redis access, reports."""
 
 from common.runtime import lambda_init
 
@@ -21,27 +21,27 @@ TELEMETRY = Telemetry.from_env(os.environ)
 REDIS = connect(RedisSettings.from_env(os.environ))
 STORE = WebhookDeliveryStore(REDIS, Scripts(read_sources()))
 
-# One loop for the environment's life: the client keeps connections, and those belong to the loop that made them.
+# One event loop for the lifetime of the environment: the client's connections are bound to it.
 RUNNER = asyncio.Runner()
 
 
 @TELEMETRY.observe
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Record what can be recorded; what is not reported as failed, the poller deletes."""
+    """Record each receipt. The poller deletes every message that is not reported as failed."""
     del context
-    filings = RUNNER.run(record_receipts(event["Records"], STORE))
-    for filing in filings:
-        note(filing)
-    return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in filings if each.problem]}
+    results = RUNNER.run(record_receipts(event["Records"], STORE))
+    for result in results:
+        note(result)
+    return {"batchItemFailures": [{"itemIdentifier": each.message_id} for each in results if each.problem]}
 
 
-def note(filing: ReceiptResult) -> None:
-    """Log by its ids alone what was not filed, and what was given up, which is one to alarm on."""
-    if filing.problem:
-        facts = {"message_id": filing.message_id, "problem": filing.problem}
+def note(result: ReceiptResult) -> None:
+    """Log a receipt that was not recorded or an event that was abandoned, with ids only; an alarm counts the latter."""
+    if result.problem:
+        facts = {"message_id": result.message_id, "problem": result.problem}
         TELEMETRY.logger.warning("receipt not filed", extra=facts)
-    elif filing.given_up:
-        TELEMETRY.logger.error("webhook given up", extra={"webhook_id": filing.given_up})
+    elif result.given_up:
+        TELEMETRY.logger.error("webhook given up", extra={"webhook_id": result.given_up})
         TELEMETRY.count(Metric.WEBHOOKS_UNDELIVERABLE)
 
 

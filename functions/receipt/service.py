@@ -1,7 +1,7 @@
-"""Write receipts of deliveries into the records of their batches.
+"""Record receipts of deliveries in their batches.
 
-They come from two queues: that of receipts, and that of events which were given up, for nobody could make their tries.
-The batch of such an event shows that it will not come. What nobody can read stays where it is.
+The messages come from two queues: the queue of receipts, and the dead-letter queue of events that could not be tried.
+The batch of such an event becomes undeliverable. Unreadable messages stay in their queue.
 """
 
 import asyncio
@@ -14,28 +14,28 @@ from common.webhooks.events import DeliveryReceipt, WebhookNotification
 
 
 class ReceiptStore(Protocol):
-    """Keep receipts; the store does."""
+    """Store of delivery states."""
 
     async def record_receipt(self, receipt: DeliveryReceipt) -> None:
-        """Note how far a delivery has got, unless more is known; may raise StoreUnavailable."""
+        """Record the state of a delivery unless a later one is recorded; may raise StoreUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptResult:
-    """Say what became of one message: it is filed, or comes back because of a problem."""
+    """The outcome of one message: recorded, or redelivered because of a problem."""
 
     message_id: str
     problem: str | None = None
     given_up: str | None = None
-    """The id of an event that its queue has given up."""
+    """The id of an event that was moved to the dead-letter queue."""
 
 
 async def record_receipts(records: Sequence[Mapping[str, Any]], store: ReceiptStore) -> list[ReceiptResult]:
-    """See to every entry of an SQS event's `Records`."""
-    return list(await asyncio.gather(*(_file(record["messageId"], record["body"], store) for record in records)))
+    """Record every entry of an SQS event's `Records`."""
+    return list(await asyncio.gather(*(_record(record["messageId"], record["body"], store) for record in records)))
 
 
-async def _file(message_id: str, body: str, store: ReceiptStore) -> ReceiptResult:
+async def _record(message_id: str, body: str, store: ReceiptStore) -> ReceiptResult:
     try:
         receipt, given_up = _receipt_in(body)
         await store.record_receipt(receipt)
@@ -45,7 +45,7 @@ async def _file(message_id: str, body: str, store: ReceiptStore) -> ReceiptResul
 
 
 def _receipt_in(body: str) -> tuple[DeliveryReceipt, str | None]:
-    """Read a receipt; of an event make the one that it was given up, beside the event's id."""
+    """Decode a receipt; for an event, return its undeliverable receipt and its id."""
     try:
         return DeliveryReceipt.decode(body), None
     except MessageUnreadable:

@@ -1,4 +1,4 @@
-"""Start the webhook function: events in, those that have to come back out. It has no Redis, and is far from it."""
+"""Handle SQS events of webhook notifications; return those to redeliver. No Redis access; runs outside the VPC."""
 
 from common.runtime import lambda_init
 
@@ -32,7 +32,7 @@ METRICS = {
 }
 
 TELEMETRY = Telemetry.from_env(os.environ)
-COURIER = WebhookSender(
+WEBHOOK_SENDER = WebhookSender(
     Signer(SecretsProvider(), SETTINGS.secret),
     SafeHttpClient(allow_loopback=SETTINGS.allow_loopback, resolve=Resolver().resolve),
     RetrySchedule(SystemRandom().random),
@@ -42,7 +42,7 @@ COURIER = WebhookSender(
 
 
 def queue_failed(code: str) -> None:
-    """Note that an event comes back when the queue likes, or that a try has left no receipt."""
+    """Log and count an SQS error: a redelivery without the scheduled delay, or a lost receipt."""
     TELEMETRY.logger.warning("queue failed", extra={"error": code})
     TELEMETRY.count(Metric.QUEUE_FAILURES)
 
@@ -55,7 +55,7 @@ RUNNER = asyncio.Runner()  # one loop for the environment's life
 
 @TELEMETRY.observe
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Try each event once; what is not reported as failed, the poller deletes."""
+    """Try each event once. The poller deletes every message that is not reported as failed."""
     del context
     outcomes = RUNNER.run(deliver([ReceivedEvent.of(record) for record in event["Records"]]))
     for outcome in outcomes:
@@ -64,19 +64,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 async def deliver(events: list[ReceivedEvent]) -> list[EventOutcome]:
-    """Make a try for each, all at once."""
+    """Try all events concurrently."""
     return await asyncio.gather(*map(deliver_one, events))
 
 
 async def deliver_one(event: ReceivedEvent) -> EventOutcome:
-    """Make a try and settle it at once: its neighbours' receivers may be slow."""
-    outcome = await COURIER.deliver(event)
+    """Try an event and settle its message at once, because the receivers of other events may be slow."""
+    outcome = await WEBHOOK_SENDER.deliver(event)
     await QUEUES.finish(outcome)
     return outcome
 
 
 def note(outcome: EventOutcome) -> None:
-    """Log a try by its ids alone, without the address, and count how it ended."""
+    """Log a try with its ids, without the address, and count its outcome."""
     facts = {"webhook_id": outcome.webhook_id, "message_id": outcome.event.message_id, "problem": outcome.problem}
     delivery = outcome.receipt.delivery if outcome.receipt else None
     if delivery is None:

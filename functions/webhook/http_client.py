@@ -1,9 +1,9 @@
-"""Call addresses that callers chose, and nothing but those: this code stands where an attacker would like to stand.
+"""Provide the SSRF-hardened HTTP client for webhooks, whose addresses callers choose.
 
-A name is looked up once (resolver.py), each of its addresses must be public, and one of those very addresses is
-dialled: a name that answers otherwise a moment later leads nowhere. The certificate is checked against the name.
-Redirects are not followed, no proxy of the environment is used, the answer's body is not read, and all of it has one
-time limit.
+The client resolves a host name once (resolver.py), requires every address to be public, and connects to one of exactly
+these addresses. So a later change of the name has no effect (DNS rebinding). It checks the certificate against the
+name. It follows no redirects, ignores the environment's proxies, does not read the response body, and has one time
+limit for everything.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ from common.webhooks.model import HTTPS_PORT, Target, WebhookDeliveryCode, is_al
 from functions.webhook.service import AttemptResult
 
 TRY_SECONDS: Final = 15.0
-"""For one try, look-up and all: receivers should take an event and work on it later."""
+"""Timeout of one try, including the lookup. Receivers should confirm an event first and process it later."""
 
 CONNECT_SECONDS: Final = 4.0
-"""For one connection, so that another address has its turn."""
+"""Timeout of one connection attempt, so that time remains for another address."""
 
 MOST_ADDRESSES: Final = 3
-"""Addresses of one name that are tried."""
+"""Maximum number of addresses of one name that are tried."""
 
 THREADS: Final = 10
-"""Calls at once: an invocation has no more messages."""
+"""Concurrent calls: the maximum number of messages of an invocation."""
 
 USER_AGENT: Final = "Sluice-Webhooks/1"
 
 type Resolve = Callable[[str, str, int], Awaitable[Sequence[str]]]
-"""Return the addresses of a tenant's host and port; raise OSError where it has none."""
+"""Return the addresses of a tenant's host and port; raise OSError if it has none."""
 
 
 class SafeHttpClient:
-    """Make calls; one for the life of the environment."""
+    """Post to webhooks; one instance for the lifetime of the environment."""
 
     def __init__(
         self,
@@ -49,7 +49,15 @@ class SafeHttpClient:
         context: ssl.SSLContext | None = None,
         try_seconds: float = TRY_SECONDS,
     ) -> None:
-        """Take whether this machine may be called, and what resolves names; tests set other authorities, less time."""
+        """Create a client.
+
+        Args:
+            allow_loopback: whether loopback addresses are allowed.
+            resolve: the resolver of host names.
+            context: TLS context; the default has the system's authorities.
+            try_seconds: timeout of one try in seconds.
+
+        """
         self._allow_loopback = allow_loopback
         self._resolve = resolve
         self._context = context or ssl.create_default_context()
@@ -57,7 +65,7 @@ class SafeHttpClient:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
 
     async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> AttemptResult:
-        """Send a body for a tenant and return what came of it; never raises."""
+        """Post a body for a tenant and return the result; never raises."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._try_seconds
         try:
@@ -70,7 +78,7 @@ class SafeHttpClient:
             return AttemptResult(WebhookDeliveryCode.NAME_NOT_RESOLVED)
         if not all(is_allowed(address, allow_loopback=self._allow_loopback) for address in found):
             return AttemptResult(WebhookDeliveryCode.ADDRESS_NOT_ALLOWED)
-        # Lambda outside of a VPC has no IPv6.
+        # IPv4 first: Lambda outside a VPC has no IPv6.
         ordered = [str(address) for address in sorted(dict.fromkeys(found), key=lambda address: address.version)]
         call = _Call(target, ordered[:MOST_ADDRESSES], self._context if target.is_tls else None, self._try_seconds)
         timer = loop.call_at(end, call.cut)
@@ -81,7 +89,7 @@ class SafeHttpClient:
 
 
 class _Call:
-    """Make one call in a thread; another may cut it at any moment."""
+    """One call, made in a thread; the event loop may cut it at any time."""
 
     def __init__(
         self, target: Target, addresses: Sequence[str], context: ssl.SSLContext | None, seconds: float
@@ -94,28 +102,28 @@ class _Call:
         self._is_cut = False
 
     def cut(self) -> None:
-        """End it: whatever it waits for, fails. A timeout of each read alone would let a slow drip go on for ever."""
+        """Shut the socket down, so that the pending operation fails. A timeout per read would not stop a slow drip."""
         self._is_cut = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not SSLSocket's own: that forgets first that it is encrypted.
+                # Not SSLSocket.shutdown, which first drops its TLS state.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def make(self, headers: Mapping[str, str], body: bytes) -> AttemptResult:
         try:
-            status = self._ask(headers, body)
-            # To http.client, headers that end with the connection have just ended.
-            return AttemptResult(WebhookDeliveryCode.TIMEOUT) if self._is_cut else _verdict(status)
+            status = self._post(headers, body)
+            # http.client treats headers that end with the connection as complete.
+            return AttemptResult(WebhookDeliveryCode.TIMEOUT) if self._is_cut else _result_of(status)
         except (OSError, HTTPException) as error:
             return AttemptResult(WebhookDeliveryCode.TIMEOUT if self._is_cut else _code_of(error))
         finally:
             if self._socket is not None:
                 self._socket.close()
 
-    def _ask(self, headers: Mapping[str, str], body: bytes) -> int:
+    def _post(self, headers: Mapping[str, str], body: bytes) -> int:
         self._connect()
         connection = HTTPConnection(self._target.host, self._target.port)
-        # A connection that is open already: it neither looks up nor dials.
+        # With an open socket, http.client neither resolves nor connects.
         connection.sock = self._socket
         try:
             connection.request(
@@ -135,7 +143,7 @@ class _Call:
             connection.close()
 
     def _connect(self) -> None:
-        plain = self._dial()
+        plain = self._open()
         plain.settimeout(self._seconds)
         self._socket = plain
         if self._context is not None:
@@ -147,20 +155,20 @@ class _Call:
         if isinstance(self._socket, ssl.SSLSocket):
             self._socket.do_handshake()
 
-    def _dial(self) -> socket.socket:
+    def _open(self) -> socket.socket:
         *others, last = self._addresses
         for address in others:
             with contextlib.suppress(OSError):
-                return self._dial_one(address)
-            if self._is_cut:  # a connection that is being made cannot be cut
+                return self._open_one(address)
+            if self._is_cut:  # `cut` cannot interrupt a connection attempt
                 raise TimeoutError
-        return self._dial_one(last)
+        return self._open_one(last)
 
-    def _dial_one(self, address: str) -> socket.socket:
+    def _open_one(self, address: str) -> socket.socket:
         return socket.create_connection((address, self._target.port), CONNECT_SECONDS)
 
 
-def _verdict(status: int) -> AttemptResult:
+def _result_of(status: int) -> AttemptResult:
     match status // 100:
         case 2:
             return AttemptResult(None, status)
@@ -178,7 +186,7 @@ def _host_of(target: Target) -> str:
 
 
 def _code_of(error: OSError | HTTPException) -> WebhookDeliveryCode:
-    # A peer that hangs up is both an OSError and an HTTPException to http.client.
+    # If the peer closes the connection, http.client raises an error that is both an OSError and an HTTPException.
     match error:
         case ssl.SSLError():
             return WebhookDeliveryCode.TLS

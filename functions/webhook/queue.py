@@ -1,4 +1,4 @@
-"""Bring events back when their next try is due, and send the receipts of those that were made."""
+"""Schedule the redelivery of events, and send the receipts of tries."""
 
 import asyncio
 import math
@@ -19,23 +19,31 @@ CLIENT: Final = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     max_pool_connections=10,
 )
-"""How the client has to be made; times are in seconds. A try's 15 s and this must end before the function does."""
+"""Configuration of the SQS client; times in seconds. A try's 15 s plus these must be below the function's timeout."""
 
 
 class WebhookQueues:
-    """Speak to both queues. Failures are told and not raised: an event then comes back when the queue likes."""
+    """Client of both queues. It reports failures and raises none: SQS then redelivers after its visibility timeout."""
 
     def __init__(
         self, client: "SQSClient", webhook_url: str, receipt_url: str, on_failure: Callable[[str], object]
     ) -> None:
-        """Take a boto3 client, which threads may share, both addresses, and who is told an error's code."""
+        """Create the client.
+
+        Args:
+            client: a boto3 SQS client, which is thread-safe.
+            webhook_url: URL of the queue of events.
+            receipt_url: URL of the queue of receipts.
+            on_failure: callback with the name of an error.
+
+        """
         self._client = client
         self._webhook_url = webhook_url
         self._receipt_url = receipt_url
         self._on_failure = on_failure
 
     async def finish(self, outcome: EventOutcome) -> None:
-        """Set when an event that was tried comes back, and send the receipt."""
+        """Set the delay until the next try of an event, and send the receipt."""
         await asyncio.to_thread(self._settle, outcome)
 
     def _settle(self, outcome: EventOutcome) -> None:
@@ -47,7 +55,7 @@ class WebhookQueues:
                     VisibilityTimeout=math.ceil(outcome.wait),
                 )
             if outcome.receipt is not None:
-                # A fair queue: no tenant's receipts delay another's.
+                # The group makes it a fair queue: one tenant's receipts do not delay another's.
                 self._client.send_message(
                     QueueUrl=self._receipt_url,
                     MessageBody=outcome.receipt.encode(),

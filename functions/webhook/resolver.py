@@ -11,25 +11,25 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 LOOKUP_SECONDS: Final = 5.0
-"""For one lookup, the wait for its turn included. A name that answers at all answers within a second or two."""
+"""Timeout of one lookup, including its wait for a free place. Working names resolve within a second or two."""
 
 TENANT_LOOKUPS: Final = 4
-"""Lookups of one tenant that run at the same time, also those that nobody waits for any more."""
+"""Concurrent lookups of one tenant, including those whose caller has timed out."""
 
 MOST_LOOKUPS: Final = 128
-"""Lookups of all tenants that run at the same time. An environment has 1,024 threads and file descriptors at most."""
+"""Concurrent lookups of all tenants. An environment has at most 1,024 threads and file descriptors."""
 
 type Lookup = Callable[[str, int], Sequence[str]]
 type _Key = tuple[str, str, int]
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """Return the addresses of a name as the system resolves it; raise OSError where it has none."""
+    """Resolve a name with the system's resolver; raise OSError if it has no address."""
     return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class Resolver:
-    """Resolve names for any tenant; one for the life of the environment, used on one event loop."""
+    """Resolve names for all tenants; one instance for the lifetime of the environment, on one event loop."""
 
     def __init__(
         self,
@@ -39,7 +39,15 @@ class Resolver:
         tenant_lookups: int = TENANT_LOOKUPS,
         most_lookups: int = MOST_LOOKUPS,
     ) -> None:
-        """Take the blocking lookup, its time limit, and how many run at once: of one tenant, and of all."""
+        """Create a resolver.
+
+        Args:
+            lookup: the blocking lookup.
+            seconds: timeout of a lookup in seconds.
+            tenant_lookups: concurrent lookups of one tenant.
+            most_lookups: concurrent lookups of all tenants.
+
+        """
         self._lookup = lookup
         self._seconds = seconds
         self._tenant_lookups = tenant_lookups
@@ -50,14 +58,14 @@ class Resolver:
         """Return the addresses of a name. A tenant's calls for one name share a lookup.
 
         Raises:
-            TimeoutError: its lookup did not end in time.
-            OSError: the name has none.
+            TimeoutError: the lookup did not end in time.
+            OSError: the name has no address.
 
         """
         key = (tenant, host, port)
         async with asyncio.timeout(self._seconds):
             while key not in self._running and not self._has_room(tenant):
-                # asyncio.wait cancels nothing: whoever waits for those lookups goes on.
+                # asyncio.wait does not cancel the lookups, which other calls await.
                 await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
             found = await asyncio.shield(self._running.get(key) or self._start(key))
         if found is None:
@@ -83,7 +91,7 @@ class Resolver:
         _, host, port = key
         try:
             found = list(self._lookup(host, port))
-        except Exception:  # noqa: BLE001  # a name may break the system's resolver in many ways; each means the same here
+        except Exception:  # noqa: BLE001  # the resolver raises many types for bad names; all mean that it has no address
             found = None
         try:
             loop.call_soon_threadsafe(self._finish, key, found)

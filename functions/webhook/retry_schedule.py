@@ -1,29 +1,29 @@
-"""Say when a delivery is tried again. All times in seconds."""
+"""Define the retry schedule of deliveries. All times in seconds."""
 
 from collections.abc import Callable
 from typing import Final
 
 MOST_SECONDS: Final = 86_400
-"""From when the event was sent to its queue until the last try."""
+"""Maximum age of an event at its last try, from its send to the queue."""
 
 WAITS: Final = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400)
-"""After the first try, the second and so on; the last one from then on. A short outage costs little, a long one few
-tries, and all of them together stay below the queue's twenty receives."""
+"""Delay after the first try, the second and so on; the last value repeats. A short outage delays an event only briefly,
+and a day has fewer tries than the queue's twenty receives."""
 
 JITTER: Final = 0.1
-"""Share by which a wait is stretched or cut, so that what failed together does not come back together."""
+"""Relative jitter of a delay, so that events that failed together are not retried together."""
 
 
 class RetrySchedule:
-    """Draw waits; `random` returns a number from 0 up to 1."""
+    """Return delays with jitter; `random` returns a number from 0 to 1."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
 
     def wait_after(self, receives: int, age: float) -> float | None:
-        """Return how long to wait after the n-th receive of an event of this age; None where that was the last try.
+        """Return the delay after the n-th receive of an event of this age; None after the last try.
 
-        The last one is due when the time is over, and not before.
+        The last try is at the maximum age.
         """
         left = MOST_SECONDS - age
         if left < 1:

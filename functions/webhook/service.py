@@ -1,7 +1,7 @@
-"""Deliver events: sign, dial, and say what came of it.
+"""Deliver webhook events: sign, post and return the outcome.
 
-An event that was not taken comes back when its next try is due, for a day; each try leaves a receipt. Nothing here
-knows more than the message says: no task, no record, no Redis.
+An event that was not delivered is retried for a day. Each try produces a receipt. This module uses only the message: no
+task, no record, no Redis.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,40 +22,40 @@ from common.webhooks.model import (
 from functions.webhook.retry_schedule import RetrySchedule
 
 FOR_GOOD: Final = frozenset({WebhookDeliveryCode.GONE, WebhookDeliveryCode.ADDRESS_NOT_ALLOWED})
-"""Failures after which no try is made: the receiver wants none, or we do not call there."""
+"""Permanent failures: the receiver rejects further events, or the address is not allowed."""
 
 
 class SecretUnavailable(Unavailable):
-    """Nothing can be signed for now."""
+    """The signing secret is unavailable."""
 
     code = "secret_unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """Say what came of one try: delivered where there is no code."""
+    """The result of one try; without a code the event was delivered."""
 
     code: WebhookDeliveryCode | None = None
     status_code: int | None = None
 
 
 class HeaderSigner(Protocol):
-    """Sign."""
+    """Signer of requests."""
 
     def headers(self, tenant: str, webhook_id: str, now_seconds: int, body: str) -> dict[str, str]:
-        """Return the headers that prove where a body comes from, or raise SecretUnavailable."""
+        """Return the signature headers of a body; may raise SecretUnavailable."""
 
 
 class HttpPoster(Protocol):
-    """Call."""
+    """HTTP client for webhooks."""
 
     async def post(self, tenant: str, target: Target, headers: Mapping[str, str], body: bytes) -> AttemptResult:
-        """Send a body for a tenant and return what came of it, in a bounded time; never raises."""
+        """Post a body for a tenant and return the result within a time limit; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """Hold a message as Lambda hands it over; the body has an address, and stays out of the repr."""
+    """A message of an SQS event. The repr omits the body, because it contains an address."""
 
     message_id: str
     receipt_handle: str
@@ -65,7 +65,7 @@ class ReceivedEvent:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "ReceivedEvent":
-        """Read one entry of an SQS event's `Records`."""
+        """Parse one entry of an SQS event's `Records`."""
         attributes = record["attributes"]
         receives, sent_ms = int(attributes["ApproximateReceiveCount"]), int(attributes["SentTimestamp"])
         return cls(record["messageId"], record["receiptHandle"], receives, sent_ms, record["body"])
@@ -73,7 +73,7 @@ class ReceivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventOutcome:
-    """Say what becomes of an event: it comes back in so many seconds, as the queue likes, or is done with.
+    """The outcome of an event: done, or redelivered after `wait` seconds (None: after the visibility timeout).
 
     Without a receipt no try was made.
     """
@@ -87,65 +87,76 @@ class EventOutcome:
 
 
 class WebhookSender:
-    """Deliver events for any tenant."""
+    """Deliver events of all tenants."""
 
     def __init__(
         self,
         signer: HeaderSigner,
-        dialler: HttpPoster,
+        http_client: HttpPoster,
         schedule: RetrySchedule,
         *,
         now_ms: Callable[[], int],
         allow_loopback: bool,
     ) -> None:
-        """Take who signs and who dials, when to try again, and a clock in milliseconds since 1970."""
+        """Create a sender.
+
+        Args:
+            signer: signs requests.
+            http_client: posts them.
+            schedule: the retry schedule.
+            now_ms: clock in milliseconds since 1970.
+            allow_loopback: whether loopback addresses are allowed.
+
+        """
         self._signer = signer
-        self._dialler = dialler
+        self._http_client = http_client
         self._schedule = schedule
         self._now_ms = now_ms
         self._allow_loopback = allow_loopback
 
     async def deliver(self, event: ReceivedEvent) -> EventOutcome:
-        """Make one try; never raises: its neighbours are delivered, and would be again if they came back with it."""
+        """Make one try; never raises, because an exception would redeliver the other events of the batch too."""
         try:
-            announcement = WebhookNotification.decode(event.body)
+            notification = WebhookNotification.decode(event.body)
         except MessageError as error:
             return EventOutcome(event, is_done=False, problem=type(error).__name__)
         try:
-            made = await self._attempt(announcement)
+            result = await self._attempt(notification)
         except SecretUnavailable as error:
-            return self._untried(event, announcement, str(error))
+            return self._untried(event, notification, str(error))
         except Exception as error:  # noqa: BLE001  # the last resort; logged by type and place
-            return self._untried(event, announcement, f"{type(error).__qualname__} at {place_of(error)}")
-        return self._outcome(event, announcement, made)
+            return self._untried(event, notification, f"{type(error).__qualname__} at {place_of(error)}")
+        return self._outcome(event, notification, result)
 
-    def _untried(self, event: ReceivedEvent, announcement: WebhookNotification, problem: str) -> EventOutcome:
+    def _untried(self, event: ReceivedEvent, notification: WebhookNotification, problem: str) -> EventOutcome:
         wait = self._schedule.wait_after(event.receives, self._age_of(event))
-        return EventOutcome(event, is_done=False, wait=wait, webhook_id=announcement.webhook_id, problem=problem)
+        return EventOutcome(event, is_done=False, wait=wait, webhook_id=notification.webhook_id, problem=problem)
 
-    async def _attempt(self, announcement: WebhookNotification) -> AttemptResult:
-        body = announcement.body()
-        headers = self._signer.headers(announcement.tenant, announcement.webhook_id, self._now_ms() // 1000, body)
+    async def _attempt(self, notification: WebhookNotification) -> AttemptResult:
+        body = notification.body()
+        headers = self._signer.headers(notification.tenant, notification.webhook_id, self._now_ms() // 1000, body)
         try:
-            # Once more: the rules may have changed since it was accepted.
-            target = target_of(announcement.url, allow_loopback=self._allow_loopback)
+            # Checked again: the rules may have changed since the call was accepted.
+            target = target_of(notification.url, allow_loopback=self._allow_loopback)
         except BadAddress:
             return AttemptResult(WebhookDeliveryCode.ADDRESS_NOT_ALLOWED)
-        return await self._dialler.post(announcement.tenant, target, headers, body.encode())
+        return await self._http_client.post(notification.tenant, target, headers, body.encode())
 
-    def _outcome(self, event: ReceivedEvent, announcement: WebhookNotification, made: AttemptResult) -> EventOutcome:
+    def _outcome(self, event: ReceivedEvent, notification: WebhookNotification, result: AttemptResult) -> EventOutcome:
         now_ms, receives = self._now_ms(), event.receives
         wait = None
-        if made.code is None:
-            delivery = WebhookDelivery(WebhookDeliveryStatus.DELIVERED, receives, made.status_code, None, None, now_ms)
+        if result.code is None:
+            delivery = WebhookDelivery(
+                WebhookDeliveryStatus.DELIVERED, receives, result.status_code, None, None, now_ms
+            )
         else:
-            if made.code not in FOR_GOOD:
+            if result.code not in FOR_GOOD:
                 wait = self._schedule.wait_after(receives, self._age_of(event))
             status = WebhookDeliveryStatus.FAILED if wait is None else WebhookDeliveryStatus.PENDING
             due_ms = None if wait is None else now_ms + int(wait * 1000)
-            delivery = WebhookDelivery(status, receives, made.status_code, made.code, due_ms)
-        receipt = DeliveryReceipt(announcement.tenant, announcement.batch_id, delivery)
-        return EventOutcome(event, is_done=wait is None, wait=wait, webhook_id=announcement.webhook_id, receipt=receipt)
+            delivery = WebhookDelivery(status, receives, result.status_code, result.code, due_ms)
+        receipt = DeliveryReceipt(notification.tenant, notification.batch_id, delivery)
+        return EventOutcome(event, is_done=wait is None, wait=wait, webhook_id=notification.webhook_id, receipt=receipt)
 
     def _age_of(self, event: ReceivedEvent) -> float:
         return (self._now_ms() - event.sent_ms) / 1000

@@ -1,4 +1,4 @@
-"""What the webhook function reads from its environment, once, at init."""
+"""Read the settings of the webhook function from its environment at init."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from common.runtime.settings import Environment, flag, text
 
 @dataclass(frozen=True, slots=True)
 class WebhookSettings:
-    """Say where its queues are, which secret makes the keys, and whether this machine may be called: on a laptop."""
+    """Queues, the name of the signing secret, and whether loopback addresses are allowed (only on a local stack)."""
 
     webhook_queue_url: str
     receipt_queue_url: str
@@ -19,7 +19,7 @@ class WebhookSettings:
         """Read the environment.
 
         Raises:
-            SettingError: a variable is missing or wrong; it has the name.
+            SettingError: a variable is missing or invalid; the error has its name.
 
         """
         return cls(

@@ -1,4 +1,4 @@
-"""Sign what is delivered, by Standard Webhooks (https://www.standardwebhooks.com)."""
+"""Sign events by Standard Webhooks (https://www.standardwebhooks.com)."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -10,14 +10,14 @@ from functions.webhook.service import SecretUnavailable
 from functions.webhook.signing_keys import BadSecret, key_of, texts_of
 
 KEPT_SECONDS: Final = 300
-"""How long a secret that was changed may still sign."""
+"""Cache time of the secret in seconds: the longest use of a replaced secret."""
 
 
 class Signer:
-    """Sign with the tenant's keys: two while the secret is being changed, and the receiver takes either."""
+    """Sign with the tenant's keys. During a rotation there are two signatures, and a receiver accepts either."""
 
     def __init__(self, provider: SecretsProvider, name: str) -> None:
-        """Take a Powertools provider and the secret's name or ARN."""
+        """Create a signer from a Powertools provider and the secret's name or ARN."""
         self._provider = provider
         self._name = name
 
@@ -25,13 +25,13 @@ class Signer:
         """Return the three headers that a receiver verifies.
 
         Raises:
-            SecretUnavailable: Secrets Manager does not give the secret, or it is none to sign with.
+            SecretUnavailable: Secrets Manager does not return the secret, or the secret is invalid.
 
         """
         try:
             texts = texts_of(str(self._provider.get(self._name, max_age=KEPT_SECONDS)))
         except GetParameterError:
-            raise SecretUnavailable("Secrets Manager did not give the secret") from None
+            raise SecretUnavailable("Secrets Manager did not return the secret") from None
         except BadSecret as error:
             raise SecretUnavailable(f"the secret {error}") from None
         at = datetime.fromtimestamp(now_seconds, UTC)

@@ -1,6 +1,6 @@
-"""Derive each tenant's signing key from one secret, so that none has to be kept. Standard library only.
+"""Derive each tenant's signing key from one secret, so that no key is stored. Standard library only.
 
-The secret holds one text, or two while it is being changed: the newest first, with white space between.
+The secret contains one text, or two during a rotation: the newest first, separated by white space.
 """
 
 import base64
@@ -14,11 +14,11 @@ MOST_TEXTS: Final = 2
 
 
 class BadSecret(ValueError):
-    """The secret is not what it must be, which the text says without quoting it."""
+    """The secret is invalid; the text gives the rule without quoting the secret."""
 
 
 def texts_of(secret: str) -> list[str]:
-    """Return the texts that a secret holds, the newest first; raise BadSecret where they are none to sign with."""
+    """Return the texts of a secret, the newest first; raise BadSecret if they cannot be used."""
     texts = secret.split()
     if not 1 <= len(texts) <= MOST_TEXTS:
         raise BadSecret(f"must hold one text, or {MOST_TEXTS} with white space between them")
@@ -28,6 +28,6 @@ def texts_of(secret: str) -> list[str]:
 
 
 def key_of(text: str, tenant: str) -> str:
-    """Derive a tenant's key, as Standard Webhooks writes one."""
+    """Derive a tenant's key in the format of Standard Webhooks."""
     digest = hmac.digest(text.encode(), f"sluice webhook {tenant}".encode(), hashlib.sha256)
     return PREFIX + base64.b64encode(digest).decode()

@@ -1,4 +1,4 @@
-"""Turn a model's answer into the message that a chain gets, and a chain's schema into what the request says of it."""
+"""Convert a model's answer to a LangChain message, and a chain's schema to the `response_format` of a request."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from common.domain.task import Answer, ToolKind, Usage
 
 
 def response_format_of(schema: object) -> object:
-    """Write the `response_format` of a request, where a chain names a pydantic model as LangChain lets it."""
+    """Return the `response_format` of a request; convert a pydantic model, which LangChain accepts too."""
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         return schema
     function = openai.pydantic_function_tool(schema)["function"]
@@ -24,7 +24,7 @@ def response_format_of(schema: object) -> object:
 
 
 def message_of(answer: Answer, model: str, schema: object = None) -> AIMessage:
-    """Write an answer as LangChain's message, as its own ChatOpenAI would have."""
+    """Return an answer as the message that LangChain's ChatOpenAI would return."""
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
     for call in answer.tool_calls:
@@ -44,7 +44,7 @@ def message_of(answer: Answer, model: str, schema: object = None) -> AIMessage:
 
 
 def _add(call: task.ToolCall, calls: list[ToolCall], invalid: list[InvalidToolCall]) -> None:
-    if call.kind is ToolKind.CUSTOM:  # its input is text and no JSON, which LangChain names so
+    if call.kind is ToolKind.CUSTOM:  # its input is text, which LangChain calls `__arg1`
         calls.append(ToolCall(type="tool_call", name=call.name, args={"__arg1": call.arguments}, id=call.call_id))
         return
     raw: dict[str, Any] = {"id": call.call_id, "function": {"name": call.name, "arguments": call.arguments}}
@@ -58,7 +58,7 @@ def _add(call: task.ToolCall, calls: list[ToolCall], invalid: list[InvalidToolCa
 
 
 def _parsed(answer: Answer, schema: object) -> dict[str, Any]:
-    """Return the object that LangChain's parser of structured answers looks for; without it the parser fails."""
+    """Return the `parsed` object that LangChain's parser of structured answers requires."""
     if not isinstance(schema, type):
         return {}
     try:

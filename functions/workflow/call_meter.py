@@ -1,4 +1,4 @@
-"""Measure each model call of a chain for what all calls share: the concurrency, and what was booked for it."""
+"""Measure each model call of a chain, to adapt the concurrency and to settle its reservation of tokens."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from common.worker.permit import Permit
 
 @dataclass(slots=True)
 class CallMeter:
-    """Hold what came of one call so far."""
+    """Measurements of one call."""
 
     permit: Permit
     usage: Usage | None = None
@@ -23,7 +23,7 @@ class CallMeter:
     characters: int = 0
 
     def take(self, text: str) -> None:
-        """Take the next piece of the answer, be it text or not."""
+        """Count the next piece of the answer, with or without text."""
         if self.first_at is None:
             self.first_at = _now()
             self.permit.begun()
@@ -32,20 +32,20 @@ class CallMeter:
 
     @property
     def tokens(self) -> int:
-        """Return how many tokens have come, as far as that can be seen."""
+        """Return the estimated number of received tokens."""
         return max(self.pieces, self.characters // CHARACTERS_PER_TOKEN)
 
 
 @contextmanager
 def measured(concurrency: AdaptiveConcurrency, origin: Origin, permit: Permit) -> Iterator[CallMeter]:
-    """Tell the concurrency how the call in this block ends, and correct the schedules by what it has used."""
+    """Report the outcome of the call in this block to the concurrency, and settle its reservation by its usage."""
     meter, started = CallMeter(permit), _now()
     try:
         yield meter
     except BaseException as error:
         if isinstance(error, ModelError) and error.usage is not None:
             permit.answered(error.usage, meter.tokens)
-        # A refusal is billed only where the answer had begun before it.
+        # A refusal is billed only if the answer had begun.
         elif meter.pieces or not isinstance(error, ModelBusy | ModelRefused):
             permit.cut_off(meter.tokens)
         if isinstance(error, ModelBusy | ModelFailed) and error.code in OVERLOAD_CODES:

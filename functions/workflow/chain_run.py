@@ -1,4 +1,4 @@
-"""Follow one run of a chain: which steps are kept, which run, and what the task's bar and text show of them."""
+"""Track one run of a chain: its checkpointed and running steps, and the task's progress and partial text."""
 
 import math
 from collections import Counter
@@ -15,69 +15,75 @@ from functions.workflow.chain_tasks import ChainTasks
 from functions.workflow.step import Step, digest_of
 
 CUT: Final = "length"
-"""The finish reason of an answer that was cut at its token limit."""
+"""The finish reason of an answer that was truncated at its token limit."""
 
 
 class ChainRun:
-    """Hold what belongs to one attempt at one task."""
+    """The state of one attempt of one task."""
 
     def __init__(
         self,
         message: TaskMessage,
-        hear: ProgressListener,
-        kept: Mapping[str, str],
+        progress: ProgressListener,
+        checkpoints: Mapping[str, str],
         steps: int,
         ends_at: float = math.inf,
     ) -> None:
-        """Take the task, who hears its text, the steps of former attempts, how many there will be, and when it is cut.
+        """Create the state of an attempt.
 
-        `ends_at` is a moment of the loop's clock.
+        Args:
+            message: the task.
+            progress: receives the partial text and the progress.
+            checkpoints: the completed steps of earlier attempts, encoded, by name.
+            steps: the expected number of steps.
+            ends_at: the end of the attempt, on the event loop's clock.
+
         """
         self.message = message
         self.ends_at = ends_at
         self.branches = ChainTasks()
-        self._hear = hear
-        self._kept = {name: Step.decode(text) for name, text in kept.items()}
+        self._progress = progress
+        self._checkpoints = {name: Step.decode(text) for name, text in checkpoints.items()}
         self._steps = steps
-        self._asked: Counter[str] = Counter()
+        self._occurrences: Counter[str] = Counter()
         self._done: list[Step] = []
         self._running: list[list[str]] = []
 
     @property
     def owner(self) -> str:
         """Return the owner token of the attempt."""
-        return self._hear.owner
+        return self._progress.owner
 
     @property
     def bill(self) -> Bill:
-        """Return what the calls of this attempt have cost that is in no sums yet."""
-        return self._hear.bill
+        """Return the charges of this attempt that are not booked yet."""
+        return self._progress.bill
 
     @property
     def own_refusals(self) -> int:
-        """Return how often the task was refused for its rate while others were let through."""
-        return self._hear.own_refusals
+        """Return the number of the task's rate limit refusals while other tasks were accepted."""
+        return self._progress.own_refusals
 
     def name(self, request: Mapping[str, Any]) -> str:
-        """Name the next call by what it asks, and by how many like it the chain has made before.
+        """Return the name of the next call: the digest of its request, and the number of earlier equal calls.
 
-        A chain that is run again makes the same calls; those that run side by side may come in another order.
+        A repeated chain makes the same calls, but parallel calls may have another order.
         """
         digest = digest_of(request)
-        occurrence = self._asked[digest]
-        self._asked[digest] += 1
+        occurrence = self._occurrences[digest]
+        self._occurrences[digest] += 1
         return f"{digest}:{occurrence}"
 
     def checkpointed(self, name: str) -> Step | None:
-        """Return the answer that a former attempt has had to this call."""
-        step = self._kept.get(name)
+        """Return the checkpoint of this call from an earlier attempt."""
+        step = self._checkpoints.get(name)
         if step is not None:
             self.done(step)
         return step
 
     @contextmanager
     def running(self) -> Iterator[list[str]]:
-        """Show a step while it runs; of several at a time the one that began first."""
+        """Show a step's text while it runs; of several parallel steps, the one that started first."""
         texts: list[str] = []
         self._running.append(texts)
         self._show()
@@ -87,28 +93,28 @@ class ChainRun:
             self._running = [other for other in self._running if other is not texts]
 
     def add(self, texts: list[str], text: str) -> None:
-        """Take the next piece of a step's text."""
+        """Append the next piece of a step's text."""
         texts.append(text)
         if self._running[0] is texts:
-            self._hear(text)
+            self._progress(text)
 
     def done(self, step: Step) -> None:
-        """Note a step that has its answer, made by this attempt or kept."""
+        """Add a completed step, of this attempt or from a checkpoint."""
         self._done.append(step)
         self._show()
 
     def _show(self) -> None:
         texts = self._running[0] if self._running else []
-        self._hear.at_step(len(self._done), self._steps, texts)
+        self._progress.at_step(len(self._done), self._steps, texts)
 
     @property
     def finish_reason(self) -> str:
-        """Say whether the answer is whole: it is cut where its last step is."""
+        """Return the finish reason of the task: `length` if its last step was truncated."""
         return CUT if self._done and self._done[-1].finish_reason == CUT else "stop"
 
     @property
     def usage(self) -> Usage | None:
-        """Add up the tokens of all steps, also of those that former attempts have paid."""
+        """Return the sum of the tokens of all steps, including those of earlier attempts."""
         counted = [step.usage for step in self._done if step.usage is not None]
         if not counted:
             return None
@@ -121,7 +127,7 @@ class ChainRun:
 
     @property
     def cost_nanos(self) -> int | None:
-        """Add up what the steps have cost; None where that of one is not known."""
+        """Return the sum of the costs of all steps; None if one is unknown."""
         costs = [step.cost_nanos for step in self._done]
         return None if None in costs else sum(cost for cost in costs if cost is not None)
 
@@ -131,7 +137,7 @@ _RUN: ContextVar[ChainRun] = ContextVar("run")
 
 @contextmanager
 def as_current(run: ChainRun) -> Iterator[None]:
-    """Make a run known to all that it calls; LangChain's own tasks inherit it."""
+    """Set the current run in this context; tasks that LangChain creates inherit it."""
     token = _RUN.set(run)
     try:
         yield
@@ -140,5 +146,5 @@ def as_current(run: ChainRun) -> Iterator[None]:
 
 
 def current_run() -> ChainRun:
-    """Return the run that this call belongs to; raise LookupError where there is none."""
+    """Return the run of this context; raise LookupError if there is none."""
     return _RUN.get()

@@ -1,7 +1,7 @@
-"""Leave nothing of a chain running behind it, and keep the answers that it has paid for.
+"""End all tasks of a chain with it, and store the answers of its paid calls.
 
-Where a chain has branches, LangChain runs them with asyncio.gather: the first exception goes up, and the other branches
-run on with nobody to hear them.
+LangChain runs parallel branches with asyncio.gather: it raises the first exception, while the other branches keep
+running unobserved.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from typing import Any
 from common.domain.errors import CallHeld, ModelBusy, ModelFailed, ModelRefused, Unavailable
 
 _CHAIN: ContextVar["ChainTasks | None"] = ContextVar("chain", default=None)
-"""Whose task this is: asyncio hands it on to every task that a task makes."""
+"""The chain of the current task; asyncio copies it to every task that a task creates."""
 
 
 class ChainTasks:
-    """Know the tasks of one run of a chain, and which of them make a model call."""
+    """The tasks of one run of a chain, and those of them that make a model call."""
 
     def __init__(self) -> None:
         self._calls: dict[asyncio.Task[Any], bool] = {}
@@ -26,11 +26,11 @@ class ChainTasks:
 
     @asynccontextmanager
     async def ended(self) -> AsyncIterator[None]:
-        """Run the chain in this block; nothing of it runs on behind it.
+        """Run the chain in this block; at its end none of its tasks runs.
 
         Raises:
-            ModelFailed: instead of what the chain raised, where that would cost no attempt, but another call was made
-                and brought nothing: a task that may be paid for without end must not come back without end.
+            ModelFailed: replaces an exception that does not count as an attempt, if another call of the chain failed.
+                Otherwise a task could be paid for and redelivered without limit.
 
         """
         token = _CHAIN.set(self)
@@ -45,7 +45,7 @@ class ChainTasks:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Count the current task as a call, in this block. What it starts there, as connections, is not the chain's."""
+        """Register the current task as a call in this block. Tasks that it starts, as for connections, are excluded."""
         if self._is_over:
             raise asyncio.CancelledError
         task = _current_task()
@@ -66,14 +66,14 @@ class ChainTasks:
             del self._calls[task]
 
     def mark_started(self) -> None:
-        """Say that the current call has its turn here, and so stands in the line for a start, or is made."""
+        """Mark the current call as started: it has a slot, and waits for its start time or is running."""
         self._calls[_current_task()] = True
 
     async def _finish_calls(self) -> None:
-        """Await the calls that have begun, and let none begin.
+        """Await the calls that have started, and start no others.
 
-        A call in the line is as one that has begun: its start is booked, and would go unused. If all gave theirs up, a
-        chain whose steps exceed what may be booked at a time would never get any further.
+        A call that waits for its start time counts as started, because its reservation would be lost. If all calls gave
+        up their reservations, a chain with more steps than reservations would never make progress.
         """
         self._is_over = True
         for task, has_slot in self._calls.items():

@@ -1,7 +1,7 @@
-"""Write your workflows: this is the one file to edit. docs/workflows.md tells how.
+"""Define the workflows. This is the only file to edit; see docs/workflows.md.
 
 A workflow is a function that builds a LangChain runnable, and a pydantic model of its input. After a change of names or
-inputs run `make workflows`, which tells the API of them.
+inputs run `make workflows`, which updates the API's list of workflows.
 """
 
 from typing import Annotated, Final

@@ -1,8 +1,8 @@
 """Handle SQS batches of workflow tasks: run each message, return those that the queue must redeliver.
 
-The worker is in common/worker, as for prompts. What differs is the model: service.py runs a chain, model.py makes its
-model calls, chain_run.py and step.py keep the completed ones, chain_tasks.py ends everything that a chain has started.
-chains.py is the file that a team edits.
+The worker is in common/worker, as for prompts. Only the model differs: service.py runs a chain, model.py makes its
+model calls, chain_run.py and step.py store the completed ones, and chain_tasks.py ends all tasks of a chain. chains.py
+defines the workflows.
 """
 
 from common.runtime import lambda_init
@@ -41,16 +41,16 @@ PROVIDER = Provider(
 MODEL = WorkflowModel(WORKFLOWS, PROVIDER, STEPS)
 WORKER = PARTS.worker(MODEL, BudgetLimiter(PARTS.budget, PARTS.flow), SETTINGS.chain_seconds, billing=None)
 
-# One loop for the environment's life: the clients keep connections, and those belong to the loop that made them.
+# One event loop for the lifetime of the environment: the clients' connections are bound to it.
 RUNNER = asyncio.Runner()
 
 
 @TELEMETRY.observe
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Work on a batch of messages; what is not reported as failed, the poller deletes."""
-    deliveries = [ReceivedMessage.of(record) for record in event["Records"]]
-    back = RUNNER.run(WORKER.run(deliveries, context.get_remaining_time_in_millis() / 1000))
-    return {"batchItemFailures": [{"itemIdentifier": delivery.message_id} for delivery in back]}
+    """Process a batch of messages. The poller deletes every message that is not reported as failed."""
+    messages = [ReceivedMessage.of(record) for record in event["Records"]]
+    redelivered = RUNNER.run(WORKER.run(messages, context.get_remaining_time_in_millis() / 1000))
+    return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in redelivered]}
 
 
 lambda_init.complete()

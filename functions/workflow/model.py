@@ -1,4 +1,4 @@
-"""Make a chain's model calls: within the shared limits, streamed into the task, and each paid for once."""
+"""Make a chain's model calls: within the shared limits, with streaming to the task, and with a checkpoint of each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -43,40 +43,40 @@ from functions.workflow.step import Step
 
 
 class Checkpoints(Protocol):
-    """Keep finished steps in the task's record; may raise StoreUnavailable."""
+    """Store of completed steps, beside the task's record; may raise StoreUnavailable."""
 
     async def checkpoint(self, task: Task, owner: str, kept: KeptStep) -> bool:
-        """Keep a step and book what it has cost, and answer whether the task is still its owner's."""
+        """Store a step and book its cost; return whether the owner still has the lease of the task."""
 
 
 class LeaseLost(Unavailable):
-    """Another worker has the task, or it was cancelled: what a further step would bring is nobody's."""
+    """Another worker has the lease, or the task was cancelled, so further steps are useless."""
 
 
 class BudgetLimiter:
-    """Let every task's chain begin, if its tenant has a budget left: each of its calls stands in line by itself."""
+    """Start every task's chain if its tenant has a budget left. The rate limiter applies to each of its calls."""
 
     def __init__(self, budget: BudgetGuard, flow: RateLimiter) -> None:
-        """Take who judges budgets, and the lines in which the steps stand."""
+        """Create a limiter from the guard of budgets and the rate limiter of the steps."""
         self._budget = budget
         self._flow = flow
 
     async def wait_for_start(self, message: TaskMessage) -> Permit | Deferred:
-        """Let it begin, whenever it does."""
+        """Permit the start, or defer it until the budget is renewed."""
         seconds = await self._budget.deferral_seconds(message)
         return Permit() if seconds is None else Deferred(seconds, waiting_on=WaitingOn.BUDGET)
 
     async def slow_down(self, message: TaskMessage, busy: ModelBusy, *, is_known: bool) -> RefusalCause:  # noqa: ARG002  # as the protocol has them
-        """Say what the step that was refused has found out."""
+        """Return the cause that the refused step has determined."""
         return busy.cause or RefusalCause.MODEL
 
     async def report(self) -> None:
-        """Return what the steps have booked beyond their use."""
+        """Return the unused reservations of the steps."""
         await self._flow.report()
 
 
 class AwaitItError(RuntimeError):
-    """A chain has called its model without awaiting it: use `ainvoke`, also within a function of your own."""
+    """A chain has called its model synchronously; use `ainvoke`, also in your own functions."""
 
 
 SERVICES_OWN: Final = frozenset(
@@ -88,15 +88,15 @@ SERVICES_OWN: Final = frozenset(
         *("timeout", "request_timeout", "max_retries", "stream_usage", "stream_chunk_timeout", "use_responses_api"),
     }
 )
-"""What ChatOpenAI takes and a chain may not choose: where calls go, who pays for them and for how long they run."""
+"""Parameters of ChatOpenAI that only the service sets: address, credentials, connections and timeouts."""
 
 _REQUEST_OPTIONS: Final = frozenset({"extra_headers", "extra_query", "timeout"})
-"""Keywords of the SDK's methods that are no part of the request's body; `extra_body` is."""
+"""Keywords of the SDK's methods that are not part of the request's body, unlike `extra_body`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Hold what all calls of an environment share. `model` is the one that is asked where a chain names none."""
+    """The shared parts of all calls of an environment. `model` is the default model of chains."""
 
     checkpoints: Checkpoints
     flow: RateLimiter
@@ -108,12 +108,12 @@ class Provider:
     billing: Billing = NO_BILLING
 
     def chat(self, model: str | None = None, **params: Any) -> ChatOpenAI:  # noqa: ANN401  # as ChatOpenAI takes them
-        """Make a model for a chain; see `functions.workflow.workflow.Chat`."""
+        """Create a model for a chain; see `functions.workflow.workflow.Chat`."""
         if decided := sorted(SERVICES_OWN & params.keys()):
             raise TypeError(f"chat() takes no {decided[0]}: the service decides it")
         made = StepModel(
             model=model or self.model,
-            # Chat completions are what the service asks for, whichever a model's name suggests to LangChain.
+            # The service always uses chat completions; LangChain would choose the API by the model's name.
             use_responses_api=False,
             client=_NoClient(),
             async_client=_NoClient(),
@@ -123,7 +123,7 @@ class Provider:
         return made
 
     async def prepare(self) -> None:
-        """Make sure that a call can be made; raise Unavailable without its key."""
+        """Fetch the provider's key; raise Unavailable without it."""
         await self.chat_model.prepare()
 
     async def close(self) -> None:
@@ -141,12 +141,12 @@ class _NoClient:
 
 
 class StepModel(ChatOpenAI):
-    """Be a ChatOpenAI each of whose answers is a step of the current run."""
+    """A ChatOpenAI whose answers are steps of the current run."""
 
     _provider: Provider = PrivateAttr()
 
     def use(self, provider: Provider) -> None:
-        """Take what the calls share."""
+        """Set the shared parts of the calls."""
         self._provider = provider
 
     @override
@@ -171,9 +171,9 @@ class StepModel(ChatOpenAI):
         return ChatResult(generations=[ChatGeneration(message=step.message)])
 
     async def _step(self, run: ChainRun, request: Mapping[str, Any]) -> tuple[Step, Charge]:
-        """Make the call, when the shared limits let it start, and no longer than a call may take.
+        """Make the call within the shared limits and its timeout.
 
-        What it has cost is on the attempt's bill where it brings no step.
+        If it fails, its charge is added to the attempt's bill.
         """
         provider, schema = self._provider, request.get("response_format")
         question = _question(run.message, self.model_name, request)
@@ -215,14 +215,14 @@ class StepModel(ChatOpenAI):
         except Exception as error:  # noqa: BLE001  # the last resort, as for a prompt
             if isinstance(error, TimeoutError) and timer.expired():
                 raise ModelFailed(FailureCode.TIMEOUT) from None
-            # Or it would pass for an exception of the chain's own code, and fail the task for good.
+            # Otherwise it would count as an exception of the chain's own code, and fail the task permanently.
             raise ModelCrashed(error) from None
 
     def _origin(self, run: ChainRun) -> Origin:
         return Origin(self.model_name, run.message.task.ref.tenant)
 
     async def _keep(self, run: ChainRun, kept: KeptStep) -> None:
-        """Keep a step for the attempts that may follow. Without the store the run goes on: the answer is in hand."""
+        """Store a step for later attempts. If the store is unavailable, the run continues with the answer."""
         is_kept = False
         try:
             with suppress(StoreUnavailable):
@@ -249,14 +249,14 @@ class StepModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        # In one piece: the text as it comes is the task's, and a chain sees whole answers, kept or new.
+        # In one piece: the partial text goes to the task, and a chain receives whole answers, new or from a checkpoint.
         result = await self._agenerate(messages, stop, run_manager, **kwargs)
         message = result.generations[0].message
         yield ChatGenerationChunk(message=AIMessageChunk(**message.model_dump(exclude={"type"})))
 
 
 def _question(message: TaskMessage, model: str, request: Mapping[str, Any]) -> TaskMessage:
-    """Write one call of a chain as a prompt to a model."""
+    """Convert one call of a chain to a prompt."""
     if options := sorted(_REQUEST_OPTIONS & request.keys()):
         raise TypeError(f"a call takes no {options[0]}: the service decides it")
     params = {name: value for name, value in request.items() if name not in {"messages", "model", "extra_body"}}

@@ -1,4 +1,4 @@
-"""Run a task's chain: check its input, take up what former attempts have done, and make an answer of what it gives."""
+"""Run a task's chain: validate its input, load the checkpoints of earlier attempts, and convert its output."""
 
 import json
 import math
@@ -18,25 +18,25 @@ from functions.workflow.chain_run import ChainRun, as_current
 from functions.workflow.workflow import Chain, Chat, Workflow
 
 PARALLEL_STEPS: Final = 100
-"""Steps that one chain starts side by side, at most. How many really run, the environment's own limit says."""
+"""Maximum number of steps that one chain starts in parallel. The environment's concurrency limits those that run."""
 
 
 class CheckpointReader(Protocol):
-    """Keep finished steps; may raise StoreUnavailable."""
+    """Store of completed steps; may raise StoreUnavailable."""
 
     async def steps(self, ref: TaskRef) -> Mapping[str, str]:
-        """Return what former attempts have kept, by name."""
+        """Return the encoded steps of earlier attempts, by name."""
 
 
 class ChatModelFactory(Protocol):
-    """Make the models of chains, and keep what they share."""
+    """Factory of the models of chains, with their shared parts."""
 
     @property
     def chat(self) -> Chat:
-        """Return what makes them."""
+        """Return the function that creates a model."""
 
     async def prepare(self) -> None:
-        """Make sure that a call can be made, or raise Unavailable."""
+        """Fetch the provider's key; raise Unavailable without it."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -49,16 +49,23 @@ class _Built:
 
 
 class WorkflowModel:
-    """Run the workflows of this service. One for the life of the environment: it keeps the chains that were built."""
+    """Run the workflows of this service; one instance for the lifetime of the environment, with all built chains."""
 
     def __init__(self, workflows: Sequence[Workflow[Any]], models: ChatModelFactory, steps: CheckpointReader) -> None:
-        """Take the workflows, what makes their models, and where steps are kept."""
+        """Build the chains of the workflows.
+
+        Args:
+            workflows: the workflows of the service.
+            models: factory of their models.
+            steps: reads completed steps.
+
+        """
         self._built = {workflow.name: _Built(workflow, workflow.build(models.chat)) for workflow in workflows}
         self._models = models
         self._steps = steps
 
     async def prepare(self) -> None:
-        """Make sure that a call can be made; raise Unavailable without the provider's key."""
+        """Fetch the provider's key; raise Unavailable without it."""
         await self._models.prepare()
 
     async def close(self) -> None:
@@ -66,13 +73,13 @@ class WorkflowModel:
         await self._models.close()
 
     async def ask(self, message: TaskMessage, hear: ProgressListener, *, ends_at: float = math.inf) -> Answer:
-        """Run a task's chain to its end; nothing of it runs on then, however it ended.
+        """Run a task's chain; afterwards none of its tasks runs, with any outcome.
 
         Raises:
-            ModelError: a step failed; or as ModelRefused the task asks for no workflow that there is, its input is not
-                what the workflow takes, or the chain itself raised, whose `kind` is the exception's type.
-            CallHeld: our own limits do not let a step start yet.
-            Unavailable: the store does not tell what former attempts have done, or the task is another's by now.
+            ModelError: a step failed. As ModelRefused: the workflow is unknown, the input is invalid, or the chain's
+                own code raised; `kind` is then the type of the exception.
+            CallHeld: the shared limits do not allow a step to start yet.
+            Unavailable: the checkpoints cannot be read, or another worker has the lease.
 
         """
         built = self._built.get(message.task.model)
@@ -81,10 +88,10 @@ class WorkflowModel:
         try:
             given = built.workflow.input.model_validate(message.request.body)
         except ValidationError:
-            # `from None`: it quotes the input.
+            # `from None`: the error quotes the input.
             raise ModelRefused(FailureCode.INVALID_INPUT) from None
-        kept = await self._steps.steps(message.task.ref)
-        run = ChainRun(message, hear, kept, built.workflow.steps(given), ends_at)
+        checkpoints = await self._steps.steps(message.task.ref)
+        run = ChainRun(message, hear, checkpoints, built.workflow.steps(given), ends_at)
         with as_current(run):
             async with run.branches.ended():
                 text = await _text_of(built.chain, given)
@@ -96,7 +103,7 @@ async def _text_of(chain: Chain, given: BaseModel) -> str:
         return _text(await chain.ainvoke(given.model_dump(), {"max_concurrency": PARALLEL_STEPS}))
     except SluiceError:
         raise
-    except Exception as error:  # noqa: BLE001  # a chain is free to raise what it likes
+    except Exception as error:  # noqa: BLE001  # a chain may raise any exception
         raise ModelRefused(FailureCode.CHAIN_FAILED, kind=type(error).__qualname__) from None
 
 

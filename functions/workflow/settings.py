@@ -1,4 +1,4 @@
-"""Read the workflow worker's settings: the worker's, and the model of chains that name none."""
+"""Read the workflow worker's settings: those of the worker, and the default model of chains."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from common.worker.settings import WorkerSettings
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSettings:
-    """Say how the workflow worker works."""
+    """Settings of the workflow worker."""
 
     worker: WorkerSettings
     default_model: str
 
     @property
     def chain_seconds(self) -> float:
-        """Return what one run of a chain may take: all that an invocation has for calls."""
+        """Return the timeout of one run of a chain in seconds: the time of an invocation for calls."""
         return self.worker.worker_timeout_seconds - self.worker.margin_seconds
 
     @classmethod
     def from_env(cls, env: Environment) -> "WorkflowSettings":
-        """Read the environment; raise SettingError with the name of what is missing or wrong."""
+        """Read the environment; raise SettingError with the name of a missing or invalid variable."""
         return cls(WorkerSettings.from_env(env), text(env, "DEFAULT_MODEL"))

@@ -1,4 +1,4 @@
-"""Keep a finished step: what the model answered, and what it cost."""
+"""Encode and decode a completed step: the model's answer and its cost."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from common.domain.task import Usage
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Hold one answered model call; the cost is in billionths of a US dollar, None where it is not known."""
+    """One answered model call; the cost is in billionths of a US dollar, None if it is unknown."""
 
     message: AIMessage = field(repr=False)
     finish_reason: str | None
@@ -22,7 +22,7 @@ class Step:
     cost_nanos: int | None
 
     def encode(self) -> str:
-        """Write it as JSON."""
+        """Encode the step as JSON."""
         return json.dumps(
             {
                 "message": message_to_dict(self.message),
@@ -36,7 +36,7 @@ class Step:
 
     @classmethod
     def decode(cls, text: str) -> "Step":
-        """Read what `encode` has written."""
+        """Decode the result of `encode`."""
         raw = json.loads(text)
         [message] = messages_from_dict([raw["message"]])
         if not isinstance(message, AIMessage):
@@ -46,7 +46,7 @@ class Step:
 
 
 def digest_of(request: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a call asks."""
+    """Return the SHA-256 of a call's request."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

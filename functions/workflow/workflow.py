@@ -1,4 +1,4 @@
-"""Say what a workflow is: a LangChain runnable with a name, an input and a number of steps."""
+"""Define a workflow: a LangChain runnable with a name, an input model and a number of steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from pydantic import BaseModel
 
 
 class Chat(Protocol):
-    """Make the models of a chain."""
+    """Factory of the models of a chain."""
 
     def __call__(self, model: str | None = None, **params: Any) -> ChatOpenAI:  # noqa: ANN401  # as ChatOpenAI takes them
-        """Return a ChatOpenAI for a model, the service's default one if none is named, with params of its own.
+        """Return a ChatOpenAI for a model (by default the service's default model) with these params.
 
-        Its calls keep to the service's limits, stream into the task, and are made once: an answer is kept beside the
-        task's record and serves when the workflow is run again. Await it (`ainvoke`, `abatch`) in your own functions.
+        Its calls respect the service's limits, stream to the task, and are made once: an answer is stored as a
+        checkpoint and reused if the workflow runs again. Await it (`ainvoke`, `abatch`) in your own functions.
         """
 
 
 type Chain = Runnable[dict[str, Any], Any]
-"""Takes the fields of an input, and gives text, a message, a pydantic model or what JSON can hold."""
+"""Takes the fields of an input, and returns text, a message, a pydantic model or a JSON value."""
 
 
 def one_step(_: Any) -> int:  # noqa: ANN401  # whatever the input is
-    """Count the model calls of a chain that makes one."""
+    """Return the number of model calls of a chain with a single one."""
     return 1
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow[Input: BaseModel]:
-    """Name a chain for callers.
+    """A chain with a name for callers.
 
-    `build` makes it, once for each environment; the first line of its docstring describes it to callers. `steps` says
-    how many model calls an input takes, for the progress bar.
+    `build` creates it once for each environment; the first line of its docstring is the description for callers.
+    `steps` returns the number of model calls for an input, for the progress percentage.
     """
 
     name: str
@@ -44,5 +44,5 @@ class Workflow[Input: BaseModel]:
 
     @property
     def description(self) -> str:
-        """Return what callers are told of it."""
+        """Return the description for callers."""
         return (self.build.__doc__ or "").strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Build once, and start what the built functions talk to."""
+"""Build the functions once, and start the servers that they use."""
 
 import hashlib
 import json

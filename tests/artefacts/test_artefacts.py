@@ -1,4 +1,4 @@
-"""Prove that what was built works by itself: nothing is forgotten, and nothing is shipped that is not needed."""
+"""Test the built artefacts: each works alone, lacks nothing and contains nothing that it does not need."""
 
 import json
 import subprocess

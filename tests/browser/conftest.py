@@ -1,4 +1,4 @@
-"""A browser in front of the shared stack: Chromium as the system has it, and a window for each test."""
+"""Fixtures for browser tests: the shared stack, the system's Chromium, and one window per test."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The console as somebody uses it: by what it says and not by how it is made."""
+"""Page object of the console: finds elements by their visible text, not by their markup."""
 
 import re
 from dataclasses import dataclass

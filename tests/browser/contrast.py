@@ -1,4 +1,4 @@
-"""Find texts that are hard to read, by the measure of WCAG 2.2."""
+"""Find texts with too little contrast, by WCAG 2.2."""
 
 from pathlib import Path
 

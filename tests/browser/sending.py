@@ -1,4 +1,4 @@
-"""Calls that send something, each held until a test says how it is answered."""
+"""Intercept the console's POST requests, and hold each until a test answers it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Prompts are sent, watched, taken back, sent again and found again, in a browser on the whole stack."""
+"""Test the console in a browser on the whole stack: send, watch, cancel, retry and search prompts."""
 
 import json
 import re

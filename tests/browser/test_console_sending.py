@@ -1,4 +1,4 @@
-"""What the console keeps while something is being sent, whatever else is done meanwhile, and how sending ends early."""
+"""Test the console during a send: what it keeps, and how a send ends early."""
 
 import re
 from collections.abc import Callable

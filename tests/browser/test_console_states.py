@@ -1,4 +1,4 @@
-"""What the console does when something is wrong, what it keeps out, how it looks, and how the keyboard drives it."""
+"""Test the console's errors, security rules, appearance and keyboard shortcuts."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Workflows are chosen, filled in, started and answered in the console, one input at a time or a file of them."""
+"""Test workflows in the console: choose, fill in, start with one input or a file, and read the results."""
 
 import json
 import re

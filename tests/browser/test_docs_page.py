@@ -1,4 +1,4 @@
-"""The page at /docs, in a browser that reaches nothing but the stack."""
+"""Test the page at /docs in a browser that can reach only the stack."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""All faults, in the order of the table."""
+"""List all faults, in the order of the table."""
 
 from tests.faults.catalogue_of_acceptance import ACCEPTANCE
 from tests.faults.catalogue_of_kills import KILLS

@@ -1,4 +1,4 @@
-"""Messages that reach workers though their call was not accepted, or not yet."""
+"""Faults of acceptance: messages that reach workers before, or without, the acceptance of their call."""
 
 import asyncio
 import math

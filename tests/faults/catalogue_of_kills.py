@@ -1,4 +1,4 @@
-"""kill -9 at every arrow of the way of a task, and what Lambda itself kills."""
+"""Faults by kill -9 at every transition of a task, and by Lambda's own timeout."""
 
 from tests.faults.faults import Catalogue
 from tests.faults.site import Timing

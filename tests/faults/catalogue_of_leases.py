@@ -1,4 +1,4 @@
-"""Workers that live or die longer than a lease: how soon another takes over, and that none does before."""
+"""Faults of leases: workers that live or die longer than a lease, and when another worker takes over."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""One task strains what it shares with others: its model's rate, or the tokens of a minute."""
+"""Faults of shared limits: one task exhausts its model's rate or the tokens per minute."""
 
 from tests.faults.faults import Catalogue
 from tests.faults.site import Timing

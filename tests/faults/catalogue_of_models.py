@@ -1,4 +1,4 @@
-"""The model misbehaves: what it does at each call, how its tasks end, and what they cost."""
+"""Faults of the model: its behaviour at each call, the final states of the tasks, and their cost."""
 
 from tests.faults.faults import Catalogue
 from tests.faults.model import QUOTA_CODES

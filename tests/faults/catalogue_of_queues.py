@@ -1,4 +1,4 @@
-"""SQS delivers twice, in any order, not at all for a while, or says so of a part only."""
+"""Faults of SQS: duplicates, any order, outages and partial failures."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Redis loses, refuses, delays and forgets, and the network between it and us does the same."""
+"""Faults of Redis and its network: lost, rejected, delayed and forgotten writes."""
 
 from tests.faults.faults import Catalogue
 from tests.faults.proxy import never_answer, reset, swallow_the_reply

@@ -1,4 +1,4 @@
-"""Run the faults side by side: each waits most of its time, for a lease, a back-off or a deadline to be over."""
+"""Run the faults concurrently: each mostly waits for a lease, a back-off or a deadline to expire."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The shape of a fault, and what is asserted after each: the promises of the design, and the exact spend."""
+"""Define a fault and the assertions after it: the guarantees of the design, and the exact cost."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field

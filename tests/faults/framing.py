@@ -1,4 +1,4 @@
-"""Cut a stream of bytes into the requests that it carries: of Redis, and of HTTP/1.1."""
+"""Split a byte stream into requests of Redis or of HTTP/1.1."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Start, invoke, freeze and kill Lambda functions: real handlers in processes of their own."""
+"""Start, invoke, freeze and kill Lambda functions: real handlers in separate processes."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Name the exact moment at which a fault strikes."""
+"""Define the exact moments at which a fault occurs."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Play Lambda's event source: receive from a real queue, invoke, delete what was not reported as failed."""
+"""Simulate Lambda's event source: receive from a real queue, invoke, delete messages not reported as failed."""
 
 import asyncio
 import contextlib

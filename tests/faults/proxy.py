@@ -1,4 +1,4 @@
-"""A TCP proxy that sees each request go by, and can do to it what networks do."""
+"""Provide a TCP proxy that sees every request and can inject network faults."""
 
 import asyncio
 import contextlib

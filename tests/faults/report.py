@@ -1,4 +1,4 @@
-"""Write the table of docs/reliability.md: one row a fault, and nothing in it that two runs would tell differently."""
+"""Write the table of docs/reliability.md: one row per fault, with only deterministic values."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a world is made of: the shared site, its timing, its two queues, and the events that reach its functions."""
+"""The shared parts of all worlds: the site, its timing, its two queues, and the events for its functions."""
 
 import json
 import secrets

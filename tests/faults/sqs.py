@@ -1,4 +1,4 @@
-"""Requests to SQS as the proxy sees them, and answers that SQS rarely gives."""
+"""Parse requests to SQS at the proxy, and build rare responses of SQS."""
 
 import json
 

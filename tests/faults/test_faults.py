@@ -1,4 +1,4 @@
-"""Every fault, and what it costs."""
+"""Run every fault and check its cost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a caller writes and what a model answers is in no log, metric, trace, error body or dead-letter attribute."""
+"""Test that no prompt or answer is in a log, metric, trace, error body or dead-letter attribute."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Many tasks through a few warm workers, with faults at a few per cent: nothing grows, nothing is paid too often."""
+"""Run many tasks on a few warm workers with a few per cent of faults: no leak, and no excess payment."""
 
 import random
 from collections import Counter

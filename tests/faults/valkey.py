@@ -1,4 +1,4 @@
-"""A Valkey that can be restarted empty, rolled back to a copy, and failed over to a replica."""
+"""Provide a Valkey that can restart empty, restore a copy, and fail over to a replica."""
 
 import shutil
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Put a whole Sluice together out of real parts, each of which can be made to fail."""
+"""Assemble a complete Sluice of real parts, each of which can be made to fail."""
 
 import asyncio
 import itertools

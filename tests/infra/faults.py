@@ -1,4 +1,4 @@
-"""List template faults, each with the rule that has to notice it."""
+"""List template faults, each with the rule that must detect it."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Read infra/observability.yaml, and state its rules beside those of `rules`: alarms, dashboard, metrics."""
+"""Read infra/observability.yaml, and define the rules for alarms, dashboard and metrics; see `rules`."""
 
 import json
 import re

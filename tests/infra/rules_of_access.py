@@ -1,4 +1,4 @@
-"""State the rules of permissions, secrets and settings; see `rules`."""
+"""Define the rules of permissions, secrets and settings; see `rules`."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""State the rules of the network, the cache, what functions get of them, and their aliases; see `rules`."""
+"""Define the rules of network, cache, the functions' access to them, and aliases; see `rules`."""
 
 import itertools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Read template.yaml as CloudFormation will: SAM's shorthand translated, parameters at their defaults."""
+"""Load template.yaml as CloudFormation does: SAM's shorthand translated, parameters at their defaults."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""What `make build` writes into the template that deploys."""
+"""Test the template that `make build` writes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Hold the network, the cache and what functions get of them against rules, and the rules against planted faults."""
+"""Check network and cache against the rules, and the rules against planted faults."""
 
 from collections.abc import Callable
 from typing import Any

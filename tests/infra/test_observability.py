@@ -1,4 +1,4 @@
-"""Hold infra/observability.yaml against its rules, and the rules against planted faults."""
+"""Check infra/observability.yaml against its rules, and the rules against planted faults."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every command of the operations guide is real, and what looks for those that are not is awake."""
+"""Test that every command of the documents exists, and that the check detects commands that do not."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The workflows and the bootstrap of their roles: pinned, with the least rights, and with commands that exist."""
+"""Test the workflows and their roles: pinned actions, minimal permissions, and commands that exist."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Every proof that SECURITY.md names is a test that exists."""
+"""Test that every proof in SECURITY.md is an existing test."""
 
 import re
 

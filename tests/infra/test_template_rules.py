@@ -1,4 +1,4 @@
-"""Hold template.yaml, translated as SAM translates it, against the rules; and the rules against planted faults."""
+"""Check the translated template.yaml against the rules, and the rules against planted faults."""
 
 import tomllib
 

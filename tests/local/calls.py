@@ -1,4 +1,4 @@
-"""What many tests of the stack ask of it."""
+"""Shared API calls for tests of the stack."""
 
 from typing import Any
 

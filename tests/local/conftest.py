@@ -1,4 +1,4 @@
-"""A client of the shared stack, and signals that reach what is started."""
+"""Fixtures for this folder: a client of the shared stack, and signals for started processes."""
 
 import signal
 from collections.abc import Iterator

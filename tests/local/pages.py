@@ -1,4 +1,4 @@
-"""Read the commands and examples of the README and of docs/, so that tests can run and compare what they really say."""
+"""Extract the commands and examples of the README and of docs/, so that tests can run them."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who gets in, and what of others they see: nothing."""
+"""Test authentication and the isolation of tenants."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

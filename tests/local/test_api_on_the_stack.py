@@ -1,4 +1,4 @@
-"""The application's template, deployed on a laptop, does what the README shows."""
+"""Test the examples of the README on the deployed template."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a caller may ask for when it sends prompts: repeats, templates, JSON, tools; and what it all costs."""
+"""Test the options of submission: repeats, templates, JSON, tools and their cost."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

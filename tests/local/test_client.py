@@ -1,4 +1,4 @@
-"""The client and its command, on the stack: docs/tutorial.md and docs/client.md as written."""
+"""Test the client and its command on the stack: docs/tutorial.md and docs/client.md as written."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What openapi.json says is what the gateway answers: schemathesis calls the deployed template by HTTP."""
+"""Test that the gateway conforms to openapi.json: schemathesis calls the deployed template by HTTP."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""docs/api.md: its commands do what it says, pasted one after the other, and the requests it shows are accepted."""
+"""Test docs/api.md: its commands return what it says, and its requests are accepted."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""How a caller learns what has become of its tasks: waits, hints, parts, pages, streams."""
+"""Test the ways to read tasks: waits, Retry-After, selected fields, pages and streams."""
 
 import asyncio
 import json

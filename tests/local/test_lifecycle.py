@@ -1,4 +1,4 @@
-"""The stack starts quickly, says what is wrong, and leaves nothing behind however it ends."""
+"""Test that the stack starts quickly, reports errors, and leaves nothing behind after any end."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How long a task lives: its deadline, its retention, and what is said of it afterwards."""
+"""Test the lifetime of a task: its deadline, its retention, and its status after both."""
 
 import time
 from collections.abc import Iterator

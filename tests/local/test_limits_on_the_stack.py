@@ -1,4 +1,4 @@
-"""Retries, models, budgets and the queue's cap, on the stack as a user starts it."""
+"""Test retries, models, budgets and the limit of the queue on the stack."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

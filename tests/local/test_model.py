@@ -1,4 +1,4 @@
-"""The stand-in model speaks chat completions as OpenAI's own client reads them, and fails as it is asked to."""
+"""Test the stand-in model with OpenAI's own client: chat completions and requested failures."""
 
 import json
 from collections.abc import AsyncIterator

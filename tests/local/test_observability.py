@@ -1,4 +1,4 @@
-"""The alarms and the dashboard, as they are deployed."""
+"""Test the deployed alarms and dashboard."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The settings of the laptop stack: what is left out has a default, and what can't work is named."""
+"""Test the settings of the local stack: defaults, and errors that name the invalid setting."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The smoke test of a deployment, against the stack of this machine."""
+"""Test the smoke test of a deployment on the local stack."""
 
 import pytest
 

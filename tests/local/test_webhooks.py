@@ -1,4 +1,4 @@
-"""The end of a batch reaches its caller's address, through the deployed queues and functions."""
+"""Test webhooks through the deployed queues and functions."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Workflows through the gateway, from the queue to the result, and docs/workflows.md as it is written."""
+"""Test workflows through the gateway, and docs/workflows.md as written."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One batch in the fake store, for the services that read and change it."""
+"""Build one batch in the fake store."""
 
 from common.domain.task import Answer, NewBatch, Task, TaskRef, new_batch_id
 from common.domain.transitions import Lease

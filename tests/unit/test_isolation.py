@@ -1,4 +1,4 @@
-"""The tests' own fence: nothing beyond this machine can be reached from one."""
+"""Test that tests can reach only this machine."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The lock files: what is tested is what ships, and it can be had from anywhere."""
+"""Test the lock files: tested versions are deployed, and the locks name no index."""
 
 import re
 from pathlib import Path

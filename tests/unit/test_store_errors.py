@@ -1,4 +1,4 @@
-"""Every error of the Redis library is ours to map."""
+"""Test that every error of the Redis library is mapped."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""Ids address what they say and nothing else; states end where the table says."""
+"""Test ids and the transitions of tasks."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The header of a task has every field of the task, by name, and comes back equal."""
+"""Test that the header of a task has every field, and survives encoding and decoding."""
 
 import json
 from dataclasses import fields, replace

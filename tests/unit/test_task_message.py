@@ -1,4 +1,4 @@
-"""The queue's message comes back as it went, and nothing else is taken for one."""
+"""Test that a queue message survives encoding and decoding, and that others are rejected."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`make webhook-secret` prints what the function signs with, and changes it without a gap."""
+"""Test that `make webhook-secret` prints the signing key, and rotates it without an interruption."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What each user of the cache may not do: the work of another function, and what nobody does."""
+"""Test that no cache user can run the commands of another function or administrative commands."""
 
 import pytest
 from redis import Redis

@@ -1,4 +1,4 @@
-"""The receipt function's one call, as its own user of the cache."""
+"""Test the receipt function's call as its own cache user."""
 
 from dataclasses import replace
 

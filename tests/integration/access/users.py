@@ -1,4 +1,4 @@
-"""The users of infra/cache.yaml on a Valkey of the tests, without a password."""
+"""Create the users of infra/cache.yaml on a test Valkey, without a password."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

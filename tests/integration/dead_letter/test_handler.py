@@ -1,4 +1,4 @@
-"""The dead-letter function's handler, end to end within one process."""
+"""Test the dead-letter function's handler end to end in one process."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""Offer the shared flow on a server and on a cluster, on time that only the test moves."""
+"""Fixtures for the shared rate limits on a server and on a cluster, with virtual time."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Several worker environments on one queue, in virtual time: their real code, the real scripts on a real server."""
+"""Run several worker environments on one queue in virtual time, with their real code and real scripts."""
 
 import asyncio
 import heapq

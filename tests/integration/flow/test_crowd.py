@@ -1,4 +1,4 @@
-"""Twenty environments on one limit, in virtual time: their real lines, the real script on a real server."""
+"""Test twenty environments on one limit in virtual time, with the real script on a real server."""
 
 import asyncio
 from bisect import bisect_left

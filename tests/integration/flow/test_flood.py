@@ -1,4 +1,4 @@
-"""Twenty worker processes at once on one limit, against a provider that counts."""
+"""Test twenty concurrent worker processes on one limit, against a provider that counts."""
 
 import asyncio
 import json

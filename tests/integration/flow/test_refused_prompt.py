@@ -1,4 +1,4 @@
-"""One prompt that the provider always refuses, among others; and a limit that is everybody's."""
+"""Test one prompt that the provider always rejects among others, and a limit that affects all."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What the scripts of the shared flow answer."""
+"""Test the replies of the scripts of the shared rate limits."""
 
 import asyncio
 

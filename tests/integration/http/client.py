@@ -1,4 +1,4 @@
-"""Speak to the handlers as API Gateway does."""
+"""Call the handlers as API Gateway does."""
 
 import json
 from dataclasses import dataclass

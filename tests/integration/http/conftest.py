@@ -1,4 +1,4 @@
-"""Run the real handlers: AWS is moto's server, Redis a Valkey, alone or as a cluster."""
+"""Fixtures for the real handlers: moto's server as AWS, and a single or clustered Valkey."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

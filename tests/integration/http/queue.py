@@ -1,4 +1,4 @@
-"""Look into a queue."""
+"""Read the messages of a queue."""
 
 from typing import TYPE_CHECKING
 

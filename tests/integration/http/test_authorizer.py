@@ -1,4 +1,4 @@
-"""The authorizer against Secrets Manager."""
+"""Test the authorizer with Secrets Manager."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Budgets and the queue's cap, through the handlers."""
+"""Test budgets and the limit of the queue's depth through the handlers."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Taking tasks back, through the real handlers."""
+"""Test cancellation through the real handlers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What openapi.json says is what the handlers do."""
+"""Test that the handlers conform to openapi.json."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""POST /tasks takes anything: it is accepted whole or refused whole, and never our fault."""
+"""Fuzz POST /tasks: any input is accepted or rejected as a whole, and never causes an internal error."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""`make key` and the authorizer agree on what a secret says."""
+"""Test that `make key` and the authorizer agree on the format of the secret."""
 
 import hashlib
 import json

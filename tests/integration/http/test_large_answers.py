@@ -1,4 +1,4 @@
-"""The largest answers that are kept can be read, in every way, and so can their neighbours."""
+"""Test that the largest stored answers can be read on every route, together with others."""
 
 import json
 import time

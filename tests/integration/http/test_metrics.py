@@ -1,4 +1,4 @@
-"""The metrics that the functions behind the API write."""
+"""Test the metrics of the functions behind the API."""
 
 import json
 from typing import Any

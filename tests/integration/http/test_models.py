@@ -1,4 +1,4 @@
-"""A key asks only the models that its entry allows."""
+"""Test that a key can use only its allowed models."""
 
 import pytest
 

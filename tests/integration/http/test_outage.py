@@ -1,4 +1,4 @@
-"""Without Redis there is a 503, and nothing else happens."""
+"""Test that without Redis the response is 503 and nothing is written or sent."""
 
 import socket
 from collections.abc import Iterator

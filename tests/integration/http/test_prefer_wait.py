@@ -1,4 +1,4 @@
-"""`Prefer: wait=N`: answers that are held until tasks have ended, woken by their ends."""
+"""Test `Prefer: wait=N`: responses are held until tasks end."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""POST /batches/{batch_id}/retry: every failed task once, however often it is asked."""
+"""Test POST /batches/{batch_id}/retry: each failed task is retried once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A task's steps as server-sent events: the real handler, woken by what a worker writes elsewhere."""
+"""Test server-sent events: the real handler is notified by writes of a worker."""
 
 import asyncio
 import json

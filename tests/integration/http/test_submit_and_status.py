@@ -1,4 +1,4 @@
-"""The calls of the API end to end: submit and status over SQS and Redis."""
+"""Test submit and status end to end with SQS and Redis."""
 
 import json
 from datetime import datetime, timedelta

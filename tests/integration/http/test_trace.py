@@ -1,4 +1,4 @@
-"""What carries a trace from submit to the queue."""
+"""Test the trace header from submit to the queue."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A call's webhook is checked, kept with its batch and its messages, and told of the end."""
+"""Test that a call's webhook is validated, stored with its batch and messages, and notified of the end."""
 
 import json
 from typing import Any

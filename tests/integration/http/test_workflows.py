@@ -1,4 +1,4 @@
-"""POST /workflows/{name} and GET /workflows: the handler, a real Redis and a real queue."""
+"""Test POST /workflows/{name} and GET /workflows with the handler, a real Redis and a real queue."""
 
 from typing import Any
 

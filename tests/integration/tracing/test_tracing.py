@@ -1,4 +1,4 @@
-"""What the daemon of X-Ray hears: a task's part names the request that brought it, and no word of its prompt."""
+"""Test the segments that the X-Ray daemon receives: they link a task to its request and contain no text."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Run a piece of a function as Lambda does where X-Ray listens; a process of its own, for the SDK keeps its state."""
+"""Run a function with X-Ray tracing in a separate process, because the SDK keeps global state."""
 
 import os
 import sys

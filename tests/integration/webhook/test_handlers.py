@@ -1,4 +1,4 @@
-"""Both handlers, the queue between them, a receiver and a Valkey: from an event to the state that the batch shows."""
+"""Test both webhook handlers with a queue, a receiver and a Valkey: from an event to the state in the batch."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The worker's handler, end to end within one process."""
+"""Test the worker's handler end to end in one process."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The metrics that the worker's handler writes."""
+"""Test the metrics of the worker's handler."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How many requests one prompt takes, from POST to its answer: counted, never timed."""
+"""Count the requests of one prompt, from POST to its answer."""
 
 from benchmarks.calls import REDIS_GOAL, SQS_GOAL, Kind, counted
 from benchmarks.servers import running_servers

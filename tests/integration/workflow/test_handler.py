@@ -1,4 +1,4 @@
-"""The workflow worker's handler, end to end within one process."""
+"""Test the workflow worker's handler end to end in one process."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A worker of a two-step workflow is killed: what is paid for, and what is not paid for again."""
+"""Kill the worker of a two-step workflow, and check which calls are paid again."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A token is a question to STS and nothing else, and STS alone says who has signed it."""
+"""Test that a token is only a signed STS request, and that STS alone identifies its signer."""
 
 import socket
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A key is known by its digest, and a list that cannot be read lets nobody in."""
+"""Test that a key is found by its digest, and that an unreadable list denies all keys."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A wrong environment stops the start, by the variable's name."""
+"""Test that an invalid variable stops the start with its name."""
 
 import pytest
 

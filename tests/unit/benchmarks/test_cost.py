@@ -1,4 +1,4 @@
-"""The arithmetic of the cost table, on figures that are made up or worked out by hand."""
+"""Test the calculation of the cost table."""
 
 from collections import Counter
 

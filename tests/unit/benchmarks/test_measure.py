@@ -1,4 +1,4 @@
-"""What the benchmarks make of the runs: spreads, ratios, and where the time of a slot goes."""
+"""Test the evaluation of benchmark runs: spreads, ratios and the time of a slot."""
 
 import subprocess
 import sys

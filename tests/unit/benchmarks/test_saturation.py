@@ -1,4 +1,4 @@
-"""What the benchmarks' page says of the resources that the peak needs."""
+"""Test the table of saturated resources."""
 
 from benchmarks.saturation import Resource, saturation
 

@@ -1,4 +1,4 @@
-"""The model of pollers, environments, limits and deadlines that the benchmarks' day is made with."""
+"""Test the simulation of pollers, environments, limits and deadlines."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Cancelling: what has not ended is taken back, what has ended stays as it is."""
+"""Test cancellation: running tasks are cancelled, ended tasks do not change."""
 
 import pytest
 

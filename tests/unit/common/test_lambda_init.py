@@ -1,4 +1,4 @@
-"""What the garbage collector does while a function starts."""
+"""Test the garbage collector during the start of a function."""
 
 import json
 

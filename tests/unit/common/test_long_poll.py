@@ -1,4 +1,4 @@
-"""Holding an answer: what a caller may wish, and when it is woken."""
+"""Test held responses: the accepted preferences, and the notifications that end a wait."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Metrics are named by their members, so that a search for a member finds every place that writes it."""
+"""Test that metrics are referenced by their members."""
 
 import ast
 from collections.abc import Iterator

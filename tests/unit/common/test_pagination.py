@@ -1,4 +1,4 @@
-"""What one answer can carry."""
+"""Test the size limit of a response."""
 
 import json
 from collections.abc import Sequence

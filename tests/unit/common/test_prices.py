@@ -1,4 +1,4 @@
-"""The price table, and what an answer costs by it."""
+"""Test the price table and the cost of an answer."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How a record is shown."""
+"""Test the serialization of records."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What SnapStart asks of the functions: nothing opened before the snapshot, and randomness seeded after it."""
+"""Test the requirements of SnapStart: no connection before the snapshot, and a new random seed after it."""
 
 import random
 import sys

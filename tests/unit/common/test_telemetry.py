@@ -1,4 +1,4 @@
-"""The log, the metrics and the trace that every function gets."""
+"""Test the log, the metrics and the trace of every function."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an address must be, before and after its name is looked up."""
+"""Test the rules for a webhook address, before and after the lookup of its host."""
 
 import ipaddress
 

@@ -1,4 +1,4 @@
-"""What becomes of messages that the queue has given up."""
+"""Test the outcomes of dead letters."""
 
 from dataclasses import replace
 from typing import Any, override

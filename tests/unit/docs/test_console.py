@@ -1,4 +1,4 @@
-"""The console's files have names of their own only, need nothing from elsewhere, and are kept until they change."""
+"""Test the console's files: listed names only, no other hosts, cached until they change."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The description and its page are served as they are, and the page needs nothing from elsewhere."""
+"""Test that the description and its page are served unchanged, and that the page loads nothing from other hosts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""docs/api.md names every code and every field there is."""
+"""Test that docs/api.md names every code and every field."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every error of ours becomes a problem+json with its code; every other one says nothing of itself."""
+"""Test that each known error becomes a problem+json with its code, and that others reveal nothing."""
 
 import io
 import json

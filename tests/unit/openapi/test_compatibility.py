@@ -1,4 +1,4 @@
-"""What breaks a caller of the last release is found, and what does not is let through."""
+"""Test the detection of breaking API changes."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A prompt and a workflow's step judge the same upstream alike: one suite holds both to it, over real HTTP."""
+"""Test that prompts and workflow steps classify the same responses alike, over real HTTP."""
 
 import asyncio
 import gzip

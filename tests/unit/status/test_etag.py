@@ -1,4 +1,4 @@
-"""An answer that has not changed is not sent again."""
+"""Test that an unchanged response is not sent again."""
 
 import pytest
 

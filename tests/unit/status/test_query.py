@@ -1,4 +1,4 @@
-"""What a URL may ask for."""
+"""Test the parsing of query parameters."""
 
 from dataclasses import replace
 from urllib.parse import parse_qs

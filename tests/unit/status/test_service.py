@@ -1,4 +1,4 @@
-"""Looking up: order, ownership, and answers that Lambda can carry."""
+"""Test reads: order, ownership, and the size limit of a response."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A task as server-sent events: each step says what the caller does not know."""
+"""Test server-sent events: each step contains only what the caller does not have."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The smoke test of a deployment: what it says of an API that works, and of those that don't."""
+"""Test the reports of the smoke test for working and broken deployments."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Calls go to the address that was checked, by TLS to the name, and end in time; against a real HTTPS server."""
+"""Test the webhook HTTP client against a real HTTPS server: checked address, TLS by name, timeout."""
 
 import asyncio
 import socket

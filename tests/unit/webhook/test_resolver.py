@@ -1,4 +1,4 @@
-"""Names are resolved in threads of their own, and one tenant's names that hang leave the others' alone."""
+"""Test the resolver: threads per lookup, and isolation of tenants with names that hang."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""An event is tried for a day, then given up; each try is signed anew and leaves a receipt."""
+"""Test delivery: retries for a day, a new signature and a receipt for each try."""
 
 import base64
 import json

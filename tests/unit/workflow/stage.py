@@ -1,4 +1,4 @@
-"""Chains on a stage: the real ones, with a fake model, store and schedule, in virtual time."""
+"""Run real chains with a fake model, store and schedule, in virtual time."""
 
 import asyncio
 import math

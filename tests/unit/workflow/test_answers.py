@@ -1,4 +1,4 @@
-"""What a chain gets of an answer, and what the request says of its schema: as LangChain's own ChatOpenAI does it."""
+"""Test the conversion of answers and schemas, compared with LangChain's own ChatOpenAI."""
 
 import json
 from typing import Any

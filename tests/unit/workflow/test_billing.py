@@ -1,4 +1,4 @@
-"""What the steps of a chain cost is booked when each is done, or on the attempt's bill where it brings nothing."""
+"""Test the booking of steps: when they are done, or with the attempt's bill if they fail."""
 
 import asyncio
 from collections.abc import Iterator

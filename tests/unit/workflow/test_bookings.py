@@ -1,4 +1,4 @@
-"""What a chain's steps book of the tokens of a minute, and that they give back what they have not used."""
+"""Test the reservation of tokens per minute by steps, and the return of unused tokens."""
 
 import asyncio
 from collections.abc import Callable, Iterator

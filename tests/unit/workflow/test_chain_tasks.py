@@ -1,4 +1,4 @@
-"""Steps that run side by side: what becomes of the others when one of them fails, waits or is cut."""
+"""Test parallel steps when one of them fails, waits or is interrupted."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a chain may ask its model for, and what is asked of the provider then."""
+"""Test the options of a chain's model, and the resulting requests to the provider."""
 
 import asyncio
 from collections.abc import Callable, Iterator
