@@ -1,10 +1,13 @@
 """The client of Sluice, an asynchronous LLM task API: send prompts, get ids at once, read each answer when it exists.
 
-from sluice import Sluice
+from sluice import Sluice, TaskError
 
 with Sluice("https://…/prod", api_key) as sluice:
     for outcome in sluice.map(["A joke about plants", "A joke about food"]):
-        print(outcome.task.text)
+        try:
+            print(outcome.task.text)
+        except TaskError as error:
+            print(f"Prompt {outcome.index} has no result: {error}")
 """
 
 from sluice._bulk import Chunk, Outcome
@@ -39,6 +42,7 @@ from sluice._models import Attempt, Batch, Failure, ProviderDetails, Submission,
 from sluice._polling import PendingProgress
 from sluice._prompts import Prompt, Prompts
 from sluice._retries import Retry
+from sluice._version import __version__
 
 __all__ = [
     "AccessError",
@@ -86,4 +90,5 @@ __all__ = [
     "Usage",
     "WaitTimeoutError",
     "Workflow",
+    "__version__",
 ]

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
-from importlib.metadata import version
 from ipaddress import ip_address
 from itertools import islice
 from typing import Any, Final, assert_never, override
@@ -28,6 +27,7 @@ from sluice._operations import (
     YieldItem,
 )
 from sluice._response_body import ACCEPT_ENCODING, ResponseBody
+from sluice._version import __version__
 
 CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 30.0
@@ -77,7 +77,7 @@ class Endpoint:
         """Return the headers of every request."""
         return {
             "Authorization": f"Bearer {self.api_key}",
-            "User-Agent": f"sluice-python/{version('sluice')}",
+            "User-Agent": f"sluice-python/{__version__}",
             "Accept-Encoding": ACCEPT_ENCODING,
         }
 

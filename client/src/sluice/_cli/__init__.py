@@ -10,5 +10,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        sys.exit("The command needs click and rich: pip install 'sluice[cli]'")
+        sys.exit("The command needs click and rich: pip install 'sluice-llm[cli]'")
     sys.exit(run_command())

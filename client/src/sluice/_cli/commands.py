@@ -19,6 +19,7 @@ from sluice._cli.run_command import RunOptions, run_file
 from sluice._cli.sanitizer import for_terminal
 from sluice._cli.signals import interrupts
 from sluice._exceptions import SluiceError
+from sluice._version import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 EPILOG = """\b
@@ -45,7 +46,7 @@ TARGET = click.argument("target")
 @click.option(
     "--api-key-file", type=click.Path(), help="A file with the API key, instead of the variable SLUICE_API_KEY."
 )
-@click.version_option(package_name="sluice", message="%(package)s %(version)s")
+@click.version_option(__version__, message="sluice %(version)s")
 @click.pass_context
 def cli(context: click.Context, url: str | None, api_key_file: str | None) -> None:
     """Submit prompts to Sluice, watch and cancel tasks, and read their results.
