@@ -55,7 +55,7 @@ test: setup ## Run all tests (PYTEST_ARGS="tests/unit -x" for some)
 	@exec .venv/bin/python -m pytest $(IN_PROCESSES) --durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 # The unit tests, and the contract of the store on the fake and on one server. No build, no browser.
-test-quick: .venv/.made .venv/.client ## Run the unit and contract tests, in less than a minute
+test-quick: .venv/.made .venv/.client ## Run the unit tests and the contract of the store
 	@exec .venv/bin/python -m pytest $(IN_PROCESSES) tests/unit tests/integration/store --ignore tests/integration/store/test_machine.py \
 		-k 'not valkey_cluster and not valkey_twice and not valkey_gathered' $(PYTEST_ARGS)
 
