@@ -129,9 +129,11 @@ def show_answer(answer: Answer) -> Body:
 def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
     """Show one task: those fields that have a value, and that were asked for.
 
-    Without `fields` it shows all but those of ON_REQUEST. A completed task without a finish reason says so.
+    Without `fields` it shows all but those of ON_REQUEST. A completed task that has a text
+    but no finish reason says so.
     """
-    answer = record.answer
+    answer, views = record.answer, registration_of(record.kind).views
+    has_text = answer is not None and views.HAS_TEXT
     usage = answer.usage if answer else record.failed_usage
     response = answer.response if answer else None
     body: Body = {
@@ -143,7 +145,7 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
         "model": public_model(record.kind, record.model),
         "attempts": [_show_attempt(attempt) for attempt in record.attempts],
         "waiting_on": record.waiting_on,
-        "result": answer.text if answer else None,
+        "result": answer.text if answer and has_text else None,
         "tool_calls": [call.encode() for call in answer.tool_calls] if answer and answer.tool_calls else None,
         "finish_reason": answer.finish_reason if answer else None,
         "truncated": True if answer and answer.finish_reason == TRUNCATED else None,
@@ -160,8 +162,8 @@ def show_task(record: TaskRecord, fields: frozenset[str] | None = None) -> Body:
         "expires_at": time_of(record.expires_ms),
     }
     if answer and response is not None and fields is not None and "response" in fields:
-        body["response"] = registration_of(record.kind).views.full_response(response, answer.text)
-    shown = _known(body) | ({"finish_reason": answer.finish_reason} if answer else {})
+        body["response"] = views.full_response(response, answer.text)
+    shown = _known(body) | ({"finish_reason": answer.finish_reason} if answer and has_text else {})
     return chosen(shown, fields)
 
 

@@ -26,7 +26,10 @@ _MOST_USD: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Hold a model's prices in nano-dollars a token; `cached_input` is for what the provider had in its cache."""
+    """Hold a model's prices in nano-dollars a token; `cached_input` is for what the provider had in its cache.
+
+    A model of embeddings has a price of its input alone.
+    """
 
     input: int
     cached_input: int
@@ -76,9 +79,11 @@ def read_prices(file: Path = FILE) -> Prices:
 
 
 def _price(name: str, model: str, fields: Any) -> Price:  # noqa: ANN401  # any JSON value
-    if not isinstance(fields, dict) or fields.keys() != {"input", "cached_input", "output"}:
-        raise SettingError(name, f"must give {model} `input`, `cached_input` and `output`, and nothing else")
-    return Price(**{kind: _nanos(name, f"{model}.{kind}", usd) for kind, usd in fields.items()})
+    if not isinstance(fields, dict) or set(fields) not in ({"input", "cached_input", "output"}, {"input"}):
+        rule = f"must give {model} `input`, `cached_input` and `output`, or `input` alone, and nothing else"
+        raise SettingError(name, rule)
+    nanos = {kind: _nanos(name, f"{model}.{kind}", usd) for kind, usd in fields.items()}
+    return Price(nanos["input"], nanos.get("cached_input", nanos["input"]), nanos.get("output", 0))
 
 
 def _nanos(name: str, place: str, usd: object) -> int:

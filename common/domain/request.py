@@ -11,6 +11,10 @@ class Kind(StrEnum):
 
     CHAT = "chat"
     """A chat completion of a model."""
+    RESPONSES = "responses"
+    """A response of a model, as POST /responses makes it."""
+    EMBEDDINGS = "embeddings"
+    """The embeddings of texts."""
     WORKFLOW = "workflow"
     """A run of a workflow of this service."""
 
@@ -19,9 +23,9 @@ class Kind(StrEnum):
 class Request:
     """Hold a request: its kind, and its body as the caller wrote it.
 
-    The body of a chat request is that of POST /chat/completions without `model`, `stream` and `stream_options`, which
-    the worker sets. The body of a workflow request is the input of the workflow. The body stays out of the repr, and so
-    out of logs.
+    The body of a chat, responses or embeddings request is that of the provider's endpoint without what the worker sets,
+    such as `model` and `stream`. The body of a workflow request is the input of the workflow. The body stays out of the
+    repr, and so out of logs.
     """
 
     kind: Kind

@@ -4,7 +4,7 @@ A kind is a package with one module for each concern. Each module is imported at
 not import what the worker reads responses with, and the worker does not import what submit validates with.
 """
 
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 
 from common.domain.backlog import BacklogQueue
 from common.domain.request import Kind
-from common.domain.task import Answer, ToolCall
+from common.domain.task import Answer, ToolCall, Usage
 
 
 class Estimates(Protocol):
@@ -31,6 +31,9 @@ class Views(Protocol):
 
     The text is stored once, beside the response.
     """
+
+    HAS_TEXT: bool
+    """Whether its tasks have a text, and with it a reason why that ended."""
 
     def stored_response(self, answer: Answer, /) -> Mapping[str, Any] | None:
         """Return the response to store with an answer, None where text and finish reason say all."""
@@ -54,12 +57,45 @@ class Upstream(Protocol):
     def encode(self, model: str, body: Mapping[str, Any], /) -> bytes:
         """Return the body of the HTTP request; raise ModelRefused where none can carry it."""
 
-    async def read(self, chunks: AsyncIterable[bytes], on_text: Callable[[str], None], /, *, ends_at: float) -> Answer:
+    async def read(
+        self,
+        body: Mapping[str, Any],
+        chunks: AsyncIterable[bytes],
+        on_text: Callable[[str], None],
+        /,
+        *,
+        ends_at: float,
+    ) -> Answer:
         """Read the body of the HTTP response, streamed or whole; raise ModelError where it has no answer.
 
-        `on_text` receives each piece of the text. `ends_at` is the moment of the loop's clock at which the caller ends
-        the call.
+        `body` is that of the request. `on_text` receives each piece of the text. `ends_at` is the moment of the loop's
+        clock at which the caller ends the call.
         """
+
+
+class Joint(Protocol):
+    """Send several requests in one call: the module `joint`."""
+
+    MOST_ITEMS: int
+    """Items of one call, at most."""
+
+    MOST_TOKENS: int
+    """Estimated tokens of one call, at most."""
+
+    def group_of(self, body: Mapping[str, Any], /) -> Hashable:
+        """Return what the requests of one call have in common, beside tenant and model."""
+
+    def items_of(self, body: Mapping[str, Any], /) -> int:
+        """Return how many items a request has."""
+
+    def joined(self, bodies: Sequence[Mapping[str, Any]], /) -> dict[str, Any]:
+        """Return the body of one call for all requests."""
+
+    def split(self, answer: Answer, bodies: Sequence[Mapping[str, Any]], /) -> list[Answer]:
+        """Return the part of the answer that belongs to each request, with its share of the usage."""
+
+    def shares(self, usage: Usage | None, bodies: Sequence[Mapping[str, Any]], /) -> list[Usage | None]:
+        """Divide the usage of one call among its requests; the sums are equal to the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +103,15 @@ class Registration:
     """Say where the code of a kind is, and which queue its tasks go to.
 
     `namespace` is the prefix of its models' names in the API, in API keys and in metrics; it keeps the names of
-    workflows apart from the names of models. A kind without an upstream is answered by a worker of its own.
+    workflows apart from the names of models. A kind without an upstream is answered by a worker of its own. The
+    requests of a kind that is joint may share a call.
     """
 
     package: str
     queue: BacklogQueue
     namespace: str = ""
     has_upstream: bool = True
+    is_joint: bool = False
 
     @property
     def estimates(self) -> Estimates:
@@ -86,6 +124,11 @@ class Registration:
         return cast("Upstream", _module(f"{self.package}.upstream"))
 
     @property
+    def joint(self) -> Joint:
+        """Return how its requests share a call."""
+        return cast("Joint", _module(f"{self.package}.joint"))
+
+    @property
     def views(self) -> Views:
         """Return what is derived from its responses."""
         return cast("Views", _module(f"{self.package}.views"))
@@ -94,6 +137,8 @@ class Registration:
 REGISTRATIONS: Final[Mapping[Kind, Registration]] = MappingProxyType(
     {
         Kind.CHAT: Registration("common.kinds.chat", BacklogQueue.TASKS),
+        Kind.RESPONSES: Registration("common.kinds.responses", BacklogQueue.TASKS),
+        Kind.EMBEDDINGS: Registration("common.kinds.embeddings", BacklogQueue.TASKS, is_joint=True),
         Kind.WORKFLOW: Registration(
             "common.kinds.workflow", BacklogQueue.WORKFLOWS, namespace="workflow/", has_upstream=False
         ),

@@ -42,6 +42,11 @@ class CompletionAccumulator:
         self._has_begun = False
 
     @property
+    def is_done(self) -> bool:
+        """Return False: usage may follow the finish reason, so the end is `[DONE]`."""
+        return False
+
+    @property
     def usage(self) -> Usage | None:
         """Return what the provider has said so far of the tokens that it billed."""
         return self._usage.usage

@@ -1,4 +1,4 @@
-"""Read the bytes of a chat completion into an Answer, as they come. No network here.
+"""Read the bytes of a chat completion, or of another kind of answer, as they come. No network here.
 
 The bytes decide what they are, whatever the response's content type says: a body that begins with `{` is JSON, anything
 else must be server-sent events.
@@ -8,8 +8,8 @@ The SDK's typed stream builds an object for each chunk: 6.9 ms of CPU for an ans
 
 import asyncio
 import math
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Final
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from common.domain.errors import ModelError, ModelFailed, ModelRefused
 from common.domain.task import Answer, FailureCode, Usage
@@ -35,22 +35,52 @@ _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the answer: a byte order mark, and spaces that gateways send to keep the connection alive."""
 
 
+class AnswerAccumulator(Protocol):
+    """Collect what the events of one answer add up to; one class for each protocol of answers."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Return why the answer ended; None until it has."""
+
+    @property
+    def has_message(self) -> bool:
+        """Return whether an event had the whole answer."""
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether nothing follows."""
+
+    @property
+    def is_too_large(self) -> bool:
+        """Return whether it has more characters than an answer that is kept may have."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Return what the provider has said so far of the tokens that it billed."""
+
+    def add(self, event: Mapping[str, Any]) -> str | None:
+        """Take one event and return the text that it adds; raise ModelError."""
+
+    def finish(self, *, is_done: bool) -> Answer:
+        """Join the answer, or raise ModelError where it is none."""
+
+
 class CompletionReader:
     """Take the bytes of one answer. Use `read_completion` unless the bytes come from elsewhere than a connection."""
 
-    def __init__(self, on_text: Callable[[str], None]) -> None:
-        """Take who hears each piece of the text; a piece of a tool call is ""."""
+    def __init__(self, on_text: Callable[[str], None], accumulator: AnswerAccumulator | None = None) -> None:
+        """Take who hears each piece of the text, and what collects the events; a piece of a tool call is ""."""
         self.pieces = 0
         """How many pieces of text and tool calls there were so far."""
         self._on_text = on_text
-        self._completion = CompletionAccumulator()
+        self._completion = accumulator or CompletionAccumulator()
         self._decoder: SSEDecoder | JSONBodyDecoder | None = None
         self._size = 0
 
     @property
     def is_done(self) -> bool:
         """Tell whether the provider has said that nothing follows."""
-        return self._decoder is not None and self._decoder.is_done
+        return self._completion.is_done or (self._decoder is not None and self._decoder.is_done)
 
     @property
     def is_whole(self) -> bool:
@@ -110,7 +140,11 @@ class CompletionReader:
 
 
 async def read_completion(
-    chunks: AsyncIterable[bytes], on_text: Callable[[str], None], *, ends_at: float = math.inf
+    chunks: AsyncIterable[bytes],
+    on_text: Callable[[str], None],
+    accumulator: AnswerAccumulator | None = None,
+    *,
+    ends_at: float = math.inf,
 ) -> Answer:
     """Read an answer to its end.
 
@@ -120,13 +154,14 @@ async def read_completion(
     Args:
         chunks: the response's body, as it comes. The caller closes it.
         on_text: is told each piece of the text; a piece of a tool call is "".
+        accumulator: collects the events; by default those of a chat completion.
         ends_at: the moment of the loop's clock at which the caller ends the call.
 
     Raises:
         ModelError: there is no answer; its `usage` is what the provider said of it.
 
     """
-    reader = CompletionReader(on_text)
+    reader = CompletionReader(on_text, accumulator)
     try:
         try:
             await _feed(reader, chunks, ends_at)

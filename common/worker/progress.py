@@ -86,7 +86,7 @@ class AnswerProgress:
 
         Of a long text the note has the beginning, as much as the API can show; what comes after that is not noted.
         """
-        of_step = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // self._expected))
+        of_step = min(_MOST, max(min(self._tokens, 1), 100 * self._tokens // max(1, self._expected)))
         percent = (100 * self._done + of_step) // self._steps
         if not self._has_grown:
             return ProgressNote(self._ref, self.owner, percent, None, lease_ms)

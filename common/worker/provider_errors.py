@@ -28,6 +28,7 @@ _FINAL_CODES: Final[Mapping[str, FailureCode]] = {
     "context_length_exceeded": FailureCode.CONTEXT_LENGTH_EXCEEDED,
     "content_policy_violation": FailureCode.CONTENT_POLICY,
     "content_filter": FailureCode.CONTENT_POLICY,
+    "image_content_policy_violation": FailureCode.CONTENT_POLICY,
     # The 429s that no wait cures: https://platform.openai.com/docs/guides/error-codes
     "insufficient_quota": FailureCode.QUOTA_EXHAUSTED,
     "credit_balance_exhausted": FailureCode.QUOTA_EXHAUSTED,
@@ -74,6 +75,15 @@ _STATUS_OF_STREAM_CODE: Final[Mapping[str, int]] = {
     "model_not_found": HTTPStatus.NOT_FOUND,
     "not_found_error": HTTPStatus.NOT_FOUND,
     "request_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    # The codes of a response that has failed: the provider could not use what the caller sent.
+    **dict.fromkeys(
+        (
+            *("invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
+            *("invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error", "image_file_too_large"),
+            *("unsupported_image_media_type", "empty_image_file", "image_file_not_found"),
+        ),
+        HTTPStatus.BAD_REQUEST,
+    ),
 }
 
 

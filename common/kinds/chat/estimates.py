@@ -4,10 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from common.kinds.tokens import CHARACTERS_PER_TOKEN, DEFAULT_ANSWER_TOKENS
-
-MEDIA_TOKENS: Final = 1_000
-"""What an image, a sound or a file counts: about an image of a megapixel. Its bytes are no text that a model reads."""
+from common.kinds.tokens import CHARACTERS_PER_TOKEN, DEFAULT_ANSWER_TOKENS, MEDIA_TOKENS
 
 _IN_PROMPT: Final = ("tools", "response_format")
 """The params that a provider puts before the model."""

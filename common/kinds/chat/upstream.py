@@ -26,6 +26,13 @@ def encode(model: str, body: Mapping[str, Any], /) -> bytes:
         raise ModelRefused(FailureCode.BAD_REQUEST) from None
 
 
-async def read(chunks: AsyncIterable[bytes], on_text: Callable[[str], None], /, *, ends_at: float) -> Answer:
+async def read(
+    body: Mapping[str, Any],  # noqa: ARG001  # the signature of every kind
+    chunks: AsyncIterable[bytes],
+    on_text: Callable[[str], None],
+    /,
+    *,
+    ends_at: float,
+) -> Answer:
     """Read the body of the HTTP response, as `read_completion` does."""
     return await read_completion(chunks, on_text, ends_at=ends_at)

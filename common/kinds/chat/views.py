@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from common.domain.task import Answer, ToolCall, ToolKind
 
+HAS_TEXT: Final = True
+"""Whether its tasks have a text."""
+
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 

@@ -1,9 +1,12 @@
 """Derive the views of a workflow's answer: it has a text, and no response of a provider."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from common.domain.task import Answer, ToolCall
+
+HAS_TEXT: Final = True
+"""Whether its tasks have a text."""
 
 
 def stored_response(answer: Answer, /) -> Mapping[str, Any] | None:

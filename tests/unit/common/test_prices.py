@@ -64,6 +64,12 @@ def test_money_is_written_exactly(nanos: int, usd: str) -> None:
     assert usd_of(nanos) == usd
 
 
+def test_a_model_of_embeddings_has_a_price_of_its_input_alone(tmp_path: Path) -> None:
+    prices = read_prices(written(tmp_path, {**TABLE, "models": {"embedder": {"input": "0.02"}}}))
+
+    assert prices.cost_nanos("embedder", Usage(1_000, 0, 1_000, 400)) == 20_000
+
+
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
@@ -73,7 +79,7 @@ def test_money_is_written_exactly(nanos: int, usd: str) -> None:
         ({**TABLE, "models": []}, "must have `models`"),
         ({**TABLE, "dated": "yesterday"}, "`dated`"),
         ({**TABLE, "dated": None}, "`dated`"),
-        ({**TABLE, "models": {"small": {"input": "1"}}}, "must give small"),
+        ({**TABLE, "models": {"small": {"input": "1", "output": "1"}}}, "must give small"),
         ({**TABLE, "models": {"small": {"input": "1", "cached_input": "1", "output": "1", "x": "1"}}}, "nothing else"),
         *(
             ({**TABLE, "models": {"small": {"input": wrong, "cached_input": "1", "output": "1"}}}, "small.input")

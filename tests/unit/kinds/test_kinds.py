@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from common.domain.request import Kind
-from common.kinds import chat, workflow
+from common.kinds import chat, embeddings, responses, workflow
 from common.kinds.chat import estimates as chat_estimates
 from common.kinds.chat import upstream as chat_upstream
 from common.kinds.chat import views as chat_views
-from common.kinds.registry import REGISTRATIONS, Estimates, Registration, Upstream, Views, registration_of
+from common.kinds.embeddings import estimates as embeddings_estimates
+from common.kinds.embeddings import joint as embeddings_joint
+from common.kinds.embeddings import upstream as embeddings_upstream
+from common.kinds.embeddings import views as embeddings_views
+from common.kinds.registry import REGISTRATIONS, Estimates, Joint, Registration, Upstream, Views, registration_of
+from common.kinds.responses import estimates as responses_estimates
+from common.kinds.responses import upstream as responses_upstream
+from common.kinds.responses import views as responses_views
 from common.kinds.workflow import estimates as workflow_estimates
 from common.kinds.workflow import views as workflow_views
 
@@ -21,20 +28,29 @@ ROOT = Path(__file__).parents[3]
 REGISTRY = ROOT / "common/kinds/registry.py"
 
 # mypy compares each module with its protocol.
-OF_CHAT: Estimates = chat_estimates
-OF_WORKFLOW: Estimates = workflow_estimates
-CHAT: Upstream = chat_upstream
-VIEWS_OF_CHAT: Views = chat_views
-VIEWS_OF_WORKFLOW: Views = workflow_views
-
-ESTIMATES = {Kind.CHAT: OF_CHAT, Kind.WORKFLOW: OF_WORKFLOW}
-VIEWS = {Kind.CHAT: VIEWS_OF_CHAT, Kind.WORKFLOW: VIEWS_OF_WORKFLOW}
-UPSTREAMS = {Kind.CHAT: CHAT}
+ESTIMATES: dict[Kind, Estimates] = {
+    Kind.CHAT: chat_estimates,
+    Kind.RESPONSES: responses_estimates,
+    Kind.EMBEDDINGS: embeddings_estimates,
+    Kind.WORKFLOW: workflow_estimates,
+}
+VIEWS: dict[Kind, Views] = {
+    Kind.CHAT: chat_views,
+    Kind.RESPONSES: responses_views,
+    Kind.EMBEDDINGS: embeddings_views,
+    Kind.WORKFLOW: workflow_views,
+}
+UPSTREAMS: dict[Kind, Upstream] = {
+    Kind.CHAT: chat_upstream,
+    Kind.RESPONSES: responses_upstream,
+    Kind.EMBEDDINGS: embeddings_upstream,
+}
+JOINTS: dict[Kind, Joint] = {Kind.EMBEDDINGS: embeddings_joint}
 
 
 def sources() -> Iterator[Path]:
     """List the modules of the product that must not know one kind from another."""
-    kinds = {Path(package.__path__[0]) for package in (chat, workflow)}
+    kinds = {Path(package.__path__[0]) for package in (chat, responses, embeddings, workflow)}
     for folder in ("common", "functions"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path != REGISTRY and not kinds & set(path.parents):
@@ -88,6 +104,7 @@ def test_no_module_but_the_registry_chooses_by_kind() -> None:
 def test_every_kind_is_registered() -> None:
     assert set(REGISTRATIONS) == set(ESTIMATES) == set(VIEWS) == set(Kind)
     assert {kind for kind in Kind if registration_of(kind).has_upstream} == set(UPSTREAMS)
+    assert {kind for kind in Kind if registration_of(kind).is_joint} == set(JOINTS)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -96,6 +113,8 @@ def test_a_registration_leads_to_the_modules_of_its_kind(kind: Kind) -> None:
 
     assert registration.estimates is ESTIMATES[kind]
     assert registration.views is VIEWS[kind]
+    if registration.is_joint:
+        assert registration.joint is JOINTS[kind]
     if registration.has_upstream:
         assert registration.upstream is UPSTREAMS[kind]
 

@@ -12,7 +12,7 @@ from common.domain.message import TaskMessage
 from common.domain.rate_limits import MOST_ANSWER_TOKENS, Limit, model_scope, tenant_scope
 from common.domain.task import Answer, FailureCode, TaskStatus, WaitingOn
 from common.domain.transitions import Lease
-from common.kinds.chat.estimates import MEDIA_TOKENS
+from common.kinds.tokens import MEDIA_TOKENS
 from common.worker.deadlines import margin_of
 from common.worker.limits import RateLimitSettings
 from common.worker.message import OutcomeKind

@@ -12,7 +12,9 @@ def encode(model: str, body: Mapping[str, Any], /) -> bytes:
     return f"{model} {body['size']}".encode()
 
 
-async def read(chunks: AsyncIterable[bytes], on_text: Callable[[str], None], /, *, ends_at: float) -> Answer:
+async def read(
+    _body: Mapping[str, Any], chunks: AsyncIterable[bytes], on_text: Callable[[str], None], /, *, ends_at: float
+) -> Answer:
     text = b"".join([chunk async for chunk in chunks]).decode()
     on_text(text)
     return Answer(f"{text} until {ends_at}", "stop")

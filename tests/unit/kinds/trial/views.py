@@ -5,6 +5,8 @@ from typing import Any
 
 from common.domain.task import Answer, ToolCall
 
+HAS_TEXT = True
+
 
 def stored_response(answer: Answer, /) -> Mapping[str, Any] | None:
     return {"tool": "dig", "no": "never", "size": len(answer.text)}
