@@ -202,7 +202,7 @@ def test_a_repeated_custom_id_is_reported_with_both_lines_and_a_large_prompt_wit
     bad: list[BadLine] = []
 
     checked = check_file(
-        InputFile(io.BytesIO("\n".join(lines).encode()), Format.JSONL, None), 0, bad.append, lambda _: None
+        InputFile(io.BytesIO("\n".join(lines).encode()), Format.JSONL, None), {}, bad.append, lambda _: None
     )
 
     assert (checked.total, checked.bad) == (2, 2)
@@ -214,7 +214,7 @@ def test_a_repeated_custom_id_is_reported_with_both_lines_and_a_large_prompt_wit
 def test_the_digest_is_of_the_whole_file() -> None:
     def digest(content: bytes) -> str:
         source = InputFile(io.BytesIO(content), Format.LINES, None)
-        return check_file(source, 0, lambda _: None, lambda _: None).digest
+        return check_file(source, {}, lambda _: None, lambda _: None).digest
 
     assert digest(b"a\nb\n") == digest(b"a\nb\n") != digest(b"a\nb")
 

@@ -35,7 +35,7 @@ def test_a_retry_refused_half_way_prints_the_batches_so_far(service: Service, ou
     assert "budget_exhausted" in done.stderr
     if as_json:
         told = json.loads(done.stdout)["batches"]
-        assert told == [{"batch_id": f"{of}-again", "of": of, "tasks": 1} for of in ("b0", "b1")]
+        assert told == [{"batch_id": f"{of}-again", "of": of, "tasks": 1, "replayed": False} for of in ("b0", "b1")]
     else:
         assert done.stdout.splitlines() == [f"{of}-again  1 tasks of {of} submitted again" for of in ("b0", "b1")]
 
@@ -49,3 +49,62 @@ def test_a_retry_skips_a_batch_without_failed_tasks(service: Service, output: Pa
 
     assert (done.returncode, done.stdout) == (0, "b1-again  1 tasks of b1 submitted again\n")
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["b0", "b2"]
+
+
+def test_a_second_retry_says_that_it_is_the_first_one_again(service: Service, output: Path) -> None:
+    body = {"batch_id": "b0-again", "task_ids": ["b0-again-0"], "status": "queued"}
+    service.fail(202, "/batches/b0/retry", body=body, Idempotent_Replayed="true")
+    service.fail(409, "/batches/b1/retry", body=problem(409, "nothing_to_retry"))
+    service.fail(409, "/batches/b2/retry", body=problem(409, "nothing_to_retry"))
+
+    done = sluice(service.url, "retry", output)
+
+    assert (done.returncode, done.stdout) == (
+        0,
+        "b0-again  an earlier retry of b0; no task has failed since\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "results", "cancel", "retry"])
+@pytest.mark.parametrize("name", ["out.json", "ot.jsonl", "missing/out.jsonl"])
+def test_a_mistyped_file_name_is_a_missing_file_and_not_an_unknown_batch(
+    service: Service, output: Path, command: str, name: str
+) -> None:
+    done = sluice(service.url, command, output.parent / name)
+
+    assert done.returncode == 2
+    assert "There is no file" in done.stderr
+    assert ("did you mean" in done.stderr) is ("missing" not in name)
+    assert "batch" not in done.stderr
+
+
+def test_a_name_that_may_be_an_id_or_a_file_is_reported_as_both(service: Service) -> None:
+    service.fail(404, "/batches/results", body=problem(404, "not_found"))
+
+    done = sluice(service.url, "status", "results")
+
+    assert done.returncode == 4
+    assert "Check the ID" in done.stderr
+    assert "results file" in done.stderr
+
+
+def test_a_cancelled_task_that_had_ended_says_why_the_command_fails(service: Service, output: Path) -> None:
+    assert output.exists()
+    service.fail(409, "/cancel", body=problem(409, "already_ended"))
+
+    done = sluice(service.url, "cancel", "b0-0")
+
+    assert done.returncode == 1
+    assert "b0-0 was not cancelled: it had ended, as completed" in done.stderr
+
+
+@pytest.mark.parametrize(("cancelled", "code"), [(0, 1), (1, 0)], ids=["nothing", "one task"])
+def test_a_cancelled_batch_that_had_ended_says_so(service: Service, output: Path, cancelled: int, code: int) -> None:
+    assert output.exists()
+    counts = {"completed": 1, "cancelled": cancelled}
+    service.fail(200, "/cancel", body={"batch_id": "b0", "status": "ended", "size": 1, "counts": counts})
+
+    done = sluice(service.url, "cancel", "b0")
+
+    assert done.returncode == code
+    assert ("Nothing was cancelled" in done.stderr) is (code == 1)

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.client.command import SECONDS, SLUICE, environment, lines, sluice, started
-from tests.client.service import RESET, Service, problem
+from tests.client.service import RESET, Seen, Service, problem
 
 
 @pytest.fixture
@@ -355,3 +356,71 @@ def test_text_results_have_one_line_for_each_prompt_whatever_breaks_the_answer(
     sluice(service.url, "run", source, "-o", output)
 
     assert output.read_text(encoding="utf-8").splitlines() == ["a b"] * len(breaks)
+
+
+@pytest.mark.parametrize("to", ["file", "pipe"])
+def test_a_run_that_is_refused_half_way_names_the_batches_under_way(
+    service: Service, source: Path, tmp_path: Path, to: str
+) -> None:
+    # GIVEN a service that accepts two calls of three and then has no budget; no task ends
+    service.pace = 0
+    refusal = problem(403, "model_not_allowed")
+    service.fail(403, lambda seen: seen.method == "POST" and "prompt 40" in str(seen.body), body=refusal)
+    output = tmp_path / "out.jsonl"
+    options: list[str | Path] = ["-o", output] if to == "file" else []
+
+    done = sluice(service.url, "run", source, "--chunk-size", "20", *options)
+
+    assert done.returncode == 4
+    assert "40 tasks are under way, in b0, b1." in done.stderr
+    assert f"sluice cancel {output if to == 'file' else 'BATCH'}" in done.stderr
+
+
+def test_an_interrupted_run_names_the_batches_under_way(service: Service, source: Path, tmp_path: Path) -> None:
+    polled = threading.Event()
+    answer = service.answer
+
+    def watching(seen: Seen) -> tuple[int, dict[str, str], Any]:
+        # The client polls after it has read the IDs.
+        if "b0-0" in str(seen.query):
+            polled.set()
+        return answer(seen)
+
+    service.answer, service.pace = watching, 0  # type: ignore[method-assign]
+    with started(service.url, "run", source, "-o", tmp_path / "out.jsonl") as run:
+        assert polled.wait(SECONDS)
+        run.send_signal(signal.SIGINT)
+        _, told = run.communicate(timeout=SECONDS)
+
+    assert run.returncode == 130
+    assert "60 tasks are under way, in b0" in told
+
+
+def test_a_webhook_is_part_of_each_call(service: Service, source: Path, tmp_path: Path) -> None:
+    url = "https://example.org/ended"
+
+    done = sluice(service.url, "run", source, "-o", tmp_path / "out.jsonl", "--chunk-size", "30", "--webhook", url)
+
+    assert done.returncode == 0, done.stderr
+    assert [seen.body["webhook"] for seen in service.posts()] == [{"url": url}] * 2
+
+
+def test_a_check_estimates_tokens_and_cost(service: Service, tmp_path: Path) -> None:
+    # GIVEN 1,000 prompts of about 100 tokens, half of them with a limit of the answer
+    source = tmp_path / "in.jsonl"
+    limits: list[dict[str, object]] = [{}, {"params": {"max_tokens": 100}}]
+    prompts = [{"prompt": "word" * 99, **limits[n % 2]} for n in range(1_000)]
+    source.write_text("".join(json.dumps(prompt) + "\n" for prompt in prompts))
+
+    done = sluice(service.url, "run", source, "--check", "--json", "--price", "0.25:2.00")
+    text = sluice(service.url, "run", source, "--check")
+
+    totals = json.loads(done.stdout)
+    assert totals == {"prompts": 1_000, "input_tokens": 100_000, "output_tokens": 178_000, "usd": "0.381"}
+    assert "about 100,000 input tokens and 178,000 output tokens; add --price" in text.stderr
+    assert not service.seen
+
+
+@pytest.mark.parametrize("price", ["1", "a:b", "1:-2", "NaN:1", "1:2:3"])
+def test_an_invalid_price_is_refused(service: Service, source: Path, price: str) -> None:
+    assert sluice(service.url, "run", source, "--check", "--price", price).returncode == 2

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sluice._cli import inspect
 from sluice._cli.connection import Connection, parse_target, read_api_key
+from sluice._cli.estimate import Price
 from sluice._cli.exit_codes import ExitCode, ExitError, Terminated, to_exit_error
 from sluice._cli.input_file import Format
 from sluice._cli.result_formats import ResultFormat
@@ -95,7 +96,9 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
 )
 @click.option("--fresh", is_flag=True, help="Submit prompts again even if an earlier run did; they are charged again.")
 @click.option("--overwrite", is_flag=True, help="Replace the results of another run.")
-@click.option("--check", "check_only", is_flag=True, help="Only validate SOURCE; send nothing.")
+@click.option("--check", "check_only", is_flag=True, help="Only validate SOURCE and estimate its tokens; send nothing.")
+@click.option("--price", metavar="INPUT:OUTPUT", help="With --check: USD per million tokens, such as 0.25:2.00.")
+@click.option("--webhook", metavar="URL", help="The service notifies this URL when each batch has ended.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @RAW
 @AS_JSON
@@ -132,6 +135,7 @@ def run(
         quiet=flags["quiet"],
         as_json=flags["as_json"],
         raw=flags["raw"],
+        price=_price(flags["price"]),
     )
     sys.exit(run_file(service, options, _console()))
 
@@ -274,12 +278,20 @@ def _options(flags: dict[str, Any], params: tuple[str, ...], metadata: tuple[str
         "metadata": dict(map(_pair, metadata)),
         "deadline_seconds": flags["deadline"],
         "retention_seconds": flags["retention"],
+        "extra_body": {"webhook": {"url": flags["webhook"]}} if flags["webhook"] else None,
     }
     try:
         json.dumps([options, flags["template"]], ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise click.UsageError("an option is not UTF-8 text") from None
     return {name: value for name, value in options.items() if value}
+
+
+def _price(text: str | None) -> Price | None:
+    try:
+        return None if text is None else Price.of(text)
+    except ValueError:
+        raise click.BadParameter(f"--price {text!r} is not of the form INPUT:OUTPUT, such as 0.25:2.00") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -3,11 +3,12 @@
 import os
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from sluice._cli.exit_codes import ExitCode, ExitError
-from sluice._cli.journal import journal_path, read_history
+from sluice._cli.journal import SUFFIX, journal_path, read_history
 from sluice._client import Sluice
 from sluice._retries import OnRetry
 
@@ -59,17 +60,27 @@ def parse_target(name: str) -> Target:
     """Parse a target: the ID of a task or a batch, or a results file written by `run`.
 
     Raises:
-        ExitError: the file is not a results file.
+        ExitError: the file is not a results file, or there is none of this name.
 
     """
     path = Path(name)
-    if path.exists() or os.sep in name:
+    if not path.exists() and (os.sep in name or "." in name):  # no ID has a dot
+        close = get_close_matches(path.name, _results_files(path.parent), 1)
+        hint = f"; did you mean {path.with_name(close[0])}?" if close else ""
+        raise ExitError(f"There is no file {name}{hint}", ExitCode.USAGE)
+    if path.is_file():
         journal = journal_path(path)
-        history = read_history(journal, path.stat().st_size) if path.exists() and journal.exists() else None
+        history = read_history(journal, path.stat().st_size) if journal.exists() else None
         if history is None:
             raise ExitError(f"{name} is not a results file of `sluice run`", ExitCode.USAGE)
         batches = tuple(sent.batch_id for _, sent in sorted(history.sent.items()) if sent.batch_id)
         if not batches:
             raise ExitError(f"No prompt of {name} has been sent yet", ExitCode.USAGE)
         return Target(batch_ids=batches)
+    if path.exists():
+        raise ExitError(f"{name} is a directory, not a results file of `sluice run`", ExitCode.USAGE)
     return Target(task_id=name) if _TASK.fullmatch(name) else Target(batch_ids=(name,))
+
+
+def _results_files(folder: Path) -> list[str]:
+    return [path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")] if folder.is_dir() else []

@@ -8,6 +8,7 @@ from sluice._exceptions import (
     BudgetExhaustedError,
     LimitedError,
     NotConfiguredError,
+    NotFoundError,
     ProblemError,
     ServiceError,
     ServiceUnreachableError,
@@ -54,6 +55,7 @@ class Terminated(KeyboardInterrupt):
 _ADVICE: Final = {
     AccessError: "Check SLUICE_API_KEY or --api-key-file.",
     BudgetExhaustedError: "Run the same command again when there is budget; it resumes.",
+    NotFoundError: "Check the ID. For a results file, give its name as in `sluice run -o NAME`.",
     ServiceUnreachableError: "Check SLUICE_URL or --url. Run the same command again to resume.",
     UnreadableAnswerError: "Check that SLUICE_URL or --url is the URL of a Sluice service.",
 }

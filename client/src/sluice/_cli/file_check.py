@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
+from sluice._cli.estimate import Estimate
 from sluice._cli.input_file import BadLine, InputFile, InputRecord
 from sluice._cli.prompt_parser import MAX_PROMPT_BYTES
 
@@ -15,20 +17,22 @@ PROGRESS_LINES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """The number of prompts in a file, its SHA-256, and the number of bad lines."""
+    """The number of prompts in a file, its SHA-256, the number of bad lines, and the estimated tokens."""
 
     total: int
     digest: str
     bad: int
+    estimate: Estimate
 
 
 def check_file(
-    source: InputFile, common: int, on_bad: Callable[[BadLine], None], on_line: Callable[[int], None]
+    source: InputFile, options: Mapping[str, Any], on_bad: Callable[[BadLine], None], on_line: Callable[[int], None]
 ) -> FileCheck:
     """Read the whole file; call `on_bad` for each bad line and `on_line` regularly with the current line number.
 
-    The options of the call, such as the system prompt, add `common` bytes to each prompt.
+    The options of the call, such as the system prompt, count for the size and the tokens of each prompt.
     """
+    common, estimate = common_bytes(options), Estimate(options)
     total = bad = 0
     with closing(_SeenCustomIds()) as seen:
         for found in source.read():
@@ -46,7 +50,13 @@ def check_file(
                 on_bad(found)
             else:
                 total += 1
-    return FileCheck(total, source.digest, bad)
+                estimate.add(found.prompt)
+    return FileCheck(total, source.digest, bad, estimate)
+
+
+def common_bytes(options: Mapping[str, Any]) -> int:
+    """Return the bytes that the call's options add to each prompt."""
+    return len(json.dumps({name: options.get(name) for name in ("system", "params") if options.get(name)}))
 
 
 class _SeenCustomIds:

@@ -93,6 +93,7 @@ def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -
             task = sluice.cancel(target.task_id)
         except AlreadyEndedError:
             task = sluice.get(target.task_id)
+            write_text(f"{target.task_id} was not cancelled: it had ended, as {task.status}", file=sys.stderr)
         _print_json(task.raw) if as_json else _show_task(console, task)
         return ExitCode.COMPLETED if task.status is TaskStatus.CANCELLED else ExitCode.FAILED
     batches = [sluice.cancel_batch(batch_id) for batch_id in target.batch_ids]
@@ -100,6 +101,9 @@ def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -
         _print_json(_totals(batches) | {"batches": [_batch_json(batch) for batch in batches]})
     else:
         _show_batches(console, batches)
+    if not any(batch.counts.get("cancelled") for batch in batches) and all(batch.has_ended for batch in batches):
+        write_text("Nothing was cancelled: every task had ended", file=sys.stderr)
+        return ExitCode.FAILED
     return ExitCode.COMPLETED
 
 
@@ -115,8 +119,12 @@ def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
                 write_text(f"{batch_id}: {error.detail}", file=sys.stderr)
                 continue
             size = len(submission.task_ids)
-            made.append({"batch_id": submission.batch_id, "of": batch_id, "tasks": size})
-            if not as_json:
+            made.append(
+                {"batch_id": submission.batch_id, "of": batch_id, "tasks": size, "replayed": submission.replayed}
+            )
+            if not as_json and submission.replayed:
+                write_text(f"{submission.batch_id}  an earlier retry of {batch_id}; no task has failed since")
+            elif not as_json:
                 write_text(f"{submission.batch_id}  {size:,} tasks of {batch_id} submitted again")
     finally:
         if as_json:

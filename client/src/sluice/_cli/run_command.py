@@ -13,7 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from sluice._cli.connection import Connection
-from sluice._cli.exit_codes import ExitCode, Terminated
+from sluice._cli.estimate import Price
+from sluice._cli.exit_codes import ExitCode, ExitError, Terminated
+from sluice._cli.file_check import FileCheck
 from sluice._cli.journal import Journal, RunHistory, journal_path
 from sluice._cli.outcome_counts import OutcomeCounts
 from sluice._cli.output import Output, is_stream, open_output
@@ -30,6 +32,7 @@ from sluice._cli.run_setup import (
     validate_source,
 )
 from sluice._cli.sanitizer import for_terminal
+from sluice._exceptions import SluiceError
 from sluice._retries import Retry
 
 
@@ -52,6 +55,7 @@ class RunOptions:
     quiet: bool
     as_json: bool
     raw: bool
+    price: Price | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +80,7 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
         source = input_file_of(file, options.source, options.form, options.template, holds_inputs=is_workflow)
         checked = validate_source(source, options.name, options.call_options, console)
         if options.check_only:
-            console.print(f"{options.name} is valid: {checked.total:,} prompts", highlight=False, markup=False)
+            _report_check(checked, options, console)
             return ExitCode.COMPLETED
         with connection.client() as sluice:
             url = sluice.url
@@ -107,7 +111,11 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
                 _execute(connection, execution, progress)
             except KeyboardInterrupt as end:
                 _interrupted(history.counts, checked.total, options, console)
+                _report_under_way(execution.under_way, options, console)
                 return ExitCode.TERMINATED if isinstance(end, Terminated) else ExitCode.INTERRUPTED
+            except (ExitError, SluiceError):
+                _report_under_way(execution.under_way, options, console)
+                raise
         return _finished(history.counts, options, console, "is complete")
 
 
@@ -164,10 +172,37 @@ def _finished(counts: OutcomeCounts, options: RunOptions, console: Console, how:
     return code
 
 
+def _report_check(checked: FileCheck, options: RunOptions, console: Console) -> None:
+    """Report the number of prompts and, unless a workflow makes the calls, the estimated tokens and cost."""
+    estimate, price = checked.estimate, options.price
+    totals: dict[str, Any] = {"prompts": checked.total}
+    text = f"{options.name} is valid: {checked.total:,} prompts"
+    if "workflow" not in options.call_options:
+        totals |= {"input_tokens": estimate.input_tokens, "output_tokens": estimate.output_tokens}
+        text += f", about {estimate.input_tokens:,} input tokens and {estimate.output_tokens:,} output tokens"
+        if price:
+            totals["usd"] = f"{estimate.usd(price):f}"
+            text += f", ${estimate.usd(price):,.4f}"
+        else:
+            text += "; add --price INPUT:OUTPUT for the cost"
+    if options.as_json:
+        print(json.dumps(totals))
+    else:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _report_under_way(under_way: dict[str, int], options: RunOptions, console: Console) -> None:
+    """Name the batches whose tasks continue, so that paid work can be found, watched and cancelled."""
+    if under_way:
+        cancel = f"sluice cancel {options.output}" if options.path else "sluice cancel BATCH"
+        text = f"{sum(under_way.values()):,} tasks are under way, in {', '.join(under_way)}. To stop them: {cancel}"
+        console.print(for_terminal(text), highlight=False, markup=False, soft_wrap=True)
+
+
 def _interrupted(counts: OutcomeCounts, total: int, options: RunOptions, console: Console) -> None:
     text = f"Interrupted: {counts.ended:,} of {total:,} results are written. "
     if options.path:
-        text += f"Run the same command to resume, or `sluice cancel {options.output}` to cancel the submitted tasks."
+        text += "Run the same command to resume."
     else:
         text += "Submitted tasks continue; the same command submits no prompt twice."
     console.print(for_terminal(text), highlight=False, markup=False, soft_wrap=True)

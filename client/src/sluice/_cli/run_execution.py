@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sluice._bulk import Chunk, Outcome
 from sluice._cli.exit_codes import ExitCode, ExitError
+from sluice._cli.file_check import common_bytes
 from sluice._cli.input_file import BadLine, InputFile, InputRecord
 from sluice._cli.journal import Journal, RunHistory, SentChunk
 from sluice._cli.output import Output
@@ -54,6 +55,13 @@ class RunExecution:
         """The prompts in flight, by index."""
         self._sending: list[InputRecord] = []
         """The prompts of the chunk that is being sent."""
+        self._pending: dict[str, int] = {}
+        """How many tasks of each accepted batch have not ended."""
+
+    @property
+    def under_way(self) -> dict[str, int]:
+        """Return how many tasks of each accepted batch have not ended, as far as this run knows."""
+        return {batch_id: count for batch_id, count in self._pending.items() if count}
 
     def run(self, sluice: Sluice, progress: RunProgressBar) -> None:
         """Submit the prompts and write the results until all have ended.
@@ -87,10 +95,12 @@ class RunExecution:
 
     def _take(self, outcome: Outcome, progress: RunProgressBar) -> None:
         record = self._records.pop(outcome.index)
+        self._pending[outcome.task.task_id.rpartition("-")[0]] -= 1
         self._output.write(self._write(record, outcome.task), outcome.index, outcome.task)
         progress.task_ended()
 
     def _on_accepted(self, chunk: Chunk, submission: Submission) -> None:
+        self._pending[submission.batch_id] = len(chunk.prompts) - len(chunk.done)
         if self._journal:
             self._journal.accepted(chunk.first, submission.batch_id)
 
@@ -110,7 +120,10 @@ class RunExecution:
             self._records.update(
                 (index, record) for index, record in zip(indexes, group, strict=True) if index not in done
             )
-            yield Chunk(first, prompts, key, sent.batch_id if sent else None, done)
+            batch_id = sent.batch_id if sent else None
+            if batch_id:
+                self._pending[batch_id] = len(group) - len(done)
+            yield Chunk(first, prompts, key, batch_id, done)
 
     def _describe(self, error: InvalidRequestError) -> str:
         """Convert the service's error pointers to line numbers of the file."""
@@ -140,11 +153,6 @@ def split_into_calls(records: Iterator[InputRecord], most: int, common: int) -> 
         size += length
     if group:
         yield first, group
-
-
-def common_bytes(options: dict[str, Any]) -> int:
-    """Return the bytes that the call's options add to each prompt."""
-    return len(json.dumps({name: options.get(name) for name in ("system", "params") if options.get(name)}))
 
 
 def idempotency_key_of(first: int, prompts: list[Any], options: dict[str, Any], nonce: str) -> str:

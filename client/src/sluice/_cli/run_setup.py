@@ -20,7 +20,6 @@ from sluice._cli.exit_codes import ExitCode, ExitError
 from sluice._cli.file_check import FileCheck, check_file
 from sluice._cli.input_file import BadLine, Format, InputFile, detect_format, is_json_array
 from sluice._cli.journal import Journal, RunHistory, journal_path, read_history
-from sluice._cli.run_execution import common_bytes
 from sluice._cli.sanitizer import for_terminal
 from sluice._cli.template import BadTemplateError, Template
 
@@ -88,7 +87,7 @@ def validate_source(source: InputFile, name: str, options: dict[str, Any], conso
 
     with console.status(Text(f"Checking {name} …")) as status:
         checked = check_file(
-            source, common_bytes(options), on_bad, lambda line: status.update(Text(f"Checking {name}: {line:,} lines"))
+            source, options, on_bad, lambda line: status.update(Text(f"Checking {name}: {line:,} lines"))
         )
     if checked.bad:
         more = f" ({checked.bad - MAX_SHOWN_LINES:,} of them not shown)" if checked.bad > MAX_SHOWN_LINES else ""
