@@ -167,7 +167,14 @@ def main() -> None:
 
 def task_of(record: TaskRecord, size: int) -> Task:
     """Return the content of a task's message."""
-    return Task(record.ref, size, record.created_ms, record.deadline_ms, RETENTION_MS, record.model)
+    return Task(
+        ref=record.ref,
+        batch_size=size,
+        created_ms=record.created_ms,
+        deadline_ms=record.deadline_ms,
+        retention_ms=RETENTION_MS,
+        model=record.model,
+    )
 
 
 async def complete(store: TaskStore, records: Sequence[TaskRecord]) -> None:

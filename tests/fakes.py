@@ -480,8 +480,7 @@ class FakeStore:
             deadline_ms=record.task.deadline_ms,
             expires_ms=record.expires_ms,
             kind=record.task.kind,
-            model=record.task.model,
-            custom_id=record.task.custom_id,
+            **record.task.spec_fields(),
             started_ms=record.started_ms,
             updated_ms=record.updated_ms,
             ended_ms=record.ended_ms,
@@ -594,18 +593,17 @@ class FakeStore:
 
     def _write_tasks(self, batch: NewBatch, known: _Batch) -> None:
         """Write those records of a batch that are not there."""
-        for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True)):
+        for index, spec in enumerate(batch.tasks):
             ref = TaskRef(batch.tenant, batch.batch_id, index)
             if self._find(ref) is None:
                 task = Task(
-                    ref,
-                    batch.size,
-                    known.created_ms,
-                    known.deadline_ms,
-                    batch.retention_ms,
-                    model,
-                    custom_id,
+                    ref=ref,
+                    batch_size=batch.size,
+                    created_ms=known.created_ms,
+                    deadline_ms=known.deadline_ms,
+                    retention_ms=batch.retention_ms,
                     kind=batch.kind,
+                    **spec.spec_fields(),
                 )
                 self._records[ref] = _Record(
                     task, expires_ms=task.deadline_ms + task.retention_ms, updated_ms=self._now_ms()

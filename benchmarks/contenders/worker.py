@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from benchmarks.contenders.load import PROMPT, Clock, Load
 from common.domain.message import TaskMessage
 from common.domain.rate_limits import HORIZON_MS
-from common.domain.task import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.domain.task import Answer, NewBatch, Task, TaskRef, TaskSpec, new_batch_id
 from common.runtime.settings import RedisSettings
 from common.store.client import connect
 from common.store.tasks import TaskStore
@@ -67,7 +67,7 @@ async def submitted(load: Load, prompts: int) -> list[str]:
     """Record tasks as submit does and return their messages."""
     client = connect(RedisSettings("127.0.0.1", load.redis_port, tls=False, cluster=False, username=None))
     batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
-    batch = NewBatch("acme", batch_id, ("gpt-5-mini",) * prompts, (None,) * prompts, 21_600_000, 86_400_000)
+    batch = NewBatch("acme", batch_id, (TaskSpec("gpt-5-mini"),) * prompts, 21_600_000, 86_400_000)
     store = TaskStore(client)
     created = await store.create(batch)
     await store.mark_accepted(batch.tenant, batch_id, created.sending_until_ms)
@@ -75,7 +75,14 @@ async def submitted(load: Load, prompts: int) -> list[str]:
     refs = [TaskRef("acme", batch_id, index) for index in range(prompts)]
     return [
         TaskMessage(
-            Task(ref, prompts, created.created_ms, created.deadline_ms, batch.retention_ms, "gpt-5-mini"),
+            Task(
+                ref=ref,
+                batch_size=prompts,
+                created_ms=created.created_ms,
+                deadline_ms=created.deadline_ms,
+                retention_ms=batch.retention_ms,
+                model="gpt-5-mini",
+            ),
             chat(PROMPT),
         ).encode()
         for ref in refs

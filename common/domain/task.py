@@ -6,8 +6,8 @@ Standard library only: every function imports this module at its cold start.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -177,11 +177,26 @@ def refs_in(tenant: str, task_ids: Iterable[str]) -> list[TaskRef]:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TaskSpec:
+    """Hold the fields that the caller sets for each task: the queue's message, the record and the API carry each.
+
+    `model` is the name of the model, or of the workflow, that answers the request. A field that is added here belongs
+    to `Task`, `TaskRecord` and every prompt of a call. Tests fail for each other place that does not carry it.
+    """
+
+    model: str
+    custom_id: str | None = None
+
+    def spec_fields(self) -> dict[str, Any]:
+        """Return the fields of the spec by name, to make another task of it."""
+        return {each.name: getattr(self, each.name) for each in fields(TaskSpec)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(TaskSpec):
     """State what never changes about a task; the queue's message carries it, so a lost record can be rebuilt.
 
     Times are milliseconds since 1970 by the store's clock; `retention_ms` is how long the ended task can be read.
-    `model` is the name of the model, or of the workflow, that answers a request of this kind.
     """
 
     ref: TaskRef
@@ -189,8 +204,6 @@ class Task:
     created_ms: int
     deadline_ms: int
     retention_ms: int
-    model: str
-    custom_id: str | None = None
     webhook: Webhook | None = None
     kind: Kind = Kind.CHAT
 
@@ -280,8 +293,8 @@ class Attempt:
     provider_error: ProviderError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord(TaskSpec):
     """Show a task as the store holds it at one moment.
 
     `progress` is 0 while queued, below 100 while processing and 100 when completed. `attempts` are in the order they
@@ -298,8 +311,6 @@ class TaskRecord:
     created_ms: int
     deadline_ms: int
     expires_ms: int
-    model: str
-    custom_id: str | None = None
     started_ms: int | None = None
     updated_ms: int | None = None
     ended_ms: int | None = None
@@ -357,8 +368,7 @@ class NewBatch:
 
     tenant: str
     batch_id: str
-    model_of: tuple[str, ...]
-    custom_id_of: tuple[str | None, ...]
+    tasks: Sequence[TaskSpec]
     deadline_in_ms: int
     retention_ms: int
     digest: str | None = field(default=None, repr=False)
@@ -369,7 +379,7 @@ class NewBatch:
     @property
     def size(self) -> int:
         """Count its tasks."""
-        return len(self.model_of)
+        return len(self.tasks)
 
 
 def new_batch_id(now_ms: int, random: bytes) -> str:

@@ -49,10 +49,7 @@ def encode_new(batch: NewBatch) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "kind": batch.kind,
         "webhook": None if batch.webhook is None else batch.webhook.encode(),
     }
-    each = [
-        {"model": model, "custom_id": custom_id}
-        for model, custom_id in zip(batch.model_of, batch.custom_id_of, strict=True)
-    ]
+    each = [{"model": task.model, "custom_id": task.custom_id} for task in batch.tasks]
     return shared, each
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from common.domain.errors import Conflict
 from common.domain.request import Request
-from common.domain.task import BatchRecord, TaskRef
+from common.domain.task import BatchRecord, TaskRef, TaskSpec
 from common.webhooks.model import Webhook
 
 
@@ -22,13 +22,11 @@ class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Hold a request, and the name of the model or workflow that answers it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt(TaskSpec):
+    """Hold a request, and the spec of its task."""
 
-    model: str
     request: Request
-    custom_id: str | None = None
     expected_tokens: int | None = None
 
 

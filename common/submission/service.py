@@ -109,8 +109,7 @@ class SubmissionService:
         batch = NewBatch(
             tenant=tenant,
             batch_id=batch_id_of_key(tenant, repeatable.key) if repeatable else _random_batch_id(),
-            model_of=tuple(prompt.model for prompt in call.prompts),
-            custom_id_of=tuple(prompt.custom_id for prompt in call.prompts),
+            tasks=call.prompts,
             deadline_in_ms=call.deadline_seconds * 1000,
             retention_ms=call.retention_seconds * 1000,
             digest=repeatable.digest if repeatable else None,
@@ -225,10 +224,9 @@ class SubmissionService:
             created_ms=created.created_ms,
             deadline_ms=created.deadline_ms,
             retention_ms=batch.retention_ms,
-            model=prompt.model,
-            custom_id=prompt.custom_id,
             webhook=batch.webhook,
             kind=batch.kind,
+            **prompt.spec_fields(),
         )
         return TaskMessage(task, prompt.request, prompt.expected_tokens, budgets)
 

@@ -207,7 +207,7 @@ def _workflow_prompt(item: dict[str, Any], workflow: WorkflowDescription, place:
         custom_id = converted({CUSTOM_ID: item.get(CUSTOM_ID)}, NamedInput, place).custom_id
         item = {name: value for name, value in item.items() if name != CUSTOM_ID}
     workflow.check(item, place)
-    return Prompt(workflow.name, Request(Kind.WORKFLOW, item), custom_id)
+    return Prompt(workflow.name, request=Request(Kind.WORKFLOW, item), custom_id=custom_id)
 
 
 def _with_terms(call: Terms, prompts: Sequence[Prompt], limits: Limits) -> SubmitCall:

@@ -188,8 +188,7 @@ class RetryService:
         batch = NewBatch(
             tenant=request.tenant,
             batch_id=new_id,
-            model_of=tuple(each.model for each in records),
-            custom_id_of=tuple(each.custom_id for each in records),
+            tasks=records,
             deadline_in_ms=old.deadline_ms - old.created_ms,
             retention_ms=old.expires_ms - old.deadline_ms,
             digest=hashlib.sha256(f"retry:{old.batch_id}".encode()).hexdigest(),
@@ -223,7 +222,7 @@ def _prompt(record: TaskRecord, request: str | None) -> Prompt:
     except MessageError:
         # The record has gone since it was read, or is another version's.
         raise RetryInUse("a task has changed during the retry; retry later") from None
-    return Prompt(record.model, message.request, record.custom_id, message.expected_tokens)
+    return Prompt(request=message.request, expected_tokens=message.expected_tokens, **record.spec_fields())
 
 
 def _id_of(request: RetryRequest, fresh: Sequence[TaskRecord]) -> str:

@@ -178,6 +178,13 @@ async def complete(stack: Up, task_ids: list[str], results: list[str]) -> None:
     for task_id, result in zip(task_ids, results, strict=True):
         ref = TaskRef.parse(TENANT, task_id)
         assert ref is not None
-        task = Task(ref, len(results), now_ms, now_ms + 60_000, 86_400_000, "gpt-5-mini")
+        task = Task(
+            ref=ref,
+            batch_size=len(results),
+            created_ms=now_ms,
+            deadline_ms=now_ms + 60_000,
+            retention_ms=86_400_000,
+            model="gpt-5-mini",
+        )
         await store.complete(Lease(task, "test", 60_000, 3), Answer(result, "stop"))
     await redis.aclose()

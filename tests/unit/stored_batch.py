@@ -1,6 +1,6 @@
 """Build one batch in the fake store."""
 
-from common.domain.task import Answer, NewBatch, Task, TaskRef, new_batch_id
+from common.domain.task import Answer, NewBatch, Task, TaskRef, TaskSpec, new_batch_id
 from common.domain.transitions import Lease
 from tests.fakes import FakeStore
 from tests.store import accepted
@@ -20,12 +20,19 @@ class StoredBatch:
 
     async def create(self, size: int = 3) -> list[str]:
         """Create the batch, accept it and return the ids of its tasks."""
-        await accepted(self.store, NewBatch("acme", BATCH, ("m",) * size, (None,) * size, DEADLINE_IN_MS, RETENTION_MS))
+        await accepted(self.store, NewBatch("acme", BATCH, (TaskSpec("m"),) * size, DEADLINE_IN_MS, RETENTION_MS))
         return [TaskRef("acme", BATCH, index).task_id for index in range(size)]
 
     async def claim(self, index: int) -> Lease:
         """Claim a task, as its worker does."""
-        task = Task(TaskRef("acme", BATCH, index), 1, NOW_MS, NOW_MS + DEADLINE_IN_MS, RETENTION_MS, "m")
+        task = Task(
+            ref=TaskRef("acme", BATCH, index),
+            batch_size=1,
+            created_ms=NOW_MS,
+            deadline_ms=NOW_MS + DEADLINE_IN_MS,
+            retention_ms=RETENTION_MS,
+            model="m",
+        )
         lease = Lease(task, f"owner-{index}", 10_000, 3)
         await self.store.claim(lease)
         return lease

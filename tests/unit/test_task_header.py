@@ -12,7 +12,17 @@ from common.webhooks.model import Webhook
 
 BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
 WEBHOOK = Webhook("https://example.com/hook")
-TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "story", "row-3", WEBHOOK, Kind.WORKFLOW)
+TASK = Task(
+    ref=TaskRef("acme", BATCH_ID, 3),
+    batch_size=5,
+    created_ms=1_000,
+    deadline_ms=2_000,
+    retention_ms=3_000,
+    model="story",
+    custom_id="row-3",
+    webhook=WEBHOOK,
+    kind=Kind.WORKFLOW,
+)
 OPTIONAL = {"custom_id", "webhook"}
 
 

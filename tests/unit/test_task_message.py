@@ -12,7 +12,15 @@ from common.domain.task import Task, TaskRef, new_batch_id
 from tests.requests import chat
 
 BATCH_ID = new_batch_id(1_700_000_000_000, bytes(16))
-TASK = Task(TaskRef("acme", BATCH_ID, 3), 5, 1_000, 2_000, 3_000, "gpt-test", "row-3")
+TASK = Task(
+    ref=TaskRef("acme", BATCH_ID, 3),
+    batch_size=5,
+    created_ms=1_000,
+    deadline_ms=2_000,
+    retention_ms=3_000,
+    model="gpt-test",
+    custom_id="row-3",
+)
 MESSAGE = TaskMessage(TASK, chat("Tell a joke.", max_tokens=50), 40)
 TEXT = st.text(st.characters(codec=None, categories=None))
 
@@ -21,7 +29,15 @@ TEXT = st.text(st.characters(codec=None, categories=None))
 def test_a_message_comes_back_equal_and_travels_as_ascii(
     content: str, custom_id: str | None, expected: int | None
 ) -> None:
-    task = Task(TASK.ref, 5, 1_000, 2_000, 3_000, "gpt-test", custom_id)
+    task = Task(
+        ref=TASK.ref,
+        batch_size=5,
+        created_ms=1_000,
+        deadline_ms=2_000,
+        retention_ms=3_000,
+        model="gpt-test",
+        custom_id=custom_id,
+    )
     message = TaskMessage(task, chat(content), expected)
 
     body = message.encode()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.domain.task import NewBatch, new_batch_id
+from common.domain.task import NewBatch, TaskSpec, new_batch_id
 from common.store import TaskStore, connect
 from common.store.scripts import Scripts, read_sources
 from common.store.webhook_deliveries import WebhookDeliveryStore
@@ -17,7 +17,12 @@ from tests.integration.access.users import restricted_valkey, user_of
 async def test_a_receipt_is_filed_with_no_more_rights_than_it_takes(*, cluster: bool) -> None:
     delivered = WebhookDelivery(WebhookDeliveryStatus.DELIVERED, 1, 204, None, None, 1)
     batch = NewBatch(
-        "acme", new_batch_id(1, bytes(16)), ("m",), (None,), 60_000, 3_600_000, webhook=Webhook("https://hooks.example")
+        "acme",
+        new_batch_id(1, bytes(16)),
+        (TaskSpec("m"),),
+        60_000,
+        3_600_000,
+        webhook=Webhook("https://hooks.example"),
     )
     with restricted_valkey(cluster=cluster) as restricted:
         admin = connect(restricted.settings)

@@ -22,7 +22,14 @@ CONTEXT = Context("dead_letter")
 def new_task() -> Task:
     now_ms = time.time_ns() // 1_000_000
     ref = TaskRef("acme", new_batch_id(now_ms, secrets.token_bytes(16)), 0)
-    return Task(ref, 1, now_ms, now_ms + 3_600_000, 86_400_000, "gpt-test")
+    return Task(
+        ref=ref,
+        batch_size=1,
+        created_ms=now_ms,
+        deadline_ms=now_ms + 3_600_000,
+        retention_ms=86_400_000,
+        model="gpt-test",
+    )
 
 
 def letter(task: Task) -> dict[str, Any]:

@@ -167,7 +167,14 @@ class Fleet:
     def send(self, prompt: str, tenant: str) -> None:
         """Accept a prompt."""
         ref = TaskRef(tenant, "0" * 36, len(self.sent))
-        task = Task(ref, 10_000, now_ms(), now_ms() + DAY_MS, DAY_MS, "gpt-test")
+        task = Task(
+            ref=ref,
+            batch_size=10_000,
+            created_ms=now_ms(),
+            deadline_ms=now_ms() + DAY_MS,
+            retention_ms=DAY_MS,
+            model="gpt-test",
+        )
         self.sent[prompt] = (task, now())
         body = TaskMessage(task, chat(prompt)).encode()
         self.queue.send(ReceivedMessage(prompt, "receipt", 1, body))

@@ -30,7 +30,14 @@ def new_event() -> dict[str, Any]:
     batch_id = new_batch_id(now_ms, secrets.token_bytes(16))
     bodies = [
         TaskMessage(
-            Task(TaskRef("acme", batch_id, index), BATCH, now_ms, now_ms + DAY_MS, DAY_MS, "gpt-test"),
+            Task(
+                ref=TaskRef("acme", batch_id, index),
+                batch_size=BATCH,
+                created_ms=now_ms,
+                deadline_ms=now_ms + DAY_MS,
+                retention_ms=DAY_MS,
+                model="gpt-test",
+            ),
             chat(f"How many cross the bridge? {batch_id}-{index}"),
         ).encode()
         for index in range(BATCH)

@@ -33,7 +33,14 @@ REQUESTS = 1_200
 TOKENS = 240_000
 GUESS = 221
 MESSAGE = TaskMessage(
-    Task(TaskRef("acme", "0" * 36, 0), 1, START_MS, START_MS + 10**7, 10**7, "gpt-test"),
+    Task(
+        ref=TaskRef("acme", "0" * 36, 0),
+        batch_size=1,
+        created_ms=START_MS,
+        deadline_ms=START_MS + 10**7,
+        retention_ms=10**7,
+        model="gpt-test",
+    ),
     chat("How do ten thousand prompts cross a narrow bridge?"),
     expected_tokens=200,
 )

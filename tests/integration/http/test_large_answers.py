@@ -40,7 +40,19 @@ def complete(api: Api, task_id: str, answer: Answer) -> None:
     ref = TaskRef.parse(api.tenant, task_id)
     assert ref is not None
     now_ms = time.time_ns() // 1_000_000
-    lease = Lease(Task(ref, 1, now_ms, now_ms + 60_000, 86_400_000, "small"), uuid4().hex, 60_000, 3)
+    lease = Lease(
+        Task(
+            ref=ref,
+            batch_size=1,
+            created_ms=now_ms,
+            deadline_ms=now_ms + 60_000,
+            retention_ms=86_400_000,
+            model="small",
+        ),
+        uuid4().hex,
+        60_000,
+        3,
+    )
     api.status.runner.run(api.worker.complete(lease, answer))
 
 

@@ -39,7 +39,14 @@ def ending(redis: RedisSettings, *refs: TaskRef, text: str = "done", after: floa
         for ref in refs:
             record = (await store.read([ref]))[0]
             assert record is not None
-            task = Task(ref, len(refs), record.created_ms, record.deadline_ms, 86_400_000, record.model)
+            task = Task(
+                ref=ref,
+                batch_size=len(refs),
+                created_ms=record.created_ms,
+                deadline_ms=record.deadline_ms,
+                retention_ms=86_400_000,
+                model=record.model,
+            )
             await store.complete(Lease(task, uuid4().hex, 1_000, 3), Answer(text, "stop"))
         await client.aclose()
 

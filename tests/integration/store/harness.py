@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
 from common.domain.errors import QueueUnavailable
-from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, TaskSpec, new_batch_id
 from common.domain.transitions import Created, Lease
 from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
@@ -146,8 +146,7 @@ def new_batch(
     return NewBatch(
         tenant=tenant,
         batch_id=batch_id or new_batch_id(START_MS, bytes(16)),
-        model_of=("gpt-test",) * size,
-        custom_id_of=tuple(f"item-{index}" if index % 2 else None for index in range(size)),
+        tasks=tuple(TaskSpec("gpt-test", f"item-{index}" if index % 2 else None) for index in range(size)),
         deadline_in_ms=DEADLINE_IN_MS,
         retention_ms=RETENTION_MS,
         digest=digest,
@@ -164,11 +163,10 @@ def tasks_of(batch: NewBatch, created: Created) -> list[Task]:
             created_ms=created.created_ms,
             deadline_ms=created.deadline_ms,
             retention_ms=batch.retention_ms,
-            model=model,
-            custom_id=custom_id,
             webhook=batch.webhook,
+            **spec.spec_fields(),
         )
-        for index, (model, custom_id) in enumerate(zip(batch.model_of, batch.custom_id_of, strict=True))
+        for index, spec in enumerate(batch.tasks)
     ]
 
 

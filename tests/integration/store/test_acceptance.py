@@ -76,7 +76,7 @@ async def test_a_batch_of_the_largest_usual_size_is_created_and_read_in_order(ha
     records = await harness.store.read([task.ref for task in tasks])
 
     assert [record.ref for record in records] == [task.ref for task in tasks]
-    assert [record.custom_id for record in records] == list(batch.custom_id_of)
+    assert [record.custom_id for record in records] == [task.custom_id for task in batch.tasks]
 
 
 async def test_an_unknown_batch_is_none_and_stays_unknown(harness: Harness) -> None:

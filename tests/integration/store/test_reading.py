@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from common.domain.task import Answer, FailureCode, TaskStatus, Usage, new_batch_id
+from common.domain.task import Answer, FailureCode, TaskSpec, TaskStatus, Usage, new_batch_id
 from common.domain.transitions import ProgressNote
 from common.runtime.settings import RedisSettings
 from common.store.scripts import Scripts, read_sources
@@ -121,7 +121,7 @@ async def test_any_text_comes_back_equal(
     finish_reason: str | None,
     usage: Usage | None,
 ) -> None:
-    batch = replace(new_batch(1), custom_id_of=(custom_id,), model_of=(model,))
+    batch = replace(new_batch(1), tasks=(TaskSpec(model, custom_id),))
     await harness.lose_batch(TENANT, batch.batch_id)
     (task,) = tasks_of(batch, await accepted(harness.store, batch))
     queued = await read_one(harness, task.ref)

@@ -21,7 +21,17 @@ def worker(event: dict[str, str], context: object) -> None:
     """Note how three deliveries ended, one of them without a call."""
     del context
     journal = WorkerTelemetry(TELEMETRY)
-    message = TaskMessage(Task(TaskRef("acme", "0" * 36, 0), 3, 0, 10**13, 10**7, "gpt-test"), chat(PROMPT))
+    message = TaskMessage(
+        Task(
+            ref=TaskRef("acme", "0" * 36, 0),
+            batch_size=3,
+            created_ms=0,
+            deadline_ms=10**13,
+            retention_ms=10**7,
+            model="gpt-test",
+        ),
+        chat(PROMPT),
+    )
     attributes = {"ApproximateReceiveCount": "1", "AWSTraceHeader": event["header"]}
     record = {"messageId": "m", "receiptHandle": "r", "body": message.encode(), "attributes": attributes}
     delivery = ReceivedMessage.of(record)

@@ -15,7 +15,7 @@ import pytest
 from standardwebhooks import Webhook as Standard
 
 from common.domain.errors import QueueUnavailable, SettingError
-from common.domain.task import NewBatch, new_batch_id
+from common.domain.task import NewBatch, TaskSpec, new_batch_id
 from common.runtime.settings import RedisSettings
 from common.store import TaskStore
 from common.webhooks.events import DeliveryReceipt, WebhookNotification
@@ -97,7 +97,7 @@ def test_an_event_is_tried_until_it_is_taken_and_its_batch_shows_how_far_it_got(
     store, run = TaskStore(receipt.REDIS), receipt.RUNNER.run
     batch_id = new_batch_id(1, secrets.token_bytes(16))
     url = f"http://{HOST}:{receiver.port}/hook?token=mine"
-    run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
+    run(store.create(NewBatch("acme", batch_id, (TaskSpec("m"),), 60_000, 3_600_000, webhook=Webhook(url))))
     queue_url, receipt_url = webhook.SETTINGS.webhook_queue_url, webhook.SETTINGS.receipt_queue_url
     run(WebhookPublisher(queue_url, sqs).publish(WebhookNotification("acme", batch_id, url, 1, {"completed": 1})))
     receiver.statuses = [503, 200]
@@ -156,7 +156,7 @@ def test_an_event_that_its_queue_gives_up_is_shown_as_failed_by_its_batch(
     store, run = TaskStore(receipt.REDIS), receipt.RUNNER.run
     batch_id = new_batch_id(3, secrets.token_bytes(16))
     url = f"http://{HOST}:{receiver.port}/?token=mine"
-    run(store.create(NewBatch("acme", batch_id, ("m",), (None,), 60_000, 3_600_000, webhook=Webhook(url))))
+    run(store.create(NewBatch("acme", batch_id, (TaskSpec("m"),), 60_000, 3_600_000, webhook=Webhook(url))))
     run(WebhookPublisher(queue_url, sqs).publish(WebhookNotification("acme", batch_id, url, 1, {"completed": 1})))
     receiver.statuses = [503]
     event = received(sqs, queue_url)

@@ -14,7 +14,7 @@ from moto.sqs.models import Message, sqs_backends
 
 from common.domain.message import TaskMessage
 from common.domain.request import Kind
-from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, new_batch_id
+from common.domain.task import NewBatch, Task, TaskRecord, TaskRef, TaskSpec, new_batch_id
 from common.runtime.settings import RedisSettings
 from local.model import StandIn
 from tests.aws import REGION, received
@@ -76,11 +76,18 @@ class WorkerEnvironment:
     def record_batch(self, *models: str, kind: Kind = Kind.CHAT) -> list[Task]:
         """Record a batch of a task a model."""
         batch_id = new_batch_id(time.time_ns() // 1_000_000, secrets.token_bytes(16))
-        batch = NewBatch("acme", batch_id, models, (None,) * len(models), 3_600_000, 86_400_000, kind=kind)
+        batch = NewBatch("acme", batch_id, tuple(map(TaskSpec, models)), 3_600_000, 86_400_000, kind=kind)
         created = on_store(self.redis, lambda store: accepted(store, batch))
-        times = created.created_ms, created.deadline_ms, batch.retention_ms
         return [
-            Task(TaskRef(batch.tenant, batch_id, index), len(models), *times, model, kind=kind)
+            Task(
+                ref=TaskRef(batch.tenant, batch_id, index),
+                batch_size=batch.size,
+                created_ms=created.created_ms,
+                deadline_ms=created.deadline_ms,
+                retention_ms=batch.retention_ms,
+                kind=kind,
+                model=model,
+            )
             for index, model in enumerate(models)
         ]
 

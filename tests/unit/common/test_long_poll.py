@@ -21,7 +21,7 @@ from common.api.long_poll import (
     read_wait_preference,
 )
 from common.domain.errors import InvalidRequest
-from common.domain.task import NewBatch, TaskRecord, TaskRef, new_batch_id
+from common.domain.task import NewBatch, TaskRecord, TaskRef, TaskSpec, new_batch_id
 from common.store.keys import HOLD_LEASE_MS
 from tests.fakes import FakeHeldCalls, FakeStore
 from tests.unit.worker.virtual_time import VirtualTimeLoop
@@ -118,7 +118,7 @@ class Stage:
     async def wait(
         self, wish: WaitPreference, *others: Awaitable[object], spent: float = 0.0
     ) -> tuple[WaitOutcome, float]:
-        await self.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+        await self.store.create(NewBatch("acme", BATCH, (TaskSpec("m"),) * 3, 60_000, 100_000))
         started = self.loop.now
         beside = [asyncio.ensure_future(other) for other in others]
         held = await self.waiting.wait(self.refs, wish, spent_seconds=spent)
@@ -208,7 +208,7 @@ def test_a_message_that_is_lost_costs_one_look() -> None:
 def test_who_waits_for_what_has_ended_does_not_listen() -> None:
     async def play(stage: Stage) -> None:
         stage.while_subscribing = None
-        await stage.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+        await stage.store.create(NewBatch("acme", BATCH, (TaskSpec("m"),) * 3, 60_000, 100_000))
         await stage.store.cancel(stage.refs)
         assert await stage.wait(WaitPreference(20)) == (WaitOutcome.ENDED, 0.0)
         assert stage.listening == []
@@ -228,7 +228,7 @@ def test_over_the_limit_of_held_calls_a_wait_is_answered_at_once_and_does_not_li
 
 def test_what_has_ended_is_told_also_over_the_limit_of_held_calls() -> None:
     async def play(stage: Stage) -> None:
-        await stage.store.create(NewBatch("acme", BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+        await stage.store.create(NewBatch("acme", BATCH, (TaskSpec("m"),) * 3, 60_000, 100_000))
         await stage.store.cancel(stage.refs[:1])
         async with stage.held_calls.holding("acme"):
             assert await stage.wait(WaitPreference(20, Until.ANY)) == (WaitOutcome.ENDED, 0.0)
@@ -249,7 +249,7 @@ def test_forty_long_polls_of_one_tenant_leave_anothers_its_place() -> None:
     async def play(stage: Stage) -> None:
         rival = TaskRef("rival", BATCH, 0)
         for tenant in ("acme", "rival"):
-            await stage.store.create(NewBatch(tenant, BATCH, ("m",) * 3, (None,) * 3, 60_000, 100_000))
+            await stage.store.create(NewBatch(tenant, BATCH, (TaskSpec("m"),) * 3, 60_000, 100_000))
         flood = [asyncio.ensure_future(stage.waiting.wait(stage.refs, WaitPreference(20))) for _ in range(40)]
         held = await stage.waiting.wait([rival], WaitPreference(10))
         assert held is WaitOutcome.TIMED_OUT, "held for its 10 s"
@@ -271,7 +271,7 @@ def test_a_wait_for_a_thousand_tasks_that_end_one_by_one_reads_a_thousand_record
 
         store = Counting(stage.now_ms)
         waiting = LongPoll(store, stage, stage.held_calls)
-        await store.create(NewBatch("acme", BATCH, ("m",) * 1000, (None,) * 1000, 60_000, 100_000))
+        await store.create(NewBatch("acme", BATCH, (TaskSpec("m"),) * 1000, 60_000, 100_000))
         refs = [TaskRef("acme", BATCH, index) for index in range(1000)]
 
         async def end_one_by_one() -> None:

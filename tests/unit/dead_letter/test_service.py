@@ -16,7 +16,14 @@ from functions.dead_letter.service import DeadLetter, DeadLetterOutcome, process
 from tests.fakes import FakeBacklog, FakeStore
 
 NOW_MS = 1_800_000_000_000
-TASK = Task(TaskRef("acme", "0" * 36, 0), 1, NOW_MS, NOW_MS + 3_600_000, 86_400_000, "gpt-test")
+TASK = Task(
+    ref=TaskRef("acme", "0" * 36, 0),
+    batch_size=1,
+    created_ms=NOW_MS,
+    deadline_ms=NOW_MS + 3_600_000,
+    retention_ms=86_400_000,
+    model="gpt-test",
+)
 
 
 @pytest.fixture

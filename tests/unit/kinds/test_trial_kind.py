@@ -45,7 +45,15 @@ def trial(monkeypatch: pytest.MonkeyPatch) -> Kind:
 
 @pytest.fixture
 def message(trial: Kind) -> TaskMessage:
-    task = Task(TaskRef("acme", BATCH_ID, 0), 1, NOW_MS, NOW_MS + 60_000, 60_000, "small", kind=trial)
+    task = Task(
+        ref=TaskRef("acme", BATCH_ID, 0),
+        batch_size=1,
+        created_ms=NOW_MS,
+        deadline_ms=NOW_MS + 60_000,
+        retention_ms=60_000,
+        model="small",
+        kind=trial,
+    )
     return TaskMessage(task, Request(trial, {"size": 30}), expected_tokens=5)
 
 

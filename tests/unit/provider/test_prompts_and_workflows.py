@@ -50,7 +50,14 @@ from tests.upstream import (
 )
 
 SECRET: Final = "Attack at dawn"
-TASK: Final = Task(TaskRef("acme", "0" * 36, 0), 1, 0, 10**13, 10**7, "gpt-test")
+TASK: Final = Task(
+    ref=TaskRef("acme", "0" * 36, 0),
+    batch_size=1,
+    created_ms=0,
+    deadline_ms=10**13,
+    retention_ms=10**7,
+    model="gpt-test",
+)
 PRICES: Final = Prices({"gpt-test": Price(1, 1, 1)})
 USED: Final = Usage(7, 5, 12)
 

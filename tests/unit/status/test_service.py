@@ -12,6 +12,7 @@ from common.domain.task import (
     NewBatch,
     TaskRecord,
     TaskRef,
+    TaskSpec,
     TaskStatus,
     batch_id_of_key,
     new_batch_id,
@@ -156,8 +157,8 @@ async def test_a_result_larger_than_any_answer_is_an_error_in_its_place(stage: S
 async def test_a_page_of_a_batch_ends_where_the_answer_is_full(stage: Stage) -> None:
     # GIVEN a thousand tasks with the longest names there are, of the characters that take the most room
     size, name = 1_000, "😀" * 256
-    names = tuple(f"{index:04}{name[4:]}" for index in range(size))
-    batch = NewBatch("acme", BATCH, ("m" * 1_000,) * size, names, 60_000, 100_000, metadata={"run": "😀" * 512})
+    specs = tuple(TaskSpec("m" * 1_000, f"{index:04}{name[4:]}") for index in range(size))
+    batch = NewBatch("acme", BATCH, specs, 60_000, 100_000, metadata={"run": "😀" * 512})
     await stage.store.create(batch)
 
     # WHEN all are asked for at once
@@ -172,7 +173,7 @@ async def test_a_page_of_a_batch_ends_where_the_answer_is_full(stage: Stage) -> 
         assert view.body["next"] == f"?cursor={start}&limit={size}"
 
     # THEN none is missing
-    assert [task["custom_id"] for task in shown] == list(names)
+    assert [task["custom_id"] for task in shown] == [spec.custom_id for spec in specs]
 
 
 async def test_more_tasks_than_are_read_at_once_are_all_shown(stage: Stage) -> None:

@@ -12,7 +12,7 @@ from common.api.held_calls import HoldLimits
 from common.api.long_poll import MOST_SECONDS
 from common.api.pagination import MOST_ANSWER_BYTES, MOST_BYTES, size_of
 from common.domain.errors import InvalidRequest, NotFound
-from common.domain.task import Answer, FailureCode, NewBatch, Task, TaskRef, WaitingOn, new_batch_id
+from common.domain.task import Answer, FailureCode, NewBatch, Task, TaskRef, TaskSpec, WaitingOn, new_batch_id
 from common.domain.transitions import Lease, ProgressNote, Release
 from functions.status.stream import UNHELD_STEP, Cursor, EventStream, cursor_of
 from tests.fakes import FakeHeldCalls, FakeStore
@@ -42,7 +42,7 @@ class Stage:
         self.stream = EventStream(self.store, self, self.held_calls, now_ms=lambda: 1_000)
         self.last_event_id = ""
         self.sizes: list[int] = []
-        self.runner.run(accepted(self.store, NewBatch("acme", BATCH, ("m",), (None,), 600_000, 900_000)))
+        self.runner.run(accepted(self.store, NewBatch("acme", BATCH, (TaskSpec("m"),), 600_000, 900_000)))
 
     @asynccontextmanager
     async def subscribe(
@@ -52,7 +52,12 @@ class Stage:
         yield DeafEar()
 
     def lease(self, owner: str = "a") -> Lease:
-        return Lease(Task(REF, 1, 1_000, 601_000, 900_000, "m"), owner, 300_000, 3)
+        return Lease(
+            Task(ref=REF, batch_size=1, created_ms=1_000, deadline_ms=601_000, retention_ms=900_000, model="m"),
+            owner,
+            300_000,
+            3,
+        )
 
     def claim(self, owner: str = "a") -> None:
         self.runner.run(self.store.claim(self.lease(owner)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def message(index: int) -> TaskMessage:
     ref = TaskRef("acme", new_batch_id(1, bytes(16)), index)
-    return TaskMessage(Task(ref, 100, 1, 2, 3, "m"), chat("é"))
+    return TaskMessage(Task(ref=ref, batch_size=100, created_ms=1, deadline_ms=2, retention_ms=3, model="m"), chat("é"))
 
 
 MESSAGES = [message(index) for index in range(25)]

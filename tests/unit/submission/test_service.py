@@ -22,8 +22,8 @@ from tests.requests import chat
 
 NOW_MS = 1_000_000
 PROMPTS = [
-    Prompt("small", chat("a", seed=1), "first", 50),
-    Prompt("large", chat("b")),
+    Prompt("small", request=chat("a", seed=1), custom_id="first", expected_tokens=50),
+    Prompt("large", request=chat("b")),
 ]
 CALL = SubmitCall(tuple(PROMPTS), 60, 100)
 KEY = IdempotentRequest("key", "digest")
@@ -314,7 +314,7 @@ async def test_nothing_that_was_sent_can_be_claimed_before_its_call_is_accepted(
 
 
 def test_a_prompt_does_not_show_its_text() -> None:
-    assert "secret" not in repr(Prompt("m", chat("secret", user="secret")))
+    assert "secret" not in repr(Prompt("m", request=chat("secret", user="secret")))
 
 
 # ─── Budgets and the queue's depth ────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,9 @@ from tests.unit.submit.calls import LIMITS, only, prompts, refusal, system, user
 
 
 def test_a_plain_string_is_a_prompt_for_the_default_model() -> None:
-    assert parse_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall((Prompt("small", chat("Tell me")),), 60, 100)
+    assert parse_call({"prompts": ["Tell me"]}, LIMITS) == SubmitCall(
+        (Prompt("small", request=chat("Tell me")),), 60, 100
+    )
 
 
 def test_a_prompt_may_say_everything_for_itself() -> None:
@@ -28,7 +30,10 @@ def test_a_prompt_may_say_everything_for_itself() -> None:
     }
 
     assert only({"prompts": [said]}) == Prompt(
-        "large", conversation([system("Be brief"), user("Tell me")], temperature=0, new_param=[1]), "mine", 50
+        "large",
+        request=conversation([system("Be brief"), user("Tell me")], temperature=0, new_param=[1]),
+        custom_id="mine",
+        expected_tokens=50,
     )
 
 
@@ -42,8 +47,8 @@ def test_what_a_prompt_says_wins_over_what_the_call_says() -> None:
 
     first, second = parse_call(call, LIMITS).prompts
 
-    assert first == Prompt("small", conversation([system("Mine"), user("a")], top_p=0.5, seed=7))
-    assert second == Prompt("large", conversation([system("Yours"), user("b")], top_p=1, seed=7))
+    assert first == Prompt("small", request=conversation([system("Mine"), user("a")], top_p=0.5, seed=7))
+    assert second == Prompt("large", request=conversation([system("Yours"), user("b")], top_p=1, seed=7))
 
 
 def test_a_template_makes_a_prompt_of_each_input() -> None:
@@ -58,8 +63,8 @@ def test_a_template_makes_a_prompt_of_each_input() -> None:
     )
 
     assert call.prompts == (
-        Prompt("large", conversation([system("Be brief"), user("Write about a forest.")]), custom_id="first"),
-        Prompt("large", conversation([system("Be brief"), user("Write about 7.")])),
+        Prompt("large", request=conversation([system("Be brief"), user("Write about a forest.")]), custom_id="first"),
+        Prompt("large", request=conversation([system("Be brief"), user("Write about 7.")])),
     )
 
 

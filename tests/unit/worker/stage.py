@@ -356,7 +356,14 @@ class Stage:
     def task(self, prompt: str, *, deadline_in: float = 6 * 3600.0, tenant: str = "acme") -> Task:
         index = self._indexes.setdefault(prompt, len(self._indexes))
         ref = TaskRef(tenant, "0" * 36, index)
-        return Task(ref, 100, EPOCH_MS, EPOCH_MS + round(deadline_in * 1000), 24 * HOUR_MS, "gpt-test")
+        return Task(
+            ref=ref,
+            batch_size=100,
+            created_ms=EPOCH_MS,
+            deadline_ms=EPOCH_MS + round(deadline_in * 1000),
+            retention_ms=24 * HOUR_MS,
+            model="gpt-test",
+        )
 
     def message(
         self,

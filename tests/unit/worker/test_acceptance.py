@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from common.domain.task import NewBatch
+from common.domain.task import NewBatch, TaskSpec
 from common.domain.transitions import Claim, Created, Lease
 from common.store.keys import SENDING_LEASE_MS
 from common.worker.attempt import ACCEPT_SECONDS
@@ -21,7 +21,7 @@ def created(stage: Stage) -> Created:
     """Record the batch of the stage's prompts, as a call does that has yet to accept it."""
     size = len(PROMPTS)
     ref, *_ = (stage.task(prompt).ref for prompt in PROMPTS)
-    batch = NewBatch(ref.tenant, ref.batch_id, ("gpt-test",) * size, (None,) * size, 6 * HOUR_MS, 24 * HOUR_MS)
+    batch = NewBatch(ref.tenant, ref.batch_id, (TaskSpec("gpt-test"),) * size, 6 * HOUR_MS, 24 * HOUR_MS)
     return stage.runner.run(stage.store.create(batch))
 
 

@@ -24,7 +24,14 @@ from tests.requests import chat
 type Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SECRET = "Attack at dawn"
-TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 0, 10**13, 10**7, "gpt-test")
+TASK = Task(
+    ref=TaskRef("acme", "0" * 36, 0),
+    batch_size=1,
+    created_ms=0,
+    deadline_ms=10**13,
+    retention_ms=10**7,
+    model="gpt-test",
+)
 MESSAGE = TaskMessage(TASK, chat(SECRET, temperature=0.5, top_k=3, model="other"))
 DONE = b"data: [DONE]\n\n"
 

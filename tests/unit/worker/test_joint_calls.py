@@ -20,7 +20,15 @@ CALL_SECONDS = 1.0
 
 
 def message(text: object, *, tenant: str = "acme", model: str = "embedder", **params: object) -> TaskMessage:
-    task = Task(TaskRef(tenant, "0" * 36, 0), 1, 0, 10**13, 10**7, model, kind=Kind.EMBEDDINGS)
+    task = Task(
+        ref=TaskRef(tenant, "0" * 36, 0),
+        batch_size=1,
+        created_ms=0,
+        deadline_ms=10**13,
+        retention_ms=10**7,
+        model=model,
+        kind=Kind.EMBEDDINGS,
+    )
     return TaskMessage(task, Request(Kind.EMBEDDINGS, {"input": text, **params}))
 
 

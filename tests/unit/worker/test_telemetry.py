@@ -23,7 +23,14 @@ DELIVERY = ReceivedMessage("message-1", "receipt", 2, SECRET)
 
 type Noted = Callable[[Callable[[WorkerTelemetry], None]], tuple[dict[str, Any], dict[str, Any]]]
 
-TASK = Task(TaskRef("acme", "0" * 36, 0), 1, 1_000_000, 9_000_000, 3_600_000, "gpt-test")
+TASK = Task(
+    ref=TaskRef("acme", "0" * 36, 0),
+    batch_size=1,
+    created_ms=1_000_000,
+    deadline_ms=9_000_000,
+    retention_ms=3_600_000,
+    model="gpt-test",
+)
 MESSAGE = TaskMessage(TASK, chat(SECRET))
 
 

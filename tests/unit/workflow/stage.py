@@ -154,7 +154,15 @@ class Stage:
         self._attempts += 1
         self.steps.owner = f"attempt {self._attempts}"
         ref = TaskRef("acme", "0" * 36, 0)
-        task = Task(ref, 1, EPOCH_MS, EPOCH_MS + HOUR_MS, HOUR_MS, self._name, kind=Kind.WORKFLOW)
+        task = Task(
+            ref=ref,
+            batch_size=1,
+            created_ms=EPOCH_MS,
+            deadline_ms=EPOCH_MS + HOUR_MS,
+            retention_ms=HOUR_MS,
+            model=self._name,
+            kind=Kind.WORKFLOW,
+        )
         return self._runner.run(self._ask(TaskMessage(task, workflow(given)), until))
 
     def report(self) -> None:
