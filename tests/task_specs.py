@@ -4,5 +4,5 @@ from typing import Final
 
 from common.domain.task import TaskSpec
 
-FULL_SPEC: Final = TaskSpec(model="gpt-test", custom_id="row-1")
+FULL_SPEC: Final = TaskSpec(model="small", custom_id="row-1")
 """A spec with a value in every field."""

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tests.integration.store.harness import Harness, accepted, lease_of, new_batch, read_one, tasks_of
+from tests.integration.store.harness import Harness, lease_of, new_batch, read_one, tasks_of
+from tests.store import accepted
 from tests.task_specs import FULL_SPEC
 
 
