@@ -54,8 +54,16 @@ class Problem:
         return answer(self.status, json.dumps(body), retry_after=self.retry_after, content_type=PROBLEM_JSON)
 
 
-def resolver(telemetry: Telemetry) -> APIGatewayRestResolver:
-    """Create a resolver without routes that maps every error to a problem, and counts it by its code."""
+def resolver(
+    telemetry: Telemetry, render: Callable[[Problem, str], Response[str]] = Problem.response
+) -> APIGatewayRestResolver:
+    """Create a resolver without routes that maps every error to a problem, and counts it by its code.
+
+    Args:
+        telemetry: logs unexpected errors, and counts all.
+        render: builds the response from a problem and the ID of the request.
+
+    """
     # Powertools' debug mode prints events, and events carry prompts: not even POWERTOOLS_DEV turns it on.
     app = APIGatewayRestResolver(debug=False)
 
@@ -76,7 +84,7 @@ def resolver(telemetry: Telemetry) -> APIGatewayRestResolver:
             problem = shown(error)
             is_theirs = problem.status < HTTPStatus.INTERNAL_SERVER_ERROR
             telemetry.count(Metric.CLIENT_ERRORS if is_theirs else Metric.SERVER_ERRORS, code=problem.code)
-            return problem.response(app.lambda_context.aws_request_id)
+            return render(problem, app.lambda_context.aws_request_id)
 
         return respond
 

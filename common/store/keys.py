@@ -124,6 +124,14 @@ ALL_TENANTS: Final = "all"
 HOLD_LEASE_MS: Final = 30_000
 """How long a held call counts that does not end: more than the 28 s after which Lambda ends its function."""
 
+# Transport retries: a repeat of a request joins the task that its first try created.
+
+FIRST_TRY_KEY: Final = "joined:{{{tenant}}}:{digest}"
+"""One string for each tenant and digest of a request: the idempotency key of the first try."""
+
+FIRST_TRY_KEPT_MS: Final = 900_000
+"""How long a transport retry finds its first try: an SDK gives up after ten minutes, and tries again soon after."""
+
 
 def rate_key(scope: str) -> str:
     """Return the key of a scope's schedule."""
@@ -153,6 +161,11 @@ def backlog_key(tenant: str, queue: BacklogQueue) -> str:
 def held_key(scope: str) -> str:
     """Return the key of the held calls of a tenant, or of all."""
     return HELD_KEY.format(scope=_quoted(scope))
+
+
+def first_try_key(tenant: str, digest: str) -> str:
+    """Return the key of the idempotency key of a request's first try."""
+    return FIRST_TRY_KEY.format(tenant=_quoted(tenant), digest=digest)
 
 
 def task_key(ref: TaskRef) -> str:

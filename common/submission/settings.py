@@ -1,6 +1,6 @@
 """Read the settings of the submission service from the environment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from common.api.held_calls import HoldLimits
@@ -24,10 +24,11 @@ class SubmissionSettings:
 
     redis: RedisSettings
     queue_url: str
-    workflow_queue_url: str
     webhook_queue_url: str
     limits: Limits
     holds: HoldLimits
+    workflow_queue_url: str | None = None
+    """None where the function accepts no workflows."""
     most_queued: int = 0
     """Tasks in a queue, at most; 0 is no cap."""
     queue_share: int = DEFAULT_QUEUE_SHARE
@@ -35,7 +36,23 @@ class SubmissionSettings:
 
     @classmethod
     def from_env(cls, env: Environment) -> "SubmissionSettings":
-        """Read the environment.
+        """Read the environment of a function that accepts calls of many requests, and workflows.
+
+        Raises:
+            SettingError: a variable is missing or wrong; it has the name.
+
+        """
+        settings = cls.for_single_requests(env)
+        limits = replace(
+            settings.limits,
+            most_prompts=number(env, "MAX_PROMPTS", least=1, most=MAX_BATCH_SIZE, default=1_000),
+            allow_loopback=flag(env, "WEBHOOK_LOOPBACK", default=False),
+        )
+        return replace(settings, limits=limits, workflow_queue_url=text(env, "WORKFLOW_QUEUE_URL"))
+
+    @classmethod
+    def for_single_requests(cls, env: Environment) -> "SubmissionSettings":
+        """Read the environment of a function that accepts one request a call, and no workflows.
 
         Raises:
             SettingError: a variable is missing or wrong; it has the name.
@@ -56,17 +73,15 @@ class SubmissionSettings:
             queue_url=text(env, "QUEUE_URL"),
             most_queued=number(env, "MAX_QUEUE_DEPTH", least=0, most=MOST_QUEUED, default=0),
             queue_share=number(env, "TENANT_QUEUE_SHARE", least=1, most=100, default=DEFAULT_QUEUE_SHARE),
-            workflow_queue_url=text(env, "WORKFLOW_QUEUE_URL"),
             webhook_queue_url=text(env, "WEBHOOK_QUEUE_URL"),
             holds=HoldLimits.from_env(env),
             limits=Limits(
                 models=models,
-                most_prompts=number(env, "MAX_PROMPTS", least=1, most=MAX_BATCH_SIZE, default=1_000),
+                most_prompts=1,
                 most_prompt_bytes=number(env, "MAX_PROMPT_BYTES", least=1, most=MOST_PROMPT_BYTES, default=262_144),
                 deadline_seconds=number(
                     env, "DEADLINE_SECONDS", least=1, most=min(retention, MOST_DEADLINE_SECONDS), default=21_600
                 ),
                 retention_seconds=retention,
-                allow_loopback=flag(env, "WEBHOOK_LOOPBACK", default=False),
             ),
         )

@@ -28,7 +28,7 @@ def now_ms() -> int:
 def submission_router(
     settings: SubmissionSettings, redis: Client, sqs: "SQSClient", store: TaskStore, telemetry: Telemetry
 ) -> SubmissionRouter:
-    """Create one submission service for each queue, and the router between them."""
+    """Create one submission service for each queue that the settings have, and the router between them."""
     budgets = BudgetStore(redis)
     backlog = BacklogStore(redis)
 
@@ -45,4 +45,4 @@ def submission_router(
         )
 
     urls = {BacklogQueue.TASKS: settings.queue_url, BacklogQueue.WORKFLOWS: settings.workflow_queue_url}
-    return SubmissionRouter({queue: service(queue, url) for queue, url in urls.items()})
+    return SubmissionRouter({queue: service(queue, url) for queue, url in urls.items() if url is not None})

@@ -32,9 +32,14 @@ def prompt_tokens(body: Mapping[str, Any], /) -> int:
 
 
 def answer_tokens(body: Mapping[str, Any], expected: int | None, /) -> int:
-    """Estimate the tokens of the answer: the caller's own estimate, up to the limit that the body sets."""
+    """Estimate the tokens of the answer: the caller's own estimate, up to the limit that the body sets.
+
+    Each choice that the body requests has as many.
+    """
     stated: tuple[Any, ...] = (expected, body.get("max_completion_tokens"), body.get("max_tokens"))
-    return min((count for count in stated if type(count) is int and count > 0), default=DEFAULT_ANSWER_TOKENS)
+    tokens = min((count for count in stated if type(count) is int and count > 0), default=DEFAULT_ANSWER_TOKENS)
+    choices = body.get("n")
+    return tokens * choices if type(choices) is int and choices > 0 else tokens
 
 
 def _texts_of(parts: Iterable[Any]) -> Iterable[Any]:

@@ -6,7 +6,7 @@ name accepts. Names are compared in one canonical form, and only the documented 
 """
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
@@ -18,6 +18,9 @@ from common.domain.task import ToolKind
 
 type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 type Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+MOST_CHOICES: Final = 128
+"""Choices of one request, at most: OpenAI's own limit."""
 
 
 class KnownParams(Struct, frozen=True, kw_only=True):
@@ -42,6 +45,9 @@ class KnownParams(Struct, frozen=True, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
 PRICED_TIERS: Final = ("auto", "default")
@@ -53,6 +59,9 @@ _BY_TOOLS: Final = "is deprecated; use `tools` and `tool_choice`"
 _SDK: Final = "is not a parameter of the model"
 _FEE: Final = "makes the provider search, at a fee that `usage` does not report and this service cannot price"
 _ONE_MODEL: Final = "names other models; set one `model` next to `params`"
+
+KEPT_IN_RESPONSE: Final = frozenset({"n", "logprobs", "top_logprobs"})
+"""The reserved params whose effect only the whole response shows."""
 
 RESERVED_PARAMS: Final[Mapping[str, str]] = {
     "model": "belongs next to `params`, not inside",
@@ -102,15 +111,20 @@ def check_messages(messages: Sequence[Mapping[str, Any]], place: str) -> bool:
     return any(message["role"] in _INSTRUCTIONS for message in messages)
 
 
-def check_params(params: dict[str, Any], place: str) -> None:
-    """Validate params; `place` is their JSON pointer.
+def check_params(params: dict[str, Any], place: str, *, allowed: Collection[str] = ()) -> None:
+    """Validate params.
+
+    Args:
+        params: the params.
+        place: their JSON pointer.
+        allowed: the reserved params that the caller may set.
 
     Raises:
         InvalidRequest: the first param that breaks a rule, and the rule.
 
     """
     for name in params:
-        _check_name(name, place)
+        _check_name(name, place, allowed)
     tier = params.get("service_tier")
     if isinstance(tier, str) and tier not in PRICED_TIERS:
         raise InvalidRequest(
@@ -151,9 +165,9 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _check_name(name: str, place: str) -> None:
+def _check_name(name: str, place: str, allowed: Collection[str]) -> None:
     known = _SPELLINGS.get(_canonical(name), name)
-    if known in RESERVED_PARAMS:
+    if known in RESERVED_PARAMS and known not in allowed:
         raise InvalidRequest(RESERVED_PARAMS[known], pointer=pointer_to(place, name), code="reserved_param")
     if known != name:
         raise InvalidRequest(
