@@ -38,6 +38,7 @@ class Function:
 FUNCTIONS: Final = (
     Function("SubmitFunction", "submit", 150, _COMMON),
     Function("StatusFunction", "status", 150, _COMMON),
+    Function("OpenaiFunction", "openai", 150, _COMMON),
     Function(
         "AuthorizerFunction",
         "authorizer",

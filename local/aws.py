@@ -26,6 +26,7 @@ WEBHOOK_SECRET = "sluice/webhook-signing"  # noqa: S105 - a name
 WEBHOOK_SIGNING = "local-webhook-signing-secret-of-no-worth"
 FUNCTIONS = (
     "SubmitFunction",
+    "OpenaiFunction",
     "WorkerFunction",
     "WorkflowFunction",
     "StatusFunction",

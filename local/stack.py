@@ -27,6 +27,7 @@ AUTHORIZATION = {"Authorization": f"Bearer {API_KEY}"}
 _CHECK_SECONDS = 60
 # MiniStack runs 16 functions at a time on a small machine, and some 45 with 2 GB of memory.
 TENANT_HELD_CALLS, MAX_HELD_CALLS = 6, 10
+OPENAI_TENANT_HELD_CALLS, OPENAI_MAX_HELD_CALLS = 8, 10
 EXIT_SECONDS = 1
 
 type Say = Callable[[str], None]
@@ -170,6 +171,8 @@ async def _deploy(settings: Settings, stack: Stack, cache_port: int, say: Say) -
         "TenantQueueShare": str(settings.tenant_queue_share),
         "TenantHeldCalls": str(TENANT_HELD_CALLS),
         "MaxHeldCalls": str(MAX_HELD_CALLS),
+        "OpenaiTenantHeldCalls": str(OPENAI_TENANT_HELD_CALLS),
+        "OpenaiMaxHeldCalls": str(OPENAI_MAX_HELD_CALLS),
         "AllowedModels": ",".join(settings.models),
         "OpenAIBaseUrl": stack.model_url,
         "OpenAIApiKeySecret": OPENAI_KEY_SECRET,

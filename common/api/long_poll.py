@@ -59,9 +59,13 @@ def read_wait_preference(prefer: str | None, query: Mapping[str, Sequence[str]])
     until = query.get("until", [Until.ALL])[-1]
     if until not in set(Until):
         raise InvalidRequest("until must be any or all", code="invalid_until")
+    return WaitPreference(read_wait_seconds(prefer, default=0), Until(until))
+
+
+def read_wait_seconds(prefer: str | None, *, default: int) -> int:
+    """Return the seconds of a `Prefer: wait`, MOST_SECONDS at most; `default` without a preference that is one."""
     found = (_WAIT.fullmatch(part) for part in (prefer or "").split(","))
-    seconds = next((int(match[1]) for match in found if match), 0)
-    return WaitPreference(min(seconds, MOST_SECONDS), Until(until))
+    return next((min(int(match[1]), MOST_SECONDS) for match in found if match), default)
 
 
 class WaitOutcome(Enum):

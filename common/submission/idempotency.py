@@ -18,7 +18,12 @@ def read_repeatable(key: str | None, document: object) -> IdempotentRequest | No
     """
     if (key := read_key(key)) is None:
         return None
-    return IdempotentRequest(key, hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest())
+    return IdempotentRequest(key, digest_of(document))
+
+
+def digest_of(document: object) -> str:
+    """Return the SHA-256 of a JSON value; it is the same however the JSON was spaced and its fields were ordered."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def read_key(key: str | None) -> str | None:

@@ -82,7 +82,7 @@ def concurrency_is_bounded_at_the_event_source(stack: Stack) -> Complaints:
             yield f"{function}: reserved concurrency sends throttled messages to the dead-letter queue"
 
 
-API_FUNCTIONS = ("Authorizer", "Submit", "Status", "Cancel", "Docs")
+API_FUNCTIONS = ("Authorizer", "Submit", "Status", "Cancel", "Docs", "Openai")
 """The functions that API Gateway calls."""
 
 
@@ -94,7 +94,7 @@ def what_holds_calls_leaves_concurrency_to_the_rest_of_the_api(stack: Stack) -> 
             yield f"{function}: ApiConcurrency reserves nothing for it"
         if "ReservedConcurrentExecutions" in stack.properties(function):
             yield f"{function}: a new account, whose quota is 10, can reserve nothing"
-    for function in ("SubmitFunction", "StatusFunction"):
+    for function in ("SubmitFunction", "StatusFunction", "OpenaiFunction"):
         held = stack.variables(function)
         if not 0 < int(held.get("TENANT_HELD_CALLS", 0)) < int(held.get("MAX_HELD_CALLS", 0)):
             yield f"{function}: one tenant may hold as many calls as all"
@@ -102,12 +102,13 @@ def what_holds_calls_leaves_concurrency_to_the_rest_of_the_api(stack: Stack) -> 
 
 def a_capped_queue_keeps_room_for_every_tenant(stack: Stack) -> Complaints:
     """What submit counts into a tenant's share, the workers have to take out again."""
-    for function in ("SubmitFunction", *(worker for worker, _ in WORKERS)):
+    for function in ("SubmitFunction", "OpenaiFunction", *(worker for worker, _ in WORKERS)):
         variables = stack.source["Resources"][function]["Properties"]["Environment"]["Variables"]
         if variables.get("MAX_QUEUE_DEPTH") != {"Ref": "MaxQueueDepth"}:
             yield f"{function}: MAX_QUEUE_DEPTH is not MaxQueueDepth"
-    if not int(stack.variables("SubmitFunction").get("TENANT_QUEUE_SHARE", 100)) < 100:
-        yield "SubmitFunction: one tenant may fill the whole queue"
+    for function in ("SubmitFunction", "OpenaiFunction"):
+        if not int(stack.variables(function).get("TENANT_QUEUE_SHARE", 100)) < 100:
+            yield f"{function}: one tenant may fill the whole queue"
 
 
 def large_batches_have_a_window(stack: Stack) -> Complaints:
@@ -221,6 +222,11 @@ def the_gateways_own_errors_are_problems_with_a_code(stack: Stack) -> Complaints
             body = json.loads(text)
             if not body.keys() >= {"type", "title", "detail", "code"}:
                 yield f"{name}: {kind} lacks a member of a problem"
+            error = body.get("error", {})
+            if (error.get("message"), error.get("code")) != (body.get("detail"), body.get("code")):
+                yield f"{name}: {kind} is no error that the SDKs of OpenAI read"
+            if not {"type", "param"} <= error.keys():
+                yield f"{name}: {kind} lacks a member of OpenAI's error"
             if str(body.get("status", "")) != answer.get("statusCode", ""):
                 yield f"{name}: {kind} says another status than it has"
 
@@ -231,7 +237,7 @@ def every_function_is_traced(stack: Stack) -> Complaints:
             yield f"{name}: not traced"
 
 
-WHO_ENDS_TASKS = ("Submit", "Worker", "Workflow", "Status", "Cancel", "DeadLetter")
+WHO_ENDS_TASKS = ("Submit", "Openai", "Worker", "Workflow", "Status", "Cancel", "DeadLetter")
 """The functions whose transitions may end the last task of a batch."""
 
 
@@ -253,6 +259,7 @@ def a_queues_address_is_given_to_its_functions(stack: Stack) -> Complaints:
     expected = [
         ("SubmitFunction", "QUEUE_URL", "TaskQueue"),
         ("SubmitFunction", "WORKFLOW_QUEUE_URL", "WorkflowQueue"),
+        ("OpenaiFunction", "QUEUE_URL", "TaskQueue"),
         ("WorkerFunction", "QUEUE_URL", "TaskQueue"),
         ("WorkflowFunction", "QUEUE_URL", "WorkflowQueue"),
         *((f"{name}Function", "WEBHOOK_QUEUE_URL", "WebhookQueue") for name in (*WHO_ENDS_TASKS, "Webhook")),

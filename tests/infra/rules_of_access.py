@@ -119,6 +119,7 @@ SETTINGS: dict[str, Callable[[Environment], object]] = {
     "DocsFunction": dict,  # it has none
     "ReceiptFunction": RedisSettings.from_env,
     "StatusFunction": StatusSettings.from_env,
+    "OpenaiFunction": SubmissionSettings.for_single_requests,
     "SubmitFunction": SubmissionSettings.from_env,
     "WebhookFunction": WebhookSettings.from_env,
     "WorkerFunction": WorkerSettings.from_env,

@@ -60,6 +60,7 @@ def test_what_samconfig_sets_fits_together(environment: str) -> None:
         ({"WorkerTimeout": "120"}, "WorkerFunction: MODEL_TIMEOUT_SECONDS must be at most 112"),
         ({"Concurrency": "10", "ConcurrencyMin": "11"}, "WorkflowFunction: CONCURRENCY_MIN"),
         ({"ApiConcurrency": "100"}, "StatusFunction: MAX_HELD_CALLS must be from 1 to 99"),
+        ({"ApiConcurrency": "200"}, "OpenaiFunction: MAX_HELD_CALLS must be from 1 to 199"),
         ({"ApiConcurrency": "200", "MaxHeldCalls": "0"}, "SubmitFunction: MAX_HELD_CALLS must be from 1 to 199"),
     ],
 )
@@ -95,6 +96,7 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "CancelFunction",
         "DeadLetterFunction",
         "DocsFunction",
+        "OpenaiFunction",
         "ReceiptFunction",
         "StatusFunction",
         "SubmitFunction",
@@ -103,6 +105,8 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "WorkflowFunction",
     }
     assert routes == {
+        ("X-AMAZON-APIGATEWAY-ANY-METHOD", "/openai/v1"),
+        ("X-AMAZON-APIGATEWAY-ANY-METHOD", "/openai/v1/{proxy+}"),
         ("POST", "/tasks"),
         ("GET", "/tasks"),
         ("GET", "/tasks/{task_id}"),

@@ -8,7 +8,7 @@ from tests.integration.access.users import Restricted, access_strings, restricte
 
 __all__ = ["restricted"]
 
-FUNCTIONS = ("submit", "worker", "status", "cancel", "dead_letter", "receipt", "workflow")
+FUNCTIONS = ("submit", "openai", "worker", "status", "cancel", "dead_letter", "receipt", "workflow")
 WORKERS = ("worker", "workflow")
 TASK, BATCH = "task:{acme/b}:0", "batch:{acme/b}"
 
@@ -35,11 +35,13 @@ NOBODY = [
 
 OF_ANOTHER = [
     # The two workers': adding up, the flow that workers share, the tenants' sums.
-    *[(user, ("HINCRBY", BATCH, "cost", "1")) for user in FUNCTIONS if user not in {*WORKERS, "submit"}],
+    *[(user, ("HINCRBY", BATCH, "cost", "1")) for user in FUNCTIONS if user not in {*WORKERS, "submit", "openai"}],
     *[(user, ("HGET", "pause:{model/x}", "until")) for user in FUNCTIONS if user not in WORKERS],
     *[(user, ("HSET", "rate:{model/x}", "next_request", "0")) for user in FUNCTIONS if user not in WORKERS],
     *[(user, ("HDEL", "flights:{tenant/acme}", "one")) for user in FUNCTIONS if user not in WORKERS],
     *[(user, ("HSET", "spend:{acme}:2026-11-21", "cost", "0")) for user in ("cancel", "dead_letter", "receipt")],
+    # Those of the OpenAI-compatible endpoints: the first tries of requests.
+    *[(user, ("SET", "joined:{acme}:d", "k")) for user in FUNCTIONS if user != "openai"],
     # The workflow worker's: the finished steps.
     *[(user, ("HSET", "steps:{acme/b}:0", "one", "{}")) for user in FUNCTIONS if user != "workflow"],
     *[(user, ("HGETALL", "steps:{acme/b}:0")) for user in FUNCTIONS if user != "workflow"],
@@ -49,7 +51,7 @@ OF_ANOTHER = [
     ("receipt", ("HDEL", BATCH, "due")),
     # Those who may hold a caller's answer: listening, and counting the calls that are held.
     *[(user, ("ZREM", "backlog:{acme}:tasks", "one")) for user in ("status", "cancel", "receipt")],
-    *[(user, ("ZADD", "backlog:{acme}:tasks", "1", "one")) for user in FUNCTIONS if user != "submit"],
+    *[(user, ("ZADD", "backlog:{acme}:tasks", "1", "one")) for user in FUNCTIONS if user not in {"submit", "openai"}],
     *[(user, ("ZCARD", "held:{all}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
     *[(user, ("SSUBSCRIBE", "ends:{acme/b}")) for user in (*WORKERS, "cancel", "dead_letter", "receipt")],
 ]
