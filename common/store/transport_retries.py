@@ -17,14 +17,12 @@ class TransportRetryStore:
     async def record_first_try(self, tenant: str, digest: str, key: str) -> None:
         """Record the idempotency key of a first try; retries join the latest one."""
         with redis_errors():
-            await self._client.execute_command(
-                "SET", keys.first_try_key(tenant, digest), key, "PX", keys.FIRST_TRY_KEPT_MS
-            )
+            await self._client.set(keys.first_try_key(tenant, digest), key, px=keys.FIRST_TRY_KEPT_MS)
 
     async def find_first_try(self, tenant: str, digest: str, key: str) -> str:
         """Return the idempotency key of the first try; without one record `key`, and return that."""
         with redis_errors():
-            found = await self._client.execute_command(
-                "SET", keys.first_try_key(tenant, digest), key, "NX", "GET", "PX", keys.FIRST_TRY_KEPT_MS
+            found = await self._client.set(
+                keys.first_try_key(tenant, digest), key, nx=True, get=True, px=keys.FIRST_TRY_KEPT_MS
             )
         return key if found is None else codec.read_text(found)
