@@ -25,4 +25,4 @@ class TransportRetryStore:
             found = await self._client.set(
                 keys.first_try_key(tenant, digest), key, nx=True, get=True, px=keys.FIRST_TRY_KEPT_MS
             )
-        return key if found is None else codec.read_text(found)
+        return codec.read_text(found) if isinstance(found, bytes) else key
