@@ -1,49 +1,25 @@
-"""Work on one delivery: claim the task, ask the model, record what came of it. call.py has the asking."""
+"""Work on one delivery: claim the task, call the model, record the outcome."""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
-from common.api.pagination import is_readable
-from common.domain.errors import (
-    CallHeld,
-    EventUnsent,
-    ModelBusy,
-    ModelCrashed,
-    ModelFailed,
-    ModelRefused,
-    StoreUnavailable,
-    Unavailable,
-)
+from common.domain.errors import StoreUnavailable
 from common.domain.message import TaskMessage
-from common.domain.rate_limits import RefusalCause
-from common.domain.spending import NO_CHARGE, Charge
-from common.domain.task import Answer, FailureCode, TaskRef, WaitingOn
-from common.domain.transitions import (
-    NO_REPORT,
-    CallReport,
-    Claim,
-    ClaimOutcome,
-    EndOutcome,
-    Lease,
-    Release,
-    ReleaseOutcome,
-)
-from common.worker.backoff import LOST_SECONDS, Backoff
-from common.worker.bill import Bill
-from common.worker.concurrency import OVERLOAD_CODES, Origin
+from common.domain.task import WaitingOn
+from common.domain.transitions import Claim, ClaimOutcome, Lease, Release
+from common.worker.backoff import Backoff
 from common.worker.deadlines import InvocationDeadlines
+from common.worker.failures import FailureRecorder
+from common.worker.leased_task import LeasedTask, TaskTransitions
 from common.worker.message import DeliveryOutcome, OutcomeKind, ReceivedMessage
-from common.worker.model_call import CallInterrupted, InterruptReason, ModelCaller
+from common.worker.model_call import ModelCaller
 from common.worker.permit import Permit
 from common.worker.rate_limiter import StartLimiter
-from common.worker.refusals import Refusal
-
-PAUSE_SECONDS: Final = 2.0
-"""For telling all workers of a rate limit: a store that hangs must leave time for the release that comes after."""
+from common.worker.transition_writer import TransitionWriter
 
 ACCEPT_SECONDS: Final = 1.0
 """How long a task waits here, in its slot, for its call to be accepted. Submit accepts right after its last message, so
@@ -53,66 +29,25 @@ FIRST_ACCEPT_PAUSE_SECONDS: Final = 0.01
 """Between the first two claims of such a task; it doubles from then on."""
 
 
-class TaskTransitions(Protocol):
-    """Hold the records: every method is one transition, safe to repeat, and may raise StoreUnavailable."""
-
-    async def claim(self, lease: Lease) -> Claim:
-        """Take the lease."""
-
-    async def release(self, lease: Lease, release: Release) -> ReleaseOutcome:
-        """Return the task to the queue, or fail it where that was its last attempt."""
-
-    async def mark_waiting(self, refs: Sequence[TaskRef], waiting_on: WaitingOn) -> None:
-        """Note what tasks wait for that are queued."""
-
-    async def complete(self, lease: Lease, answer: Answer, charge: Charge | None = None) -> EndOutcome:
-        """Record the answer, and book the charge if it is recorded."""
-
-    async def charge(self, lease: Lease, charge: Charge) -> None:
-        """Book what an attempt has cost that brought no answer."""
-
-    async def fail(
-        self,
-        lease: Lease,
-        code: FailureCode,
-        last_code: FailureCode | None = None,
-        error_type: str | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> EndOutcome:
-        """Record that there will be none."""
-
-    async def save_request(self, ref: TaskRef, request: str) -> None:
-        """Leave its request with a task that has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeasedTask:
-    """Hold what an attempt knows once it has the lease."""
-
-    delivery: ReceivedMessage
-    message: TaskMessage
-    lease: Lease
-    claim: Claim
-    deadlines: InvocationDeadlines
-    permit: Permit
-    free_slot: Callable[[], Awaitable[None]]
-    """Make room for the next call; what is left then is to record."""
-    bill: Bill = field(default_factory=Bill)
-
-    def outcome(self, kind: OutcomeKind, visible_in: float | None, code: FailureCode | None = None) -> DeliveryOutcome:
-        """Describe how it ends."""
-        return DeliveryOutcome(kind, visible_in, self.lease.task.ref.task_id, self.claim.attempt, code)
-
-
-@dataclass(frozen=True, slots=True)
 class AttemptRunner:
     """Make attempts; the collaborators live as long as the environment, so nothing here belongs to one task."""
 
-    claims: TaskTransitions
-    calls: ModelCaller
-    flow: StartLimiter
-    backoff: Backoff
-    max_attempts: int
+    def __init__(
+        self,
+        *,
+        claims: TaskTransitions,
+        calls: ModelCaller,
+        flow: StartLimiter,
+        backoff: Backoff,
+        max_attempts: int,
+    ) -> None:
+        self.claims = claims
+        self.flow = flow
+        self.calls = calls
+        self.backoff = backoff
+        self._max_attempts = max_attempts
+        self._writer = TransitionWriter(claims, backoff)
+        self._failures = FailureRecorder(self._writer, calls.concurrency, flow, backoff)
 
     async def run(
         self,
@@ -129,7 +64,7 @@ class AttemptRunner:
         the others down first.
         """
         # Random for each claim: the fence that keeps a worker which lost its lease from writing.
-        lease = Lease(message.task, secrets.token_hex(16), deadlines.lease_ms, self.max_attempts)
+        lease = Lease(message.task, secrets.token_hex(16), deadlines.lease_ms, self._max_attempts)
         task_id = message.task.ref.task_id
         try:
             async with asyncio.timeout_at(deadlines.stop_at):
@@ -148,7 +83,7 @@ class AttemptRunner:
             return DeliveryOutcome(OutcomeKind.DISCARDED, None, task_id)
         if claim.outcome is ClaimOutcome.ENDED:
             kind = OutcomeKind.FAILED if claim.code else OutcomeKind.DUPLICATE
-            return await self._save_request(
+            return await self._writer.save_request(
                 delivery, message, deadlines, DeliveryOutcome(kind, None, task_id, code=claim.code)
             )
         return await self._work(LeasedTask(delivery, message, lease, claim, deadlines, permit, leave))
@@ -171,36 +106,20 @@ class AttemptRunner:
             async with asyncio.timeout_at(deadlines.writes_end):
                 await self.claims.release(lease, Release(WaitingOn.CAPACITY, refund=True))
 
-    async def _save_request(
-        self, delivery: ReceivedMessage, message: TaskMessage, deadlines: InvocationDeadlines, ending: DeliveryOutcome
-    ) -> DeliveryOutcome:
-        """Leave its request with a task that may have failed, or have the message come back until that is done."""
-        try:
-            async with asyncio.timeout_at(deadlines.writes_end):
-                await self.claims.save_request(message.task.ref, delivery.body)
-        except (StoreUnavailable, TimeoutError):
-            return replace(ending, retry_in_seconds=self.backoff.after_receive(delivery.receives))
-        return ending
-
-    async def _finish_failed(self, leased: LeasedTask, code: FailureCode) -> DeliveryOutcome:
-        return await self._save_request(
-            leased.delivery, leased.message, leased.deadlines, leased.outcome(OutcomeKind.FAILED, None, code)
-        )
-
     async def _work(self, leased: LeasedTask) -> DeliveryOutcome:
         started = _now()
         try:
             if started > leased.permit.start_by:
-                return await self._release(
+                return await self._writer.release(
                     leased, leased.outcome(OutcomeKind.HELD, 0.0), Release(WaitingOn.RATE_LIMIT, refund=True)
                 )
-            ending = await self._ask_and_record(leased, started)
+            outcome = await self._ask_and_record(leased, started)
         except StoreUnavailable:
             # Whatever was to be recorded, the lease runs on: sooner than its end the message would only be busy.
-            ending = leased.outcome(OutcomeKind.UNRECORDED, leased.deadlines.lease_seconds)
+            outcome = leased.outcome(OutcomeKind.UNRECORDED, leased.deadlines.lease_seconds)
         except Exception as error:  # noqa: BLE001  # one task's fault must not reach its neighbours
-            ending = replace(leased.outcome(OutcomeKind.CRASHED, leased.deadlines.lease_seconds), error=error)
-        return replace(ending, call_seconds=ending.call_seconds or _now() - started)
+            outcome = replace(leased.outcome(OutcomeKind.CRASHED, leased.deadlines.lease_seconds), error=error)
+        return replace(outcome, call_seconds=outcome.call_seconds or _now() - started)
 
     async def _ask_and_record(self, leased: LeasedTask, started: float) -> DeliveryOutcome:
         try:
@@ -208,146 +127,12 @@ class AttemptRunner:
                 leased.lease, leased.message, leased.claim, leased.deadlines, leased.permit, leased.bill
             )
         except Exception as error:  # noqa: BLE001  # each kind is told apart, and none is left
-            await self._book(leased)
-            return await self._record_failure(leased, error, started)
+            await self._writer.book(leased)
+            return await self._failures.record(leased, error, started)
         call_seconds = _now() - started
         await leased.free_slot()
-        ending = await self._record_answer(leased, answer)
-        return replace(ending, call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos)
-
-    async def _record_answer(self, leased: LeasedTask, answer: Answer) -> DeliveryOutcome:
-        if not is_readable(leased.lease.task.kind, answer):
-            # It is paid for, and another would be as well: the task is not tried again.
-            await self._book(leased)
-            report = CallReport(answer.usage, answer.cost_nanos)
-            return await self._fail(leased, FailureCode.ANSWER_TOO_LARGE, report=report)
-        outcome = await self._write(leased, lambda: self.claims.complete(leased.lease, answer, leased.bill.charge))
-        # Never LOST: an answer needs no lease, the first one wins.
-        if outcome is EndOutcome.ENDED:
-            return leased.outcome(OutcomeKind.COMPLETED, None)
-        await self._book(leased)
-        return leased.outcome(OutcomeKind.DUPLICATE, None)
-
-    async def _book(self, leased: LeasedTask) -> None:
-        """Book what the attempt has cost so far, which no answer will; before its end, so that who sees that sees both.
-
-        A worker that dies has booked nothing of its running calls.
-        """
-        if leased.bill.charge != NO_CHARGE:
-            await self._write(leased, lambda: self.claims.charge(leased.lease, leased.bill.charge))
-            leased.bill.settle()
-
-    async def _record_failure(self, leased: LeasedTask, error: Exception, started: float) -> DeliveryOutcome:
-        match error:
-            case CallInterrupted():
-                ending = await self._record_cut(leased, error.cut, started)
-            case ModelBusy() | Unavailable():
-                ending = await self._refund(leased, error, started)
-            case CallHeld():
-                back = leased.outcome(OutcomeKind.HELD, self.backoff.after_deferral(error.seconds), error.code)
-                ending = await self._release(leased, back, Release(error.waiting_on, refund=True, code=back.code))
-            case ModelCrashed():
-                ending = await self._retry_crashed(leased, error)
-            case ModelFailed():
-                if error.code in OVERLOAD_CODES:
-                    self.calls.concurrency.refused(Origin.of(leased.message), started, _now())
-                ending = await self._retry(leased, error.code, error.retry_after, leased.bill.report(error))
-            case ModelRefused():
-                ending = await self._fail(leased, error.code, error_type=error.kind, report=leased.bill.report(error))
-            case _:  # the last resort: whatever the call raises, the task goes on
-                ending = await self._retry_crashed(leased, ModelCrashed(error))
-        return ending
-
-    async def _record_cut(self, leased: LeasedTask, cut: InterruptReason, started: float) -> DeliveryOutcome:
-        match cut:
-            case InterruptReason.LOST:
-                return leased.outcome(OutcomeKind.LOST, LOST_SECONDS)
-            case InterruptReason.TIMEOUT:
-                self.calls.concurrency.refused(Origin.of(leased.message), started, _now())
-                return await self._retry(leased, FailureCode.TIMEOUT, None)
-            case InterruptReason.DEADLINE:
-                return await self._fail(leased, FailureCode.DEADLINE_EXCEEDED, FailureCode.TIMEOUT)
-            case InterruptReason.STOP:
-                # At once: the next invocation has all its time, and nobody asked us to wait.
-                stopped = leased.outcome(OutcomeKind.STOPPED, 0.0, FailureCode.WORKER_STOPPED)
-                return await self._release(leased, stopped, Release(WaitingOn.CAPACITY, code=stopped.code))
-
-    async def _refund(self, leased: LeasedTask, error: ModelBusy | Unavailable, started: float) -> DeliveryOutcome:
-        if isinstance(error, ModelBusy):
-            return await self._wait_for_rate(leased, error, started)
-        # The key was there when the invocation began, and could not be read again for this call.
-        unavailable = leased.outcome(OutcomeKind.UNAVAILABLE, self.backoff.after_receive(leased.delivery.receives))
-        return await self._release(leased, unavailable, Release(WaitingOn.PROVIDER, refund=True, code=unavailable.code))
-
-    async def _wait_for_rate(self, leased: LeasedTask, busy: ModelBusy, started: float) -> DeliveryOutcome:
-        """Give back a task that the provider has refused for its rate, and find out whether it is the only one."""
-        report = leased.bill.report(busy)
-        cause = await self._cause(leased, busy)
-        if cause is RefusalCause.SIZE:
-            return await self._fail(leased, FailureCode.REQUEST_TOO_LARGE, report=report)
-        refusal = Refusal(leased.claim, leased.delivery.receives, cause, busy.retry_after)
-        if not refusal.is_known:
-            self.calls.concurrency.refused(Origin.of(leased.message), started, _now())
-        back = leased.outcome(OutcomeKind.RATE_LIMITED, refusal.wait(self.backoff), busy.code)
-        release = Release(WaitingOn.RATE_LIMIT, refusal.is_refunded, back.code, refused_by=cause, report=report)
-        return await self._release(leased, back, release)
-
-    async def _cause(self, leased: LeasedTask, busy: ModelBusy) -> RefusalCause:
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(min(leased.deadlines.writes_end, _now() + PAUSE_SECONDS)):
-                return await self.flow.slow_down(leased.message, busy, is_known=leased.claim.own_refusals > 0)
-        return RefusalCause.MODEL
-
-    async def _retry(
-        self, leased: LeasedTask, code: FailureCode, asked: float | None, report: CallReport = NO_REPORT
-    ) -> DeliveryOutcome:
-        retried = leased.outcome(OutcomeKind.RETRIED, self.backoff.after_attempt(leased.claim.attempt, asked), code)
-        return await self._release(leased, retried, Release(WaitingOn.PROVIDER, code=code, report=report))
-
-    async def _retry_crashed(self, leased: LeasedTask, crashed: ModelCrashed) -> DeliveryOutcome:
-        """Give the task back as after any failed call: nothing says that its lease has to be waited out."""
-        return replace(await self._retry(leased, crashed.code, None), error=crashed.error)
-
-    async def _release(self, leased: LeasedTask, back: DeliveryOutcome, release: Release) -> DeliveryOutcome:
-        outcome = await self._write(leased, lambda: self.claims.release(leased.lease, release))
-        match outcome:
-            case ReleaseOutcome.RELEASED:
-                return back
-            case ReleaseOutcome.EXHAUSTED:
-                return await self._finish_failed(leased, FailureCode.ATTEMPTS_EXHAUSTED)
-            case ReleaseOutcome.LOST:
-                return leased.outcome(OutcomeKind.LOST, LOST_SECONDS)
-
-    async def _fail(
-        self,
-        leased: LeasedTask,
-        code: FailureCode,
-        last_code: FailureCode | None = None,
-        error_type: str | None = None,
-        report: CallReport = NO_REPORT,
-    ) -> DeliveryOutcome:
-        outcome = await self._write(leased, lambda: self.claims.fail(leased.lease, code, last_code, error_type, report))
-        match outcome:
-            case EndOutcome.ENDED:
-                return await self._finish_failed(leased, code)
-            case EndOutcome.ALREADY:
-                return leased.outcome(OutcomeKind.DUPLICATE, None)
-            case _:
-                return leased.outcome(OutcomeKind.LOST, LOST_SECONDS)
-
-    async def _write[Outcome](self, leased: LeasedTask, write: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Write until the store takes it or the time for writes is over; raise StoreUnavailable then."""
-        while True:
-            try:
-                async with asyncio.timeout_at(leased.deadlines.writes_end):
-                    return await write()
-            except EventUnsent:
-                raise  # it is written; the event is for the next delivery, and the slot for the next task
-            except (StoreUnavailable, TimeoutError):
-                pause = self.backoff.before_rewrite()
-                if _now() + pause >= leased.deadlines.writes_end:
-                    raise StoreUnavailable from None
-            await asyncio.sleep(pause)
+        outcome = await self._writer.complete(leased, answer)
+        return replace(outcome, call_seconds=call_seconds, usage=answer.usage, cost_nanos=answer.cost_nanos)
 
 
 def _now() -> float:

@@ -98,7 +98,14 @@ class Service:
             store = TaskStore(client)
             [record] = await store.read([ref])
             assert record is not None
-            task = Task(ref, 1, record.created_ms, record.deadline_ms, 86_400_000, record.model)
+            task = Task(
+                ref=ref,
+                batch_size=1,
+                created_ms=record.created_ms,
+                deadline_ms=record.deadline_ms,
+                retention_ms=86_400_000,
+                model=record.model,
+            )
             lease = Lease(task, uuid4().hex, 10_000, 3)
             await store.claim(lease)
             await end(store, lease)

@@ -19,7 +19,7 @@ from common.domain.errors import (
 from common.domain.spending import Charge
 from common.domain.task import Answer, FailureCode, ProviderError, TaskRecord, TaskStatus, WaitingOn
 from common.domain.transitions import Claim, EndOutcome, Lease, Release
-from common.worker.attempt import PAUSE_SECONDS
+from common.worker.failures import PAUSE_SECONDS
 from common.worker.message import OutcomeKind, ReceivedMessage
 from tests.unit.worker.stage import LEASE_SECONDS, STOP_AT, USAGE, WORKER_TIMEOUT, Script, Stage, answers, drips, raises
 
