@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from common.api.pagination import is_readable
 from common.domain.errors import EventUnsent, StoreUnavailable
 from common.domain.message import TaskMessage
-from common.domain.spoutcome import NO_CHARGE
+from common.domain.spending import NO_CHARGE
 from common.domain.task import Answer, FailureCode
 from common.domain.transitions import NO_REPORT, CallReport, EndOutcome, Release, ReleaseOutcome
 from common.worker.backoff import LOST_SECONDS, Backoff
