@@ -66,7 +66,7 @@ def parse_chat_request(document: object, limits: Limits) -> ChatRequest:
     _check_params(params)
     request = Request(Kind.CHAT, {"messages": own.messages, **params})
     limits.check_size(request, "")
-    return ChatRequest(Prompt(own.model, request=request), own.stream, _includes_usage(own))
+    return ChatRequest(Prompt(model=own.model, request=request), own.stream, _includes_usage(own))
 
 
 def _check_params(params: dict[str, Any]) -> None:
