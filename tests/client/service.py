@@ -97,8 +97,34 @@ class Service:
                     counts = {"completed": ended, "queued": len(tasks) - ended}
                     shown = {"batch_id": batch_id, "status": "queued" if ended < len(tasks) else "ended"}
                     return 200, {}, {**shown, "size": len(tasks), "counts": counts, "tasks": tasks}
+                case "POST", ["batches", batch_id, "retry"]:
+                    return self._retry(batch_id)
                 case _:
                     return 404, {}, problem(404, "not_found")
+
+    def _retry(self, batch_id: str) -> tuple[int, dict[str, str], Any]:
+        """Make new tasks of the failed ones, each once; a repeated call gets the same batch."""
+        failed = [task for task in self.tasks.values() if task["batch_id"] == batch_id and task["status"] == "failed"]
+        new = [task for task in failed if "retried_as" not in task]
+        if not failed:
+            return 409, {}, problem(409, "nothing_to_retry")
+        if not new:
+            retried = [task["retried_as"] for task in failed]
+            shown = {"batch_id": retried[0].rpartition("-")[0], "task_ids": retried, "status": "queued"}
+            return 202, {"Idempotent-Replayed": "true"}, shown
+        made = f"{batch_id}r"
+        for place, task in enumerate(new):
+            task["retried_as"] = f"{made}-{place}"
+            kept: dict[str, Any] = {name: task[name] for name in ("custom_id", "prompt") if name in task}
+            self.tasks[f"{made}-{place}"] = {
+                "task_id": f"{made}-{place}",
+                "batch_id": made,
+                "status": "queued",
+                "progress": 0,
+                **kept,
+            }
+            self.asked.append(task["prompt"])
+        return 202, {}, {"batch_id": made, "task_ids": [task["retried_as"] for task in new], "status": "queued"}
 
     def _accept(self, seen: Seen) -> tuple[int, dict[str, str], Any]:
         key = seen.headers["idempotency-key"]

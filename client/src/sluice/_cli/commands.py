@@ -94,6 +94,9 @@ def cli(context: click.Context, url: str | None, api_key_file: str | None) -> No
 @click.option(
     "--chunk-size", default=100, type=click.IntRange(1, 1_000), show_default=True, help="Maximum prompts per request."
 )
+@click.option(
+    "--retry-failed", is_flag=True, help="Submit failed prompts again, once, and put their results into the file."
+)
 @click.option("--fresh", is_flag=True, help="Submit prompts again even if an earlier run did; they are charged again.")
 @click.option("--overwrite", is_flag=True, help="Replace the results of another run.")
 @click.option("--check", "check_only", is_flag=True, help="Only validate SOURCE and estimate its tokens; send nothing.")
@@ -136,6 +139,7 @@ def run(
         as_json=flags["as_json"],
         raw=flags["raw"],
         price=_price(flags["price"]),
+        retry_failed=flags["retry_failed"],
     )
     sys.exit(run_file(service, options, _console()))
 
@@ -186,7 +190,10 @@ def cancel(service: Connection, target: str, as_json: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def retry(service: Connection, target: str, as_json: bool) -> None:
-    """Submit the failed tasks of a batch or a run again, as new batches."""
+    """Submit the failed tasks of a batch or a run again, as new batches.
+
+    To have their results in the results file, repeat `sluice run` with --retry-failed instead, or afterwards.
+    """
     with service.client(patience=inspect.PATIENCE_SECONDS) as sluice:
         sys.exit(inspect.retry(sluice, parse_target(target), as_json=as_json))
 

@@ -108,7 +108,10 @@ def cancel(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -
 
 
 def retry(sluice: Sluice, target: Target, *, as_json: bool) -> ExitCode:
-    """Retry the failed tasks and print each new batch ID at once, so that a later refusal loses none."""
+    """Retry the failed tasks and print each new batch ID at once, so that a later refusal loses none.
+
+    The results file is not changed: `run --retry-failed` does that.
+    """
     batch_ids = target.batch_ids or ((target.task_id or "").rpartition("-")[0],)
     made: list[dict[str, Any]] = []
     try:

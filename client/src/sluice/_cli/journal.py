@@ -3,7 +3,8 @@
 The journal is append-only JSON Lines. Its first line identifies the run. Then each chunk has an entry with its
 idempotency key, written before it is sent, and one with its batch ID. After results are written, an entry holds their
 indexes and the size of the results file. On resume, results beyond the last recorded size are cut off and fetched
-again; this costs nothing, because the service still has them.
+again; this costs nothing, because the service still has them. If retried results replace the file, an entry first holds
+the size of the new file and the tasks whose results it has.
 """
 
 import fcntl
@@ -42,6 +43,8 @@ class RunHistory:
     offset: int = 0
     """Size of the complete results, in bytes."""
     counts: OutcomeCounts = field(default_factory=OutcomeCounts)
+    healed: dict[int, str] = field(default_factory=dict)
+    """The ID of the task whose result is written, by index, where a retry replaced the first task's."""
     length: int = 0
     """Size of the valid part of the journal, in bytes."""
 
@@ -60,6 +63,24 @@ class RunHistory:
 def journal_path(output: Path) -> Path:
     """Return the path of a results file's journal."""
     return output.with_name(output.name + SUFFIX)
+
+
+def healed_path(output: Path) -> Path:
+    """Return the path of a new results file that is about to replace the old one."""
+    return output.with_name(f"{output.name}{SUFFIX}-new")
+
+
+def finish_replacement(output: Path) -> None:
+    """Replace a results file whose replacement a crash interrupted after the journal had recorded it."""
+    path, journal = healed_path(output), journal_path(output)
+    if not (path.exists() and journal.exists()):
+        return
+    try:
+        last = json.loads(journal.read_bytes().splitlines()[-1])
+    except (ValueError, IndexError):
+        return
+    if isinstance(last, dict) and "healed" in last and last.get("offset") == path.stat().st_size:
+        path.replace(output)
 
 
 def read_history(path: Path, results_bytes: int) -> RunHistory | None:
@@ -96,6 +117,11 @@ def _apply(history: RunHistory, entry: dict[str, Any], results_bytes: int) -> bo
         case {"first": int(first), "batch_id": str(batch_id)} if first in history.sent:
             sent = history.sent[first]
             history.sent[first] = SentChunk(first, sent.count, sent.key, batch_id)
+        case {"healed": dict(tasks), "offset": int(offset), "counts": dict(counts)}:
+            if offset > results_bytes:
+                return False
+            history.offset, history.counts = offset, OutcomeCounts.of(counts)
+            history.healed = {int(index): str(task_id) for index, task_id in tasks.items()}
         case {"done": list(ranges), "offset": int(offset), "counts": dict(counts)}:
             if offset > results_bytes:
                 return False
@@ -158,6 +184,10 @@ class Journal:
     def written(self, indexes: Iterable[int], offset: int, counts: OutcomeCounts) -> None:
         """Record results that are synced to their file."""
         self._write({"done": list(to_ranges(indexes)), "offset": offset, "counts": counts.as_json()})
+
+    def healed(self, offset: int, counts: OutcomeCounts, tasks: Mapping[int, str]) -> None:
+        """Record the size of a results file with retried results, before it replaces the old one."""
+        self._write({"healed": tasks, "offset": offset, "counts": counts.as_json()})
 
     def close(self) -> None:
         """Close the file, which releases the lock."""

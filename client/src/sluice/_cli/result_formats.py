@@ -39,7 +39,7 @@ def detect_shape(path: str) -> ResultFormat:
 
 def header_of(shape: ResultFormat, columns: Sequence[str]) -> str:
     """Return the text before the first result; `columns` are those of the source, if any."""
-    return _csv_line(_columns(columns)) if shape is ResultFormat.CSV else ""
+    return csv_line(_columns(columns)) if shape is ResultFormat.CSV else ""
 
 
 def make_writer(shape: ResultFormat, columns: Sequence[str], *, raw: bool = False) -> Write:
@@ -54,7 +54,7 @@ def make_writer(shape: ResultFormat, columns: Sequence[str], *, raw: bool = Fals
             return lambda _, task: " ".join((task.result or "").splitlines()).strip() + "\n"
         case ResultFormat.CSV:
             names = _columns(columns)
-            return lambda record, task: _csv_line([_cells(record, task).get(name, "") for name in names], raw=raw)
+            return lambda record, task: csv_line([_cells(record, task).get(name, "") for name in names], raw=raw)
 
 
 def as_result(record: InputRecord | None, task: Task) -> dict[str, Any]:
@@ -106,7 +106,8 @@ def _cells(record: InputRecord, task: Task) -> Mapping[str, object]:
     return {**cells, **named, **row}
 
 
-def _csv_line(cells: Sequence[object], *, raw: bool = False) -> str:
+def csv_line(cells: Sequence[object], *, raw: bool = False) -> str:
+    """Return a CSV row with its line break; without `raw` no cell is a formula."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells if raw else map(for_spreadsheet, cells))
     return text.getvalue()

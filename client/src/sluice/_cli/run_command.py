@@ -16,7 +16,8 @@ from sluice._cli.connection import Connection
 from sluice._cli.estimate import Price
 from sluice._cli.exit_codes import ExitCode, ExitError, Terminated
 from sluice._cli.file_check import FileCheck
-from sluice._cli.journal import Journal, RunHistory, journal_path
+from sluice._cli.healing import Healing, HealingPlan
+from sluice._cli.journal import Journal, RunHistory, finish_replacement, journal_path
 from sluice._cli.outcome_counts import OutcomeCounts
 from sluice._cli.output import Output, is_stream, open_output
 from sluice._cli.progress_bar import RunProgressBar
@@ -56,6 +57,7 @@ class RunOptions:
     as_json: bool
     raw: bool
     price: Price | None = None
+    retry_failed: bool = False
 
     @property
     def name(self) -> str:
@@ -75,6 +77,8 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
         ExitError, SluiceError: the run could not finish.
 
     """
+    if options.retry_failed:
+        _require_healable(options)
     with open_source(options.source) as file:
         is_workflow = "workflow" in options.call_options
         source = input_file_of(file, options.source, options.form, options.template, holds_inputs=is_workflow)
@@ -88,35 +92,66 @@ def run_file(connection: Connection, options: RunOptions, console: Console) -> E
         written = f"{shape} {'in order' if options.ordered else 'as completed'}{' raw' if options.raw else ''}"
         # The prompts already contain the template; here it distinguishes two runs.
         identity = RunIdentity(checked.digest, {**options.call_options, "template": options.template}, url, written)
+        write = make_writer(shape, source.columns, raw=options.raw)
         if not (options.path and journal_path(options.path).exists()):
             # Before any file is created: a wrong key must leave no files behind.
             connection.require()
         with open_results(options, identity, checked.total) as (history, journal, output):
-            if history.counts.ended == checked.total:
-                return _finished(history.counts, options, console, "was already complete")
-            connection.require()
-            if history.offset == 0:
-                output.head(header_of(shape, source.columns))
-            header = history.header
-            plan = RunPlan(
-                source, options.call_options, header["chunk"], options.in_flight, options.ordered, header["nonce"]
-            )
-            execution = RunExecution(
-                plan, history, journal, output, make_writer(shape, source.columns, raw=options.raw)
-            )
-            progress = RunProgressBar(
-                Console(stderr=True, quiet=options.quiet), options.name, checked.total, history.counts
-            )
-            try:
-                _execute(connection, execution, progress)
-            except KeyboardInterrupt as end:
-                _interrupted(history.counts, checked.total, options, console)
-                _report_under_way(execution.under_way, options, console)
-                return ExitCode.TERMINATED if isinstance(end, Terminated) else ExitCode.INTERRUPTED
-            except (ExitError, SluiceError):
-                _report_under_way(execution.under_way, options, console)
-                raise
-        return _finished(history.counts, options, console, "is complete")
+            how = "was already complete"
+            if history.counts.ended < checked.total:
+                how = "is complete"
+                connection.require()
+                if history.offset == 0:
+                    output.head(header_of(shape, source.columns))
+                header = history.header
+                plan = RunPlan(
+                    source, options.call_options, header["chunk"], options.in_flight, options.ordered, header["nonce"]
+                )
+                execution = RunExecution(plan, history, journal, output, write)
+                progress = RunProgressBar(
+                    Console(stderr=True, quiet=options.quiet), options.name, checked.total, history.counts
+                )
+                try:
+                    _execute(connection, execution, progress)
+                except KeyboardInterrupt as end:
+                    _interrupted(history.counts, checked.total, options, console)
+                    _report_under_way(execution.under_way, options, console)
+                    return ExitCode.TERMINATED if isinstance(end, Terminated) else ExitCode.INTERRUPTED
+                except (ExitError, SluiceError):
+                    _report_under_way(execution.under_way, options, console)
+                    raise
+        if not (options.retry_failed and options.path and history.counts.failed):
+            return _finished(history.counts, options, console, how)
+        # The journal now has every batch of the run.
+        healing_plan = HealingPlan(options.path, shape, options.ordered, source, write)
+        with open_results(options, identity, checked.total) as (history, journal, _):
+            return _heal(connection, healing_plan, (history, journal), options, console)
+
+
+def _heal(
+    connection: Connection,
+    plan: HealingPlan,
+    run: tuple[RunHistory, Journal | None],
+    options: RunOptions,
+    console: Console,
+) -> ExitCode:
+    """Retry the failed prompts of a complete run, and replace their results."""
+    history, journal = run
+    with connection.client() as sluice:
+        healing = Healing(sluice, plan, history)
+        try:
+            for text in healing.retry():
+                if not options.quiet:
+                    console.print(for_terminal(text), highlight=False, markup=False, soft_wrap=True)
+            healing.wait()
+        except KeyboardInterrupt as end:
+            _report_under_way(healing.under_way, options, console)
+            return ExitCode.TERMINATED if isinstance(end, Terminated) else ExitCode.INTERRUPTED
+        except SluiceError:
+            _report_under_way(healing.under_way, options, console)
+            raise
+    counts = healing.rewrite(journal)
+    return _finished(counts, options, console, f"has {len(healing.new_results):,} new results")
 
 
 @contextmanager
@@ -138,6 +173,7 @@ def open_results(
             history = RunHistory(header)
             yield history, None, Output(stream, options.output, None, history.counts, time.monotonic, raw=options.raw)
             return
+        finish_replacement(options.path)
         file = open_output(options.path)
         ends.callback(os.close, file)
         journal = ends.enter_context(closing(Journal(journal_path(options.path))))
@@ -170,6 +206,16 @@ def _finished(counts: OutcomeCounts, options: RunOptions, console: Console, how:
             f"{options.name} {how}: {counts.completed:,} completed{bad}{place}", highlight=False, markup=False
         )
     return code
+
+
+def _require_healable(options: RunOptions) -> None:
+    if options.path is None:
+        raise ExitError("--retry-failed needs a results file: -o FILE", ExitCode.USAGE)
+    if options.fresh or options.overwrite:
+        raise ExitError("--retry-failed can't be combined with --fresh or --overwrite", ExitCode.USAGE)
+    shape = options.shape or detect_shape(options.output)
+    if not options.ordered and shape is not ResultFormat.JSONL:
+        raise ExitError("--retry-failed with --as-completed needs results in the format jsonl", ExitCode.USAGE)
 
 
 def _report_check(checked: FileCheck, options: RunOptions, console: Console) -> None:
