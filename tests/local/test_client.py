@@ -225,5 +225,6 @@ def test_the_other_commands_speak_of_a_run_by_its_file(stack: Up, tmp_path: Path
     # and a text can be read by its id, and has nothing left to cancel
     task_id = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])["task_id"]
     assert len(paste(stack, tmp_path, f"sluice stream {task_id}")) > 20
-    cancelled = json.loads(paste(stack, tmp_path, "sluice cancel out.jsonl --json"))
+    cancelled = json.loads(paste(stack, tmp_path, "sluice cancel out.jsonl --json 2>cancel.txt || [ $? = 1 ]"))
     assert cancelled["counts"]["cancelled"] == 0
+    assert "every task had ended" in (tmp_path / "cancel.txt").read_text()

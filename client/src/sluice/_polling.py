@@ -65,7 +65,8 @@ class Poller:
             result = yield from self._poll_ids(windows[0], most)
             seen = [*result.tasks, *seen[len(result.tasks) :]]
             if not result.held and not any(task.has_ended for task in result.tasks):
-                yield Sleep(max(MIN_SECONDS, min(result.retry_after or 0, most)))
+                # Not longer than the caller's timeout, which limits `most`.
+                yield Sleep(min(max(MIN_SECONDS, result.retry_after or 0), most or MIN_SECONDS))
         ended = [task for task in seen if task.has_ended]
         for task in ended:
             del self.pending[task.task_id]
