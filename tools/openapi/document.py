@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from tools.openapi.openai_operations import OPENAI_PATHS
+from tools.openapi.openai_schemas import OPENAI_SCHEMAS
 from tools.openapi.operations import PATHS, PROBLEM_ANSWERS
 from tools.openapi.schemas import SCHEMAS
 
@@ -24,10 +26,10 @@ def document() -> dict[str, Any]:
         # Relative to this document: valid behind any stage, proxy or domain.
         "servers": [{"url": "."}],
         "security": [{"key": []}],
-        "paths": PATHS,
+        "paths": {**PATHS, **OPENAI_PATHS},
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`make key` issues keys."}},
-            "schemas": SCHEMAS,
+            "schemas": {**SCHEMAS, **OPENAI_SCHEMAS},
             "responses": PROBLEM_ANSWERS,
         },
     }

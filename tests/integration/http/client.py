@@ -31,9 +31,10 @@ class Api:
 
     def __init__(
         self,
-        submit: Any,  # noqa: ANN401  # a module, as the next two
+        submit: Any,  # noqa: ANN401  # a module, as the next three
         status: Any,  # noqa: ANN401
         cancel: Any,  # noqa: ANN401
+        openai: Any,  # noqa: ANN401
         *,
         worker: TaskStore,
         tenant: str,
@@ -42,6 +43,7 @@ class Api:
         self.submit = submit
         self.status = status
         self.cancel = cancel
+        self.openai = openai
         self.worker = worker
         self.tenant = tenant
         self.context: dict[str, str] = {}  # what else the authorizer says

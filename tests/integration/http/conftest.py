@@ -88,12 +88,13 @@ def api(
         "MAX_PROMPT_BYTES": "100000",
     }.items():
         environment.setenv(name, value)
-    submit, status, cancel = started("submit"), started("status"), started("cancel")
+    submit, status, cancel, openai = (started(name) for name in ("submit", "status", "cancel", "openai"))
     # A tenant of its own for each test: the servers outlive it.
     worker = connect(redis)
-    yield Api(submit, status, cancel, worker=TaskStore(worker), tenant=f"t-{uuid4().hex[:8]}")
+    yield Api(submit, status, cancel, openai, worker=TaskStore(worker), tenant=f"t-{uuid4().hex[:8]}")
     status.runner.run(worker.aclose())
-    for function in (submit, status, cancel):
+    for function in (submit, status, cancel, openai):
         function.runner.run(function.redis.aclose())
         function.runner.close()
     submit.sqs.close()
+    openai.sqs.close()

@@ -25,10 +25,14 @@ class Gateway:
             if name.startswith("HTTP_")
         }
         headers.pop("Prefer", None)  # held answers have their own tests, and each would take its time here
+        if path.startswith("/openai/"):
+            headers["Prefer"] = "wait=0"  # these are held by default
         size = int(environ.get("CONTENT_LENGTH") or 0)
         event = event_of(method, path, parse_qs(environ["QUERY_STRING"], keep_blank_values=True), self._api.tenant)
         event |= {"headers": headers, "body": environ["wsgi.input"].read(size).decode("utf-8", "surrogateescape")}
-        if path.endswith("/cancel"):
+        if path.startswith("/openai/"):
+            function = self._api.openai
+        elif path.endswith("/cancel"):
             function = self._api.cancel
         else:
             is_submits = method == "POST" or path == "/workflows"

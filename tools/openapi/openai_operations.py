@@ -1,0 +1,118 @@
+"""Define the OpenAI-compatible operations. Their bodies are OpenAI's: the schemas name the fields that Sluice reads."""
+
+from typing import Any, Final
+
+from common.api.http import JSON, PROBLEM_JSON
+from functions.openai.call import MOST_HOPS
+from tools.openapi.schemas import Schema, reference
+
+type Operation = dict[str, Any]
+
+ROOT: Final = "/openai/v1"
+
+_REQUEST_ID: Final[dict[str, Schema]] = {"x-request-id": {"schema": {"type": "string"}}}
+_REDIRECT: Final[Schema] = {
+    "description": "The task has not ended. `Location` is the relative URL of a GET that is held again.",
+    "headers": {"Location": {"required": True, "schema": {"type": "string"}}, **_REQUEST_ID},
+}
+_ERRORS: Final[dict[str, str]] = {
+    "4XX": "The request breaks a rule or is refused for now, or the task failed because of it.",
+    "5XX": "A dependency is unavailable, the provider failed, or the task did not end in time.",
+}
+_PREFER: Final[Operation] = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
+    "description": "`wait=N` holds each hop for N seconds at most; the default is 25.",
+}
+_QUERY: Final[tuple[Operation, ...]] = (
+    {
+        "name": "hop",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MOST_HOPS},
+        "description": "The number of redirects that led to the request; a redirect sets it.",
+    },
+    {
+        "name": "stream",
+        "in": "query",
+        "schema": {"enum": ["true"]},
+        "description": "Replay the completion as server-sent events.",
+    },
+    {
+        "name": "include_usage",
+        "in": "query",
+        "schema": {"enum": ["true"]},
+        "description": "End the stream with a chunk that has the usage.",
+    },
+)
+
+
+def _operation(name: str, summary: str, schema: str, *parameters: Operation, is_held: bool, **more: Any) -> Operation:  # noqa: ANN401  # JSON
+    content: dict[str, Schema] = {JSON: {"schema": reference(schema)}}
+    if is_held:
+        content["text/event-stream"] = {}
+    answers: dict[str, Schema] = {
+        "200": {"description": "The object.", "headers": _REQUEST_ID, "content": content},
+        **({"303": _REDIRECT} if is_held else {}),
+        **{
+            status: {"description": about, "content": {PROBLEM_JSON: {"schema": reference("OpenAIProblem")}}}
+            for status, about in _ERRORS.items()
+        },
+    }
+    return {"operationId": name, "summary": summary, "parameters": list(parameters), **more, "responses": answers}
+
+
+def _in_path(name: str) -> Operation:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+OPENAI_PATHS: Final[dict[str, dict[str, Operation]]] = {
+    f"{ROOT}/chat/completions": {
+        "post": _operation(
+            "createChatCompletion",
+            "Create a chat completion, as OpenAI's API does",
+            "ChatCompletion",
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+                "description": "A repeat with the same key joins the same task.",
+            },
+            {
+                "name": "x-stainless-retry-count",
+                "in": "header",
+                "schema": {"type": "integer", "minimum": 0, "maximum": 99},
+                "description": "Set by the SDKs: how often they have sent the request before. From 1 on it joins the "
+                "task of its first try.",
+            },
+            _PREFER,
+            is_held=True,
+            requestBody={
+                "required": True,
+                "content": {
+                    JSON: {
+                        "schema": reference("ChatCompletionBody"),
+                        "example": {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Tell a joke."}]},
+                    }
+                },
+            },
+        ),
+    },
+    f"{ROOT}/chat/completions/{{completion_id}}": {
+        "get": _operation(
+            "retrieveChatCompletion",
+            "Read a stored chat completion",
+            "ChatCompletion",
+            _in_path("completion_id"),
+            _PREFER,
+            *_QUERY,
+            is_held=True,
+        ),
+    },
+    f"{ROOT}/models": {
+        "get": _operation("listModels", "List the models that your key may use", "Models", is_held=False),
+    },
+    f"{ROOT}/models/{{model}}": {
+        "get": _operation("retrieveModel", "Read one model", "Model", _in_path("model"), is_held=False),
+    },
+}
