@@ -1,4 +1,6 @@
-"""The stand-in model: an OpenAI chat completions server with configurable pace and faults on request.
+"""The stand-in model: an OpenAI server with configurable pace and faults on request.
+
+It serves /chat/completions, /responses and /embeddings.
 
 A prompt controls its response by directives in any of its messages:
 
@@ -24,7 +26,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +34,8 @@ from typing import Any
 from aiohttp import web
 
 from local.answers import answer_words, prompt_digest
+from local.model_embeddings import embeddings_of, inputs_of
+from local.model_responses import chat_body, encoded, events_of, response_of
 from local.shapes import value_of
 
 _DIRECTIVE = re.compile(
@@ -86,6 +90,10 @@ class Call:
     delay: float
 
 
+type Answerer = Callable[[web.Request, dict[str, Any], Call], Awaitable[web.StreamResponse]]
+"""Answers a request by its body, and by what its directives say."""
+
+
 class StandIn:
     """The server, on loopback; `latency` and `chunk_delay` in seconds are the defaults of the directives."""
 
@@ -103,6 +111,8 @@ class StandIn:
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._completions),
+                web.post("/v1/responses", self._responses),
+                web.post("/v1/embeddings", self._embeddings),
                 web.get("/v1/models", self._list_models),
                 web.get("/calls", self._show_calls),
             ]
@@ -124,20 +134,33 @@ class StandIn:
         return web.json_response(self.calls.as_json())
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._respond(request, lambda body: body, self._answer)
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._respond(request, chat_body, self._answer_response)
+
+    async def _embeddings(self, request: web.Request) -> web.StreamResponse:
+        return await self._respond(request, _chat_body_of_embeddings, self._answer_embeddings)
+
+    async def _respond(
+        self, request: web.Request, chat_body_of: Callable[[dict[str, Any]], dict[str, Any]], answer: Answerer
+    ) -> web.StreamResponse:
+        """Count a call, and answer it by the directives of what it says as a chat."""
         try:
             body = await request.json()
-            prompts = [_message_text(message) for message in body["messages"]]
-            prompt = _message_text(body["messages"][-1])
+            chat = chat_body_of(body)
+            prompts = [_message_text(message) for message in chat["messages"]]
+            prompt = _message_text(chat["messages"][-1])
         except (ValueError, LookupError, TypeError, AttributeError):
-            return _error(400, "invalid_request", "The body must be JSON with messages.")
+            return _error(400, "invalid_request", "The body must be JSON with messages or an input.")
         calls, digest = self.calls, prompt_digest(prompt)
         calls.total += 1
         calls.in_flight += 1
         calls.peak_in_flight = max(calls.peak_in_flight, calls.in_flight)
         calls.by_prompt[digest] += 1
         try:
-            call = self._parse(body, prompts, prompt, calls.by_prompt[digest])
-            response = await self._answer(request, call)
+            call = self._parse(chat, prompts, prompt, calls.by_prompt[digest])
+            response = await _faulty(request, call) or await answer(request, body, call)
             calls.answered += not call.fault
             return response
         finally:
@@ -177,18 +200,7 @@ class StandIn:
             delay=float(directives.get("delay", self.chunk_delay)),
         )
 
-    async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
-        if call.fault == "hang":
-            await asyncio.sleep(_HOUR)
-        await asyncio.sleep(call.latency)
-        if call.fault == "reset":
-            _end_connection(request)
-        if call.fault.isdecimal() or call.fault in _NAMED_ERRORS:
-            return _fault(call)
-        if call.fault == "html":
-            return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
-        if call.fault == "garbage":
-            return web.Response(text='{"choices": [{"mess', content_type="application/json")
+    async def _answer(self, request: web.Request, _body: dict[str, Any], call: Call) -> web.StreamResponse:
         if call.stream:
             return await self._stream(request, call)
         # A response that is not streamed takes as long as a streamed one.
@@ -201,6 +213,33 @@ class StandIn:
             choice["finish_reason"] = None
         choices = [] if call.fault == "empty" else [choice]
         return web.json_response(_envelope(call, "chat.completion") | {"choices": choices, "usage": call.usage})
+
+    async def _answer_response(self, request: web.Request, body: dict[str, Any], call: Call) -> web.StreamResponse:
+        text = "".join(call.pieces)
+        is_cut = call.finish_reason == "length"
+        shown = response_of(
+            body, prompt_digest(text), text=text, tool_calls=call.tool_calls, usage=call.usage, is_cut=is_cut
+        )
+        if not call.stream:
+            await asyncio.sleep(call.delay * len(call.pieces))
+            return web.json_response(shown)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        pieces = 0
+        for event in events_of(shown, call.pieces):
+            if event["type"] == "response.output_text.delta":
+                if call.fault == "cut" and pieces >= len(call.pieces) // 2:
+                    _end_connection(request)
+                await asyncio.sleep(call.delay)
+                pieces += 1
+            if call.fault == "nofinish" and event["type"] == f"response.{shown['status']}":
+                break
+            await response.write(encoded(event))
+        await response.write_eof()
+        return response
+
+    async def _answer_embeddings(self, _: web.Request, body: dict[str, Any], __: Call) -> web.StreamResponse:
+        return web.json_response(embeddings_of(body))
 
     async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
@@ -231,6 +270,28 @@ class StandIn:
             await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
+
+
+async def _faulty(request: web.Request, call: Call) -> web.Response | None:
+    """Wait for the latency of a call, and return the response of its fault; None where it has none."""
+    if call.fault == "hang":
+        await asyncio.sleep(_HOUR)
+    await asyncio.sleep(call.latency)
+    if call.fault == "reset":
+        _end_connection(request)
+    if call.fault.isdecimal() or call.fault in _NAMED_ERRORS:
+        return _fault(call)
+    if call.fault == "html":
+        return web.Response(text="<html><body>Bad gateway</body></html>", content_type="text/html")
+    if call.fault == "garbage":
+        return web.Response(text='{"choices": [{"mess', content_type="application/json")
+    return None
+
+
+def _chat_body_of_embeddings(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs as messages, which may have directives."""
+    texts = [each if isinstance(each, str) else " ".join(map(str, each)) for each in inputs_of(body)]
+    return {"model": body.get("model"), "messages": [{"role": "user", "content": text} for text in texts]}
 
 
 def _message_text(message: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ MODEL_SHARE_OF_WORKER = 0.8
 VISIBILITY_MARGIN = 30
 DEFAULT_PORT = 8000
 # The default of AllowedModels in template.yaml; the stand-in answers to these names too.
-DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano"
+DEFAULT_MODELS = "gpt-5-mini,gpt-5-nano,text-embedding-3-small"
 
 
 @dataclass(frozen=True, slots=True)

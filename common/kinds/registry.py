@@ -26,6 +26,16 @@ class Estimates(Protocol):
         """Return an estimate of the tokens of its answer; `expected` is the caller's own."""
 
 
+class Validation(Protocol):
+    """Validate requests: the module `validation`, which uses msgspec. Absent where a kind has no endpoint."""
+
+    def parse_body(self, body: Mapping[str, Any], place: str, /) -> dict[str, Any]:
+        """Return what is queued of the body of the endpoint; raise CallerError.
+
+        `place` is the JSON pointer of the body. Values that are null, and fields that Sluice sets itself, are left out.
+        """
+
+
 class Views(Protocol):
     """Derive what a task shows from the stored response: the module `views`. Standard library only.
 
@@ -103,15 +113,21 @@ class Registration:
     """Say where the code of a kind is, and which queue its tasks go to.
 
     `namespace` is the prefix of its models' names in the API, in API keys and in metrics; it keeps the names of
-    workflows apart from the names of models. A kind without an upstream is answered by a worker of its own. The
-    requests of a kind that is joint may share a call.
+    workflows apart from the names of models. `endpoint` is the path of OpenAI's API whose bodies the kind takes. A kind
+    without an upstream is answered by a worker of its own. The requests of a kind that is joint may share a call.
     """
 
     package: str
     queue: BacklogQueue
     namespace: str = ""
+    endpoint: str | None = None
     has_upstream: bool = True
     is_joint: bool = False
+
+    @property
+    def validation(self) -> Validation:
+        """Return how the bodies of its endpoint are validated."""
+        return cast("Validation", _module(f"{self.package}.validation"))
 
     @property
     def estimates(self) -> Estimates:
@@ -136,9 +152,11 @@ class Registration:
 
 REGISTRATIONS: Final[Mapping[Kind, Registration]] = MappingProxyType(
     {
-        Kind.CHAT: Registration("common.kinds.chat", BacklogQueue.TASKS),
-        Kind.RESPONSES: Registration("common.kinds.responses", BacklogQueue.TASKS),
-        Kind.EMBEDDINGS: Registration("common.kinds.embeddings", BacklogQueue.TASKS, is_joint=True),
+        Kind.CHAT: Registration("common.kinds.chat", BacklogQueue.TASKS, endpoint="/v1/chat/completions"),
+        Kind.RESPONSES: Registration("common.kinds.responses", BacklogQueue.TASKS, endpoint="/v1/responses"),
+        Kind.EMBEDDINGS: Registration(
+            "common.kinds.embeddings", BacklogQueue.TASKS, endpoint="/v1/embeddings", is_joint=True
+        ),
         Kind.WORKFLOW: Registration(
             "common.kinds.workflow", BacklogQueue.WORKFLOWS, namespace="workflow/", has_upstream=False
         ),
@@ -150,6 +168,11 @@ REGISTRATIONS: Final[Mapping[Kind, Registration]] = MappingProxyType(
 def registration_of(kind: Kind) -> Registration:
     """Return the registration of a kind."""
     return REGISTRATIONS[kind]
+
+
+def kinds_by_endpoint() -> dict[str, Kind]:
+    """Return the kinds whose bodies are those of an endpoint, by its path."""
+    return {each.endpoint: kind for kind, each in REGISTRATIONS.items() if each.endpoint is not None}
 
 
 def public_model(kind: Kind, model: str) -> str:

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Final
 
 from common.domain.errors import InvalidRequest, RequestTooLarge
-from common.domain.request import Request
+from common.domain.request import Kind, Request
 
 LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
 """How long an ended task can be kept, at most."""
@@ -15,10 +16,18 @@ MOST_DEADLINE_SECONDS: Final = 9 * 86_400
 """A day less than TaskQueue keeps a message. SQS has 14 days at most, of which four are the dead-letter queue's."""
 
 
+EMBEDDING_MODELS: Final = ("text-embedding-*",)
+"""The models of embeddings where the operator names none: OpenAI's."""
+
+_EMBEDS: Final = (Kind.EMBEDDINGS,)
+_GENERATES: Final = (Kind.CHAT, Kind.RESPONSES)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bound one call. The first model is the default; a prompt is measured as it is queued.
+    """Bound one call. The first model of a kind is its default; a prompt is measured as it is queued.
 
+    `embedding_models` are patterns of names: these models take embeddings alone, and all others take anything else.
     Deadline and retention are the defaults of a call. With `allow_loopback` a webhook may be on this
     machine.
     """
@@ -29,6 +38,44 @@ class Limits:
     deadline_seconds: int
     retention_seconds: int
     allow_loopback: bool = False
+    embedding_models: tuple[str, ...] = EMBEDDING_MODELS
+
+    def kinds_of(self, model: str) -> tuple[Kind, ...]:
+        """Return the kinds of requests that a model takes."""
+        is_embedder = any(fnmatchcase(model, pattern) for pattern in self.embedding_models)
+        return _EMBEDS if is_embedder else _GENERATES
+
+    def check_model(self, model: str, kind: Kind, place: str) -> None:
+        """Check that a model takes requests of a kind; `place` is its JSON pointer.
+
+        Raises:
+            InvalidRequest: the caller has no access to it, or it does not take them.
+
+        """
+        if model not in self.models:
+            rule = f"must be one of {', '.join(self.models)}"
+            raise InvalidRequest(rule, pointer=place, code="model_not_allowed")
+        kinds = self.kinds_of(model)
+        if kind not in kinds:
+            raise InvalidRequest(
+                f"is a model for {' and '.join(kinds)}, not for {kind}", pointer=place, code="model_not_supported"
+            )
+
+    def default_model(self, kind: Kind, place: str) -> str:
+        """Return the model of a request that names none; `place` is the JSON pointer of its `model`.
+
+        Raises:
+            InvalidRequest: no model that the caller may use takes such requests.
+
+        """
+        for model in self.models:
+            if kind in self.kinds_of(model):
+                return model
+        raise InvalidRequest(
+            f"is missing, and none of {', '.join(self.models)} is a model for {kind}",
+            pointer=place,
+            code="model_not_supported",
+        )
 
     def check_size(self, request: Request, place: str) -> int:
         """Return the bytes that a request takes in the queue; `place` is its JSON pointer.

@@ -7,8 +7,8 @@ from common.api.held_calls import HoldLimits
 from common.domain.backlog import MOST_QUEUED
 from common.domain.errors import SettingError
 from common.domain.task import MAX_BATCH_SIZE, SHORTEST_RETENTION_SECONDS
-from common.runtime.settings import Environment, RedisSettings, flag, number, text
-from common.submission.limits import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS, Limits
+from common.runtime.settings import Environment, RedisSettings, flag, number, optional_text, text
+from common.submission.limits import EMBEDDING_MODELS, LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS, Limits
 
 MOST_PROMPT_BYTES: Final = 1_000_000
 """SQS takes messages of 1 MiB; the rest is for the header: IDs, times, model and `custom_id`."""
@@ -65,9 +65,8 @@ class SubmissionSettings:
             most=LONGEST_RETENTION_SECONDS,
             default=86_400,
         )
-        models = tuple(model.strip() for model in text(env, "ALLOWED_MODELS").split(","))
-        if not all(models):
-            raise SettingError("ALLOWED_MODELS", "must be a comma list without an empty place")
+        models = _names("ALLOWED_MODELS", text(env, "ALLOWED_MODELS"))
+        embedding_models = optional_text(env, "EMBEDDING_MODELS")
         return cls(
             redis=RedisSettings.from_env(env),
             queue_url=text(env, "QUEUE_URL"),
@@ -83,5 +82,13 @@ class SubmissionSettings:
                     env, "DEADLINE_SECONDS", least=1, most=min(retention, MOST_DEADLINE_SECONDS), default=21_600
                 ),
                 retention_seconds=retention,
+                embedding_models=_names("EMBEDDING_MODELS", embedding_models) if embedding_models else EMBEDDING_MODELS,
             ),
         )
+
+
+def _names(setting: str, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise SettingError(setting, "must be a comma list without an empty place")
+    return names

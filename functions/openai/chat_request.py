@@ -60,8 +60,7 @@ def parse_chat_request(document: object, limits: Limits) -> ChatRequest:
         raise InvalidRequest(_NO_BACKGROUND, pointer="/background", code=UNSUPPORTED)
     own = converted({name: fields[name] for name in ChatFields.__struct_fields__ if name in fields}, ChatFields, "")
     params = {name: value for name, value in fields.items() if name not in ChatFields.__struct_fields__}
-    if own.model not in limits.models:
-        raise InvalidRequest(f"must be one of {', '.join(limits.models)}", pointer="/model", code="model_not_allowed")
+    limits.check_model(own.model, Kind.CHAT, "/model")
     check_messages(own.messages, "/messages")
     _check_params(params)
     request = Request(Kind.CHAT, {"messages": own.messages, **params})

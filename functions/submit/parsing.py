@@ -17,6 +17,7 @@ from common.kinds.chat.validation import check_messages, check_params
 from common.submission.limits import Limits
 from common.submission.model import Prompt, SubmitCall
 from common.webhooks.model import BadAddress, Webhook, WebhookEvent, target_of
+from functions.submit.requests import kind_of_call, parse_request
 from functions.submit.schema import OBJECTS, CallBody, NamedInput, PromptBody, Terms, WebhookBody, WorkflowBody
 from functions.submit.template import CUSTOM_ID, Template, read_template
 from functions.submit.workflows import WorkflowDescription
@@ -42,6 +43,8 @@ def parse_call(document: object, limits: Limits) -> SubmitCall:
     call = shaped(document, CallBody, "", OBJECTS)
     name, items = _items(call)
     _check_count(name, items, limits)
+    if call.requests is not None:
+        return _with_terms(call, _requests(call, items, limits), limits)
     _check_options(call, "", limits)
     template = None if call.template is None else _template(call.template, limits)
 
@@ -72,11 +75,28 @@ def parse_workflow_call(document: object, workflow: WorkflowDescription, limits:
 
 def _items(call: CallBody) -> tuple[str, list[Any]]:
     """Return the name of the field whose items become one task each, and these items."""
-    if call.prompts is not None and call.template is None and call.inputs is None:
-        return "prompts", call.prompts
-    if call.prompts is None and call.template is not None and call.inputs is not None:
-        return "inputs", call.inputs
-    raise InvalidRequest("must have either `prompts`, or `template` with `inputs`", pointer="", code="invalid_value")
+    fields = ("prompts", "template", "inputs", "endpoint", "requests")
+    match [name for name in fields if getattr(call, name) is not None]:
+        case ["prompts"]:
+            return "prompts", call.prompts or []
+        case ["template", "inputs"]:
+            return "inputs", call.inputs or []
+        case ["endpoint", "requests"]:
+            return "requests", call.requests or []
+    raise InvalidRequest(
+        "must have either `prompts`, or `template` with `inputs`, or `endpoint` with `requests`",
+        pointer="",
+        code="invalid_value",
+    )
+
+
+def _requests(call: CallBody, items: Sequence[Any], limits: Limits) -> list[Prompt]:
+    kind = kind_of_call(call)
+
+    def parse_item(item: Any, place: str) -> Prompt:  # noqa: ANN401  # any JSON
+        return parse_request(item, kind, call, place, limits)
+
+    return _each("requests", items, parse_item, limits)
 
 
 def _check_count(name: str, items: Sequence[object], limits: Limits) -> None:
@@ -92,10 +112,8 @@ def _check_count(name: str, items: Sequence[object], limits: Limits) -> None:
 
 def _check_options(body: CallBody | PromptBody, place: str, limits: Limits) -> None:
     """Check the options that both a call and each of its prompts may have."""
-    if body.model is not None and body.model not in limits.models:
-        raise InvalidRequest(
-            f"must be one of {', '.join(limits.models)}", pointer=f"{place}/model", code="model_not_allowed"
-        )
+    if body.model is not None:
+        limits.check_model(body.model, Kind.CHAT, f"{place}/model")
     if body.system is not None and not body.system.strip():
         raise InvalidRequest("must not be blank", pointer=f"{place}/system", code="blank_text")
     if body.params is not None:
@@ -167,7 +185,7 @@ def _filled(template: Template, values: dict[str, Any], place: str, limits: Limi
 def _chat_prompt(body: PromptBody, call: CallBody, place: str, limits: Limits) -> Prompt:
     _check_options(body, place, limits)
     return Prompt(
-        model=body.model or call.model or limits.models[0],
+        model=body.model or call.model or limits.default_model(Kind.CHAT, f"{place}/model"),
         request=Request(
             Kind.CHAT,
             {"messages": _messages(body, call.system, place), **(call.params or {}), **(body.params or {})},

@@ -3,7 +3,7 @@
 msgspec checks types and ranges. The rules that need more than one field are in parsing.py.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -53,15 +53,29 @@ class Terms(Struct, frozen=True, kw_only=True):
     retention_seconds: Annotated[int, Meta(ge=SHORTEST_RETENTION_SECONDS, le=LONGEST_RETENTION_SECONDS)] | None = None
 
 
-class CallBody(Terms, frozen=True, kw_only=True):
-    """The request body: either `prompts`, or a `template` and its `inputs`.
+class RequestBody(Struct, frozen=True, kw_only=True):
+    """One request of a call to an endpoint, as a line of an OpenAI batch file has it.
 
-    The other fields are defaults for each prompt.
+    `method` and `url` may be left out: they are always POST and the endpoint.
+    """
+
+    body: dict[str, Any]
+    custom_id: CustomId | None = None
+    method: Literal["POST"] | None = None
+    url: str | None = None
+
+
+class CallBody(Terms, frozen=True, kw_only=True):
+    """The request body: `prompts`, or a `template` and its `inputs`, or an `endpoint` and its `requests`.
+
+    `model` is the default of each item. `system` and `params` are defaults of each prompt.
     """
 
     prompts: list[Any] | None = None
     template: str | None = None
     inputs: list[dict[str, Any]] | None = None
+    endpoint: str | None = None
+    requests: list[Any] | None = None
     model: Text | None = None
     system: str | None = None
     params: dict[str, Any] | None = None

@@ -190,3 +190,50 @@ async def test_json_fits_the_schema_that_is_asked_for(client: openai.AsyncOpenAI
     assert value["mood"] == "good"
     assert [set(line) for line in value["lines"]] == [{"text", "sure"}] * 2
     assert all(isinstance(line["text"], str) and line["sure"] is True for line in value["lines"])
+
+
+async def test_a_response_has_the_answer_of_the_same_chat(client: openai.AsyncOpenAI) -> None:
+    response = await client.responses.create(model="small", input="A joke about plants")
+
+    assert response.status == "completed"
+    assert response.output_text == await answer(client, "A joke about plants")
+
+
+async def test_a_streamed_response_ends_with_the_whole_one(client: openai.AsyncOpenAI) -> None:
+    stream = await client.responses.create(model="small", input="A joke about plants", stream=True)
+    events = [event async for event in stream]
+
+    last = events[-1]
+    assert last.type == "response.completed"
+    pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(pieces) == last.response.output_text
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+async def test_a_response_may_call_a_tool_and_may_be_cut(client: openai.AsyncOpenAI) -> None:
+    called = await client.responses.create(
+        model="small",
+        input="Dig",
+        tools=[{"type": "function", "name": "dig", "parameters": {"type": "object", "properties": {}}, "strict": True}],
+        tool_choice="required",
+    )
+    cut = await client.responses.create(model="small", input="[[tokens:20]] A joke", max_output_tokens=3)
+
+    assert [item.type for item in called.output] == ["function_call"]
+    assert cut.status == "incomplete"
+    assert cut.incomplete_details is not None
+    assert cut.incomplete_details.reason == "max_output_tokens"
+
+
+async def test_the_same_text_has_the_same_embedding_in_both_encodings(client: openai.AsyncOpenAI) -> None:
+    packed = await client.embeddings.create(model="small", input=["One", "Two"], dimensions=8)
+    plain = await client.embeddings.create(model="small", input="One", dimensions=8, encoding_format="float")
+
+    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
+    assert packed.data[0].embedding != packed.data[1].embedding
+    assert packed.usage.total_tokens == 2
+
+
+async def test_a_fault_of_an_embedding_is_requested_as_that_of_a_prompt(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.RateLimitError):
+        await client.embeddings.create(model="small", input=["[[fault:429]] One", "Two"])

@@ -10,12 +10,14 @@ from common.api.serializers import BATCH_FIELDS, ENDED, TASK_FIELDS
 from common.domain.budgets import BudgetKind
 from common.domain.task import FailureCode, TaskStatus, Usage, WaitingOn
 from common.kinds.chat.validation import RESERVED_PARAMS, KnownParams
+from common.kinds.registry import kinds_by_endpoint
 from common.webhooks.model import WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
 from functions.submit.responses import AcceptedBody, RetriedBody
 from functions.submit.retry import SkipReason
 from functions.submit.schema import (
     CallBody,
     PromptBody,
+    RequestBody,
     WebhookBody,
     WorkflowBody,
 )
@@ -160,14 +162,14 @@ def _fields(known: frozenset[str], described: dict[str, Schema]) -> dict[str, Sc
 def _requests() -> dict[str, Schema]:
     # The structs define types and ranges. Free-form values below them are checked by hand-written validation.
     _, made = msgspec.json.schema_components(
-        [CallBody, PromptBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody, WorkflowBody],
+        [CallBody, PromptBody, RequestBody, KnownParams, AcceptedBody, RetriedBody, WebhookBody, WorkflowBody],
         ref_template="#/components/schemas/{name}",
     )
     call, prompt, params, accepted = (made[each] for each in ("CallBody", "PromptBody", "KnownParams", "AcceptedBody"))
     made["WebhookBody"]["additionalProperties"] = False
     made["LeftTaskBody"]["properties"] = {"task_id": TEXT, "code": {"enum": list(SkipReason)}, "retried_as": TEXT}
     answered = (made[each] for each in ("AcceptedTask", "RetriedBody", "RetriedTask", "LeftTaskBody", "WorkflowBody"))
-    for body in (call, prompt, accepted, *answered):
+    for body in (call, prompt, made["RequestBody"], accepted, *answered):
         body["additionalProperties"] = False
     call["properties"]["prompts"] = {
         "type": ["array", "null"],
@@ -179,6 +181,13 @@ def _requests() -> dict[str, Schema]:
         "minItems": 1,
         "items": {"type": "object", "additionalProperties": {"type": ["string", "number"]}},
     }
+    call["properties"]["endpoint"] = {"enum": [*kinds_by_endpoint(), None]}
+    call["properties"]["requests"] = {
+        "type": ["array", "null"],
+        "minItems": 1,
+        "items": reference("RequestBody"),
+    }
+    made["RequestBody"]["properties"]["url"] = {"enum": [*kinds_by_endpoint(), None]}
     made["WorkflowBody"]["properties"]["inputs"] |= {"minItems": 1}
     for body in (call, prompt):
         body["properties"]["params"] = {"anyOf": [reference("KnownParams"), {"type": "null"}]}

@@ -1,26 +1,28 @@
 """Validate the body of a chat request: its messages, and its params.
 
-Some params are reserved: Sluice sets them itself, or the price table has no price for them. Some providers match the
-names of params without regard to case or underscores: they would obey `N` or `serviceTier`, which a check by the exact
-name accepts. Names are compared in one canonical form, and only the documented spelling is accepted.
+Some params are reserved: Sluice sets them itself, or the price table has no price for them.
 """
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
 from common.api.conversion import converted
-from common.api.json_body import pointer_to
 from common.domain.errors import InvalidRequest
-from common.domain.task import ToolKind
+from common.kinds.params import MOST_TOOLS, RESERVED, ParamNames, check_tier, check_tools, without_nulls
 
 type Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 type Penalty = Annotated[float, Meta(ge=-2, le=2)]
 
 MOST_CHOICES: Final = 128
 """Choices of one request, at most: OpenAI's own limit."""
+
+
+class Messages(Struct, frozen=True):
+    """The field that every body has."""
+
+    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 class KnownParams(Struct, frozen=True, kw_only=True):
@@ -41,29 +43,33 @@ class KnownParams(Struct, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
     service_tier: Literal["auto", "default"] | None = None
     response_format: dict[str, Any] | None = None
-    tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=128)] | None = None
+    tools: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MOST_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+
+
+class ParamsOfResponse(KnownParams, frozen=True, kw_only=True):
+    """The known params of a request whose whole response is shown."""
+
     n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
-PRICED_TIERS: Final = ("auto", "default")
-"""The service tiers that the price table knows: it has one price a model."""
+IGNORED: Final = frozenset({"model", "stream", "stream_options"})
+"""The fields of a body that Sluice reads or sets itself."""
 
 _OURS: Final = "is set by Sluice itself"
 _TEXT_ONLY: Final = "is not supported: Sluice keeps one response of text and tool calls"
 _BY_TOOLS: Final = "is deprecated; use `tools` and `tool_choice`"
-_SDK: Final = "is not a parameter of the model"
-_FEE: Final = "makes the provider search, at a fee that `usage` does not report and this service cannot price"
 _ONE_MODEL: Final = "names other models; set one `model` next to `params`"
 
 KEPT_IN_RESPONSE: Final = frozenset({"n", "logprobs", "top_logprobs"})
 """The reserved params whose effect only the whole response shows."""
 
 RESERVED_PARAMS: Final[Mapping[str, str]] = {
+    **RESERVED,
     "model": "belongs next to `params`, not inside",
     "messages": "belongs next to `params`, not inside",
     "stream": _OURS,
@@ -75,17 +81,6 @@ RESERVED_PARAMS: Final[Mapping[str, str]] = {
     "audio": _TEXT_ONLY,
     "functions": _BY_TOOLS,
     "function_call": _BY_TOOLS,
-    # The model's client would take these for itself: a header of the caller's could replace our key.
-    "extra_headers": _SDK,
-    "extra_query": _SDK,
-    "extra_body": _SDK,
-    "timeout": _SDK,
-    # Of several providers: OpenAI, xAI, Qwen and OpenRouter.
-    "web_search_options": _FEE,
-    "search_parameters": _FEE,
-    "enable_search": _FEE,
-    "plugins": _FEE,
-    # Of routers such as OpenRouter and LiteLLM: they lead past the models that a key may ask, and past their prices.
     "models": _ONE_MODEL,
     "fallbacks": _ONE_MODEL,
 }
@@ -123,18 +118,24 @@ def check_params(params: dict[str, Any], place: str, *, allowed: Collection[str]
         InvalidRequest: the first param that breaks a rule, and the rule.
 
     """
-    for name in params:
-        _check_name(name, place, allowed)
-    tier = params.get("service_tier")
-    if isinstance(tier, str) and tier not in PRICED_TIERS:
-        raise InvalidRequest(
-            f"must be {' or '.join(PRICED_TIERS)}: this service has no prices of other tiers",
-            pointer=f"{place}/service_tier",
-            code="unpriced_param",
-        )
-    converted(params, KnownParams, place)
-    for index, tool in enumerate(params.get("tools") or []):
-        _check_tool(tool, f"{place}/tools/{index}")
+    _NAMES.check(params, place, allowed)
+    check_tier(params, place)
+    converted(params, ParamsOfResponse if allowed else KnownParams, place)
+    check_tools(params.get("tools") or [], f"{place}/tools")
+
+
+def parse_body(body: Mapping[str, Any], place: str, /) -> dict[str, Any]:
+    """Validate the body of POST /chat/completions, and return what is queued of it.
+
+    Raises:
+        InvalidRequest: the first field that breaks a rule, and the rule.
+
+    """
+    params = without_nulls(body, IGNORED)
+    messages = converted({"messages": params.pop("messages", None)}, Messages, place).messages
+    check_messages(messages, f"{place}/messages")
+    check_params(params, place, allowed=KEPT_IN_RESPONSE)
+    return {"messages": messages, **params}
 
 
 def _check_message(message: Mapping[str, Any], place: str) -> None:
@@ -165,30 +166,4 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _check_name(name: str, place: str, allowed: Collection[str]) -> None:
-    known = _SPELLINGS.get(_canonical(name), name)
-    if known in RESERVED_PARAMS and known not in allowed:
-        raise InvalidRequest(RESERVED_PARAMS[known], pointer=pointer_to(place, name), code="reserved_param")
-    if known != name:
-        raise InvalidRequest(
-            f"is {known} in another spelling; write {known}", pointer=pointer_to(place, name), code="invalid_value"
-        )
-
-
-def _check_tool(tool: Mapping[str, Any], place: str) -> None:
-    for name, kind in tool.items():
-        if _canonical(name) == "type" and not (isinstance(kind, str) and kind in set(ToolKind)):
-            raise InvalidRequest(
-                f"must be {' or '.join(ToolKind)}: the provider runs other tools at a fee that `usage` does not report",
-                pointer=pointer_to(place, name),
-                code="unpriced_param",
-            )
-
-
-def _canonical(name: str) -> str:
-    """Fold the case, width, underscores and spaces of a name, and whatever else is neither a letter nor a digit."""
-    text = name if name.isascii() else unicodedata.normalize("NFKC", name)
-    return "".join(each for each in text.casefold() if each.isalnum())
-
-
-_SPELLINGS: Final = {_canonical(name): name for name in (*KnownParams.__struct_fields__, *RESERVED_PARAMS)}
+_NAMES: Final = ParamNames(KnownParams.__struct_fields__, RESERVED_PARAMS)

@@ -83,7 +83,8 @@ def api(
         "QUEUE_URL": queue.url,
         "WORKFLOW_QUEUE_URL": workflow_queue.url,
         "WEBHOOK_QUEUE_URL": webhooks.url,
-        "ALLOWED_MODELS": "small,large",
+        "ALLOWED_MODELS": "small,large,embedder",
+        "EMBEDDING_MODELS": "embedder",
         "MAX_PROMPTS": "50",
         "MAX_PROMPT_BYTES": "100000",
     }.items():

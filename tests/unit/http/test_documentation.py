@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from common.api.serializers import SENTENCES
 from common.domain.task import TaskStatus, WaitingOn
 from common.kinds.chat.validation import RESERVED_PARAMS
-from functions.submit.schema import CallBody, PromptBody
+from functions.submit.schema import CallBody, PromptBody, RequestBody
 from tests.local import pages
 from tools.openapi.document import document
 
@@ -45,7 +45,14 @@ def test_every_code_of_an_error_is_described(code: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sorted({*RESERVED_PARAMS, *CallBody.__struct_fields__, *PromptBody.__struct_fields__, *TaskStatus, *WaitingOn}),
+    sorted(
+        {
+            *RESERVED_PARAMS,
+            *(name for body in (CallBody, PromptBody, RequestBody) for name in body.__struct_fields__),
+            *TaskStatus,
+            *WaitingOn,
+        }
+    ),
 )
 def test_every_name_is_described(name: str) -> None:
     assert f"`{name}`" in PAGE

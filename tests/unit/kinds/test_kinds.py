@@ -12,14 +12,27 @@ from common.domain.request import Kind
 from common.kinds import chat, embeddings, responses, workflow
 from common.kinds.chat import estimates as chat_estimates
 from common.kinds.chat import upstream as chat_upstream
+from common.kinds.chat import validation as chat_validation
 from common.kinds.chat import views as chat_views
 from common.kinds.embeddings import estimates as embeddings_estimates
 from common.kinds.embeddings import joint as embeddings_joint
 from common.kinds.embeddings import upstream as embeddings_upstream
+from common.kinds.embeddings import validation as embeddings_validation
 from common.kinds.embeddings import views as embeddings_views
-from common.kinds.registry import REGISTRATIONS, Estimates, Joint, Registration, Upstream, Views, registration_of
+from common.kinds.registry import (
+    REGISTRATIONS,
+    Estimates,
+    Joint,
+    Registration,
+    Upstream,
+    Validation,
+    Views,
+    kinds_by_endpoint,
+    registration_of,
+)
 from common.kinds.responses import estimates as responses_estimates
 from common.kinds.responses import upstream as responses_upstream
+from common.kinds.responses import validation as responses_validation
 from common.kinds.responses import views as responses_views
 from common.kinds.workflow import estimates as workflow_estimates
 from common.kinds.workflow import views as workflow_views
@@ -44,6 +57,11 @@ UPSTREAMS: dict[Kind, Upstream] = {
     Kind.CHAT: chat_upstream,
     Kind.RESPONSES: responses_upstream,
     Kind.EMBEDDINGS: embeddings_upstream,
+}
+VALIDATIONS: dict[Kind, Validation] = {
+    Kind.CHAT: chat_validation,
+    Kind.RESPONSES: responses_validation,
+    Kind.EMBEDDINGS: embeddings_validation,
 }
 JOINTS: dict[Kind, Joint] = {Kind.EMBEDDINGS: embeddings_joint}
 
@@ -105,6 +123,7 @@ def test_every_kind_is_registered() -> None:
     assert set(REGISTRATIONS) == set(ESTIMATES) == set(VIEWS) == set(Kind)
     assert {kind for kind in Kind if registration_of(kind).has_upstream} == set(UPSTREAMS)
     assert {kind for kind in Kind if registration_of(kind).is_joint} == set(JOINTS)
+    assert set(kinds_by_endpoint().values()) == set(VALIDATIONS)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -113,6 +132,8 @@ def test_a_registration_leads_to_the_modules_of_its_kind(kind: Kind) -> None:
 
     assert registration.estimates is ESTIMATES[kind]
     assert registration.views is VIEWS[kind]
+    if registration.endpoint:
+        assert registration.validation is VALIDATIONS[kind]
     if registration.is_joint:
         assert registration.joint is JOINTS[kind]
     if registration.has_upstream:

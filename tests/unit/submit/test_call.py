@@ -188,7 +188,7 @@ def test_a_template_longer_than_a_prompt_may_be_is_refused_before_it_is_read() -
     ("document", "detail"),
     [
         ([], "the body must be a JSON object with `prompts`"),
-        ({}, "must have either `prompts`, or `template` with `inputs`"),
+        ({}, "must have either `prompts`, or `template` with `inputs`, or `endpoint` with `requests`"),
         ({"prompts": ["a"], "deadline_seconds": 101}, "must be at most the retention, which is 100"),
         ({"prompts": ["a"], "model": "huge"}, "must be one of small, large"),
         ({"prompts": ["a"], "system": " "}, "must not be blank"),
