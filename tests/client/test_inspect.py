@@ -108,3 +108,24 @@ def test_a_cancelled_batch_that_had_ended_says_so(service: Service, output: Path
 
     assert done.returncode == code
     assert ("Nothing was cancelled" in done.stderr) is (code == 1)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["for people", "as JSON"])
+def test_the_status_of_a_half_sent_run_names_its_batches_and_counts_what_was_not_sent(
+    service: Service, tmp_path: Path, *, as_json: bool
+) -> None:
+    # GIVEN a run of three prompts of which the service accepted two
+    source, output = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("a\nb\nc\n")
+    service.pace = 0
+    service.fail(403, lambda seen: seen.method == "POST" and "c" in seen.body["prompts"][0]["prompt"])
+    assert sluice(service.url, "run", source, "-o", output, "--chunk-size", "1").returncode == 4
+
+    done = sluice(service.url, "status", output, *(["--json"] if as_json else []))
+
+    if as_json:
+        shown = json.loads(done.stdout)
+        assert (shown["not_sent"], [batch["batch_id"] for batch in shown["batches"]]) == (1, ["b0", "b1"])
+    else:
+        assert [word for word in done.stdout.split() if word in {"b0", "b1", "b2"}] == ["b0", "b1"]
+        assert "not sent" in done.stdout

@@ -54,6 +54,8 @@ class Target:
 
     task_id: str | None = None
     batch_ids: tuple[str, ...] = ()
+    unsent: int = 0
+    """Prompts of a run that no batch has, because the run ended early."""
 
 
 def parse_target(name: str) -> Target:
@@ -76,7 +78,8 @@ def parse_target(name: str) -> Target:
         batches = tuple(sent.batch_id for _, sent in sorted(history.sent.items()) if sent.batch_id)
         if not batches:
             raise ExitError(f"No prompt of {name} has been sent yet", ExitCode.USAGE)
-        return Target(batch_ids=batches)
+        sent = sum(sent.count for sent in history.sent.values() if sent.batch_id)
+        return Target(batch_ids=batches, unsent=max(0, history.header.get("total", sent) - sent))
     if path.exists():
         raise ExitError(f"{name} is a directory, not a results file of `sluice run`", ExitCode.USAGE)
     return Target(task_id=name) if _TASK.fullmatch(name) else Target(batch_ids=(name,))

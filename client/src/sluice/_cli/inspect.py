@@ -37,9 +37,10 @@ def show(sluice: Sluice, target: Target, console: Console, *, as_json: bool) -> 
         return _exit_of(task)
     batches = [sluice.get_batch(batch_id) for batch_id in target.batch_ids]
     if as_json:
-        _print_json(_totals(batches) | {"batches": [_batch_json(batch) for batch in batches]})
+        totals = _totals(batches) | {"not_sent": target.unsent}
+        _print_json(totals | {"batches": [_batch_json(batch) for batch in batches]})
     else:
-        _show_batches(console, batches)
+        _show_batches(console, batches, target.unsent)
     return ExitCode.FAILED if _unsuccessful(batches) else ExitCode.COMPLETED
 
 
@@ -234,7 +235,7 @@ def _show_task(console: Console, task: Task) -> None:
     console.print(table, markup=False, highlight=False)
 
 
-def _show_batches(console: Console, batches: list[Batch]) -> None:
+def _show_batches(console: Console, batches: list[Batch], unsent: int = 0) -> None:
     totals = _totals(batches)
     table = _grid()
     shown = (f"{batch.batch_id}  {batch.status}  {batch.progress} %" for batch in batches)
@@ -242,7 +243,9 @@ def _show_batches(console: Console, batches: list[Batch]) -> None:
     for name, count in totals["counts"].items():
         if count or name in {"queued", "processing", "completed", "failed"}:
             table.add_row(name, f"{count:,}")
-    table.add_row("total", f"{totals['size']:,}")
+    if unsent:
+        table.add_row("not sent", f"{unsent:,}  (run the same `sluice run` command to send them)")
+    table.add_row("total", f"{totals['size'] + unsent:,}")
     table.add_row("tokens", f"{totals['tokens']:,}")
     table.add_row("cost", f"${totals['usd']}")
     console.print(table, markup=False, highlight=False)
