@@ -23,6 +23,7 @@ from common.submission.wiring import submission_router
 from common.webhooks.publisher import WebhookPublisher
 from functions.openai.call import OpenAICall
 from functions.openai.chat_completions import ChatCompletions
+from functions.openai.embeddings import Embeddings
 from functions.openai.errors import error_response
 from functions.openai.held import HeldRequestService, UnlimitedHeldCalls
 from functions.openai.http_responses import json_response
@@ -47,6 +48,7 @@ requests = HeldRequestService(
 )
 retries = TransportRetries(TransportRetryStore(redis))
 chat_completions = ChatCompletions(requests, retries, limits=settings.limits)
+embeddings = Embeddings(requests, retries, limits=settings.limits)
 app = resolver(telemetry, error_response)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -61,6 +63,18 @@ async def create_chat_completion() -> Response[str]:
 async def retrieve_chat_completion(completion_id: str) -> Response[str]:
     """Show a stored chat completion."""
     return await chat_completions.retrieve(_call(), completion_id)
+
+
+@app.post(f"{ROOT}/embeddings")
+async def create_embeddings() -> Response[str]:
+    """Create embeddings."""
+    return await embeddings.create(_call())
+
+
+@app.get(f"{ROOT}/embeddings/<embeddings_id>")
+async def retrieve_embeddings(embeddings_id: str) -> Response[str]:
+    """Show the embeddings of a redirected call."""
+    return await embeddings.retrieve(_call(), embeddings_id)
 
 
 @app.get(f"{ROOT}/models")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -71,12 +72,18 @@ class Service:
         found = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
         return Response(answer["statusCode"], found, answer["body"])
 
-    def accept(self, body: Mapping[str, Any] = HELLO, headers: Mapping[str, str] | None = None) -> TaskRef:
-        """Send a chat request that is not held, and return its task."""
-        response = self.invoke("POST", "/chat/completions", body, {"Prefer": "wait=0", **(headers or {})})
+    def accept(
+        self,
+        body: Mapping[str, Any] = HELLO,
+        headers: Mapping[str, str] | None = None,
+        *,
+        endpoint: str = "/chat/completions",
+    ) -> TaskRef:
+        """Send a request that is not held, and return its task."""
+        response = self.invoke("POST", endpoint, body, {"Prefer": "wait=0", **(headers or {})})
         assert response.status == 303, response.text
-        task_id = response.headers["Location"].split("chatcmpl-")[1].split("?")[0]
-        ref = TaskRef.parse(self.tenant, task_id)
+        name = response.headers["Location"].rpartition("/")[2].split("?")[0]
+        ref = TaskRef.parse(self.tenant, re.split("[-_]", name, maxsplit=1)[1])
         assert ref is not None
         return ref
 
@@ -105,6 +112,7 @@ class Service:
                 deadline_ms=record.deadline_ms,
                 retention_ms=86_400_000,
                 model=record.model,
+                kind=record.kind,
             )
             lease = Lease(task, uuid4().hex, 10_000, 3)
             await store.claim(lease)
@@ -175,6 +183,6 @@ class Gateway:
                 if response.status == 303:
                     gateway.redirected.put(response.headers["Location"])
 
-            do_GET = do_POST = serve  # noqa: N815  # the names of the base class
+            do_GET = do_POST = do_DELETE = serve  # noqa: N815  # the names of the base class
 
         return Handler
