@@ -1,4 +1,4 @@
-"""ANY /openai/v1/{proxy+}: wire the resources, and route to them."""
+"""GET, POST and DELETE /openai/v1/{proxy+}: wire the resources, and route to them."""
 
 from common.runtime import lambda_init
 

@@ -105,8 +105,9 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         "WorkflowFunction",
     }
     assert routes == {
-        ("X-AMAZON-APIGATEWAY-ANY-METHOD", "/openai/v1"),
-        ("X-AMAZON-APIGATEWAY-ANY-METHOD", "/openai/v1/{proxy+}"),
+        ("GET", "/openai/v1/{proxy+}"),
+        ("POST", "/openai/v1/{proxy+}"),
+        ("DELETE", "/openai/v1/{proxy+}"),
         ("POST", "/tasks"),
         ("GET", "/tasks"),
         ("GET", "/tasks/{task_id}"),
