@@ -15,7 +15,9 @@ from common.domain.task import FailureCode, TaskRecord
 STILL_RUNNING: Final = "still_running"
 """The code of a held call that reached its last redirect before its task ended."""
 
-NEVER_RETRIED: Final = frozenset({*FailureCode, "budget_exhausted", "queue_full", STILL_RUNNING})
+NEVER_RETRIED: Final = frozenset(
+    {*FailureCode, "budget_exhausted", "queue_full", "idempotency_key_reused", STILL_RUNNING}
+)
 """The codes with `x-should-retry: false`: the SDK would repeat the call within seconds, to no effect."""
 
 FAILURE_STATUS: Final = {

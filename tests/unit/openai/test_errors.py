@@ -7,7 +7,7 @@ import pytest
 from common.api.http import Problem
 from common.domain.errors import QueueUnavailable, StoreUnavailable
 from common.submission.admission import BudgetExhausted, QueueFull, QueueShareFull
-from common.submission.model import IdempotencyKeyInUse
+from common.submission.model import IdempotencyKeyInUse, IdempotencyKeyReused
 from functions.openai.errors import TooManyHeldCalls, error_response, param_of
 
 
@@ -54,7 +54,9 @@ def test_the_type_follows_from_the_status(status: int, kind: str) -> None:
     assert response.headers["x-request-id"] == "id"
 
 
-@pytest.mark.parametrize("code", [BudgetExhausted.code, QueueFull.code, "attempts_exhausted", "quota_exhausted"])
+@pytest.mark.parametrize(
+    "code", [*(error.code for error in (BudgetExhausted, QueueFull, IdempotencyKeyReused)), "attempts_exhausted"]
+)
 def test_a_repeat_that_cannot_help_is_not_made(code: str) -> None:
     assert error_response(Problem(429, code, "detail"), "id").headers["x-should-retry"] == "false"
 
