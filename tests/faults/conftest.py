@@ -36,6 +36,7 @@ FAULT_SECONDS = 150
 FUNCTIONS = {
     "worker": "WorkerFunction",
     "submit": "SubmitFunction",
+    "openai": "OpenaiFunction",
     "status": "StatusFunction",
     "cancel": "CancelFunction",
     "dead_letter": "DeadLetterFunction",

@@ -46,6 +46,7 @@ class Reply:
     status: int
     body: dict[str, Any]
     text: str
+    headers: Mapping[str, str]
 
 
 async def new_queues(sqs: "SQSClient", name: str, timing: Timing) -> tuple[str, str]:

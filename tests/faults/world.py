@@ -27,6 +27,7 @@ LOOK_SECONDS: Final = 0.1
 """Between two looks at what sends no events: the queue's depth, the tasks' states."""
 
 _REPEAT_SECONDS: Final = 1
+_HOLD: Final = {"Prefer": "wait=1"}
 _IDS_AT_ONCE: Final = 1_000
 
 _NAMES = itertools.count()
@@ -135,7 +136,9 @@ class World:
             answer = await environment.invoke(event, API_TIMEOUT)
         except Died:
             return None
-        reply = Reply(answer["statusCode"], json.loads(answer["body"]), answer["body"])
+        text = answer["body"]
+        headers = {name: values[0] for name, values in answer["multiValueHeaders"].items()}
+        reply = Reply(answer["statusCode"], json.loads(text) if text else {}, text, headers)
         self.replies.append(reply)
         return reply
 
@@ -189,6 +192,28 @@ class World:
             event["headers"]["Idempotency-Key"] = key
             event["multiValueHeaders"]["Idempotency-Key"] = [key]
         return await self._ask("submit", event)
+
+    async def chat(self, prompt: str, *, retry_count: int = 0) -> Reply | None:
+        """Send a prompt as an SDK of OpenAI does; None where openai died before it answered."""
+        self.prompts += [prompt] if prompt not in self.prompts else []
+        body = {"model": "small", "messages": [{"role": "user", "content": prompt}], "user": self.marker}
+        event = read_event("chat_completion.json") | {"body": json.dumps(body)}
+        reply = await self._ask("openai", _with_headers(event, {"x-stainless-retry-count": str(retry_count), **_HOLD}))
+        if reply is not None and "Location" in reply.headers:
+            self.accepted[reply.headers["Location"].partition("chatcmpl-")[2].partition("?")[0]] = prompt
+        return reply
+
+    async def retrieve_chat(self, task_id: str, *, hop: int) -> Reply | None:
+        """Follow a redirect to a chat completion."""
+        event = read_event("chat_completion.json") | {"httpMethod": "GET", "body": None}
+        event["path"] += f"/chatcmpl-{task_id}"
+        event["queryStringParameters"] = {"hop": str(hop)}
+        event["multiValueQueryStringParameters"] = {"hop": [str(hop)]}
+        return await self._ask("openai", _with_headers(event, _HOLD))
+
+    async def repeat_later(self) -> None:
+        """Wait as long as a caller does that repeats a call."""
+        await asyncio.sleep(_REPEAT_SECONDS)
 
     async def submit(self, count: int = 3, script: str = "ok", **fields: Any) -> Reply:  # noqa: ANN401  # as of post
         """Send new prompts, which must be accepted."""
@@ -332,3 +357,9 @@ class World:
         logs = [path.name for path in self.folder.glob("*.log") if self.marker in path.read_text()]
         bodies = [reply.text for reply in self.replies if reply.status >= 400 and self.marker in reply.text]
         return logs + bodies
+
+
+def _with_headers(event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    event["headers"] |= headers
+    event["multiValueHeaders"] |= {name: [value] for name, value in headers.items()}
+    return event
