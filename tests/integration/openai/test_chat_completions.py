@@ -392,7 +392,7 @@ def test_budgets_and_full_queues_are_not_repeated(service: Service) -> None:
 
 
 def test_models_are_those_that_the_key_may_use(client: openai.OpenAI, service: Service) -> None:
-    assert [model.id for model in client.models.list()] == ["small", "large"]
+    assert [model.id for model in client.models.list()] == ["small", "large", "embedder"]
 
     service.context["models"] = '["large", "workflow/story"]'
 
