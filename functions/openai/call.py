@@ -24,8 +24,8 @@ SHORTEST_HOP_SECONDS: Final = 1
 class OpenAICall:
     """Hold one request.
 
-    `hop` is the number of redirects that led to it, `hold_seconds` the longest wait of this hop. `retry_count` is how
-    often the SDK has sent it before.
+    `hop` is the number of redirects that led to it, `hold_seconds` the longest wait of this hop, `wait_seconds` that of
+    a call which is held only where it says so. `retry_count` is how often the SDK has sent it before.
     """
 
     caller: Caller
@@ -37,6 +37,7 @@ class OpenAICall:
     is_base64: bool = False
     idempotency_key: str | None = field(default=None, repr=False)
     retry_count: int = 0
+    wait_seconds: int = 0
 
     @classmethod
     def of(cls, event: APIGatewayProxyEvent, request_id: str) -> "OpenAICall":
@@ -48,7 +49,8 @@ class OpenAICall:
         """
         query = event.resolved_query_string_parameters
         hop = _hop_of(query)
-        seconds = read_wait_seconds(event.headers.get("Prefer"), default=MOST_SECONDS)
+        prefer = event.headers.get("Prefer")
+        seconds = read_wait_seconds(prefer, default=MOST_SECONDS)
         retry_count = event.headers.get("x-stainless-retry-count") or ""
         return cls(
             caller_of(event),
@@ -60,6 +62,7 @@ class OpenAICall:
             is_base64=bool(event.is_base64_encoded),
             idempotency_key=event.headers.get("Idempotency-Key"),
             retry_count=int(retry_count) if retry_count.isascii() and retry_count.isdigit() else 0,
+            wait_seconds=read_wait_seconds(prefer, default=0),
         )
 
     @property

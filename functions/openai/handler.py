@@ -28,6 +28,7 @@ from functions.openai.errors import error_response
 from functions.openai.held import HeldRequestService, UnlimitedHeldCalls
 from functions.openai.http_responses import json_response
 from functions.openai.models import list_models, retrieve_model
+from functions.openai.responses import Responses
 from functions.openai.transport_retries import TransportRetries
 
 ROOT: Final = "/openai/v1"
@@ -49,6 +50,7 @@ requests = HeldRequestService(
 retries = TransportRetries(TransportRetryStore(redis))
 chat_completions = ChatCompletions(requests, retries, limits=settings.limits)
 embeddings = Embeddings(requests, retries, limits=settings.limits)
+responses = Responses(requests, retries, store, limits=settings.limits)
 app = resolver(telemetry, error_response)
 runner = asyncio.Runner()  # one loop for the life of the environment: the Redis client is bound to it
 
@@ -63,6 +65,24 @@ async def create_chat_completion() -> Response[str]:
 async def retrieve_chat_completion(completion_id: str) -> Response[str]:
     """Show a stored chat completion."""
     return await chat_completions.retrieve(_call(), completion_id)
+
+
+@app.post(f"{ROOT}/responses")
+async def create_response() -> Response[str]:
+    """Create a response."""
+    return await responses.create(_call())
+
+
+@app.get(f"{ROOT}/responses/<response_id>")
+async def retrieve_response(response_id: str) -> Response[str]:
+    """Show a response."""
+    return await responses.retrieve(_call(), response_id)
+
+
+@app.post(f"{ROOT}/responses/<response_id>/cancel")
+async def cancel_response(response_id: str) -> Response[str]:
+    """Cancel a response."""
+    return await responses.cancel(_call(), response_id)
 
 
 @app.post(f"{ROOT}/embeddings")

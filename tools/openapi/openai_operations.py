@@ -47,6 +47,28 @@ _QUERY: Final[tuple[Operation, ...]] = (
 )
 
 
+_ON_CREATE: Final[tuple[Operation, ...]] = (
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+        "description": "A repeat with the same key joins the same task.",
+    },
+    {
+        "name": "x-stainless-retry-count",
+        "in": "header",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 99},
+        "description": "Set by the SDKs: how often they have sent the request before. From 1 on it joins the "
+        "task of its first try.",
+    },
+    _PREFER,
+)
+
+
+def _body(schema: str, example: object) -> Schema:
+    return {"required": True, "content": {JSON: {"schema": reference(schema), "example": example}}}
+
+
 def _operation(name: str, summary: str, schema: str, *parameters: Operation, is_held: bool, **more: Any) -> Operation:  # noqa: ANN401  # JSON
     content: dict[str, Schema] = {JSON: {"schema": reference(schema)}}
     if is_held:
@@ -72,30 +94,12 @@ OPENAI_PATHS: Final[dict[str, dict[str, Operation]]] = {
             "createChatCompletion",
             "Create a chat completion, as OpenAI's API does",
             "ChatCompletion",
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
-                "description": "A repeat with the same key joins the same task.",
-            },
-            {
-                "name": "x-stainless-retry-count",
-                "in": "header",
-                "schema": {"type": "integer", "minimum": 0, "maximum": 99},
-                "description": "Set by the SDKs: how often they have sent the request before. From 1 on it joins the "
-                "task of its first try.",
-            },
-            _PREFER,
+            *_ON_CREATE,
             is_held=True,
-            requestBody={
-                "required": True,
-                "content": {
-                    JSON: {
-                        "schema": reference("ChatCompletionBody"),
-                        "example": {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Tell a joke."}]},
-                    }
-                },
-            },
+            requestBody=_body(
+                "ChatCompletionBody",
+                {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Tell a joke."}]},
+            ),
         ),
     },
     f"{ROOT}/chat/completions/{{completion_id}}": {
@@ -106,6 +110,59 @@ OPENAI_PATHS: Final[dict[str, dict[str, Operation]]] = {
             _in_path("completion_id"),
             _PREFER,
             *_QUERY,
+            is_held=True,
+        ),
+    },
+    f"{ROOT}/responses": {
+        "post": _operation(
+            "createResponse",
+            "Create a response, as OpenAI's API does",
+            "Response",
+            *_ON_CREATE,
+            is_held=True,
+            requestBody=_body("ResponseBody", {"model": "gpt-5-mini", "input": "Tell a joke."}),
+        ),
+    },
+    f"{ROOT}/responses/{{response_id}}": {
+        "get": _operation(
+            "retrieveResponse",
+            "Read a response in its current state",
+            "Response",
+            _in_path("response_id"),
+            _PREFER,
+            *_QUERY[:2],
+            {
+                "name": "starting_after",
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 0},
+                "description": "Replay the events after this sequence number.",
+            },
+            is_held=True,
+        ),
+    },
+    f"{ROOT}/responses/{{response_id}}/cancel": {
+        "post": _operation(
+            "cancelResponse", "Cancel a response that has not ended", "Response", _in_path("response_id"), is_held=False
+        ),
+    },
+    f"{ROOT}/embeddings": {
+        "post": _operation(
+            "createEmbeddings",
+            "Create embeddings, as OpenAI's API does",
+            "Embeddings",
+            *_ON_CREATE,
+            is_held=True,
+            requestBody=_body("EmbeddingsBody", {"model": "text-embedding-3-small", "input": "A magical forest"}),
+        ),
+    },
+    f"{ROOT}/embeddings/{{embeddings_id}}": {
+        "get": _operation(
+            "retrieveEmbeddings",
+            "Read the embeddings of a redirected call",
+            "Embeddings",
+            _in_path("embeddings_id"),
+            _PREFER,
+            _QUERY[0],
             is_held=True,
         ),
     },

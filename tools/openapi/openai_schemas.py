@@ -4,7 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
+from common.kinds.embeddings.validation import KnownParams as EmbeddingParams
+from common.kinds.responses.validation import KnownParams as ResponseParams
 from functions.openai.chat_request import ChatFields, StreamOptions
+from functions.openai.responses import ResponseFields
+from functions.openai.responses import StreamOptions as ResponseStreamOptions
 
 type Schema = dict[str, Any]
 
@@ -31,6 +35,23 @@ def _body() -> Schema:
     }
 
 
+def _body_of(*structs: type[msgspec.Struct], about: str, required: list[str]) -> Schema:
+    """Describe a body by the fields of these structs; the last of three is that of `stream_options`."""
+    _, named = msgspec.json.schema_components(structs)
+    properties: Schema = {"model": {"type": "string", "minLength": 1}}
+    for struct in structs:
+        properties |= named[struct.__name__]["properties"] if struct is not ResponseStreamOptions else {}
+    if ResponseStreamOptions in structs:
+        properties["stream_options"] = named[ResponseStreamOptions.__name__]
+    return {
+        "type": "object",
+        "description": f"The body of OpenAI's {about}. A field that is null is absent. Fields that are not listed here "
+        "are passed on to the model; docs/openai.md lists those that are refused.",
+        "properties": properties,
+        "required": required,
+    }
+
+
 OPENAI_SCHEMAS: Final[dict[str, Schema]] = {
     "ChatCompletionBody": _body(),
     "ChatCompletion": _open(
@@ -51,6 +72,46 @@ OPENAI_SCHEMAS: Final[dict[str, Schema]] = {
         },
         ["id", "object", "created", "model", "choices"],
         "The provider's object with the ID of Sluice.",
+    ),
+    "ResponseBody": _body_of(
+        ResponseParams, ResponseFields, ResponseStreamOptions, about="POST /responses", required=["model", "input"]
+    ),
+    "Response": _open(
+        {
+            "id": _TEXT,
+            "object": {"const": "response"},
+            "created_at": {"type": "number"},
+            "status": {"enum": ["queued", "in_progress", "completed", "failed", "cancelled", "incomplete"]},
+            "model": _TEXT,
+            "output": {"type": "array", "items": {"type": "object"}},
+            "parallel_tool_calls": {"type": "boolean"},
+            "tools": {"type": "array", "items": {"type": "object"}},
+            "usage": {"type": "object"},
+        },
+        ["id", "object", "created_at", "status", "model", "output", "parallel_tool_calls", "tool_choice", "tools"],
+        "The provider's object with the ID of Sluice.",
+    ),
+    "EmbeddingsBody": _body_of(EmbeddingParams, about="POST /embeddings", required=["model", "input"]),
+    "Embeddings": _open(
+        {
+            "object": {"const": "list"},
+            "model": _TEXT,
+            "data": {
+                "type": "array",
+                "items": _open(
+                    {
+                        "object": {"const": "embedding"},
+                        "index": _COUNT,
+                        "embedding": {"type": ["array", "string"], "items": {"type": "number"}},
+                    },
+                    ["object", "index", "embedding"],
+                    "One embedding, in the encoding that the request asked for.",
+                ),
+            },
+            "usage": {"type": "object"},
+        },
+        ["object", "model", "data", "usage"],
+        "The embeddings, in the order of the inputs.",
     ),
     "Models": _open(
         {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}},

@@ -25,6 +25,12 @@ from tools.openapi.document import PATH, document, written
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
 
+BODIES = {
+    ("/openai/v1/chat/completions", "post"): {"model": "small", "messages": [{"role": "user", "content": "Hello"}]},
+    ("/openai/v1/responses", "post"): {"model": "small", "input": "Hello"},
+    ("/openai/v1/embeddings", "post"): {"model": "embedder", "input": "Hello"},
+}
+
 
 def test_the_file_is_what_the_code_says() -> None:
     assert PATH.read_text(encoding="utf-8") == written(), "run: make openapi"
@@ -42,6 +48,10 @@ def test_every_answer_is_one_that_the_description_has(
     schema.app = Gateway(api)
     strategy = schema[path][method.upper()].as_strategy(generation_mode=mode)
     batch_id, task_ids = worked_on(api, queue)
+    of_kind = {
+        endpoint: api.post({"endpoint": endpoint, "requests": [{"body": {"input": "a"}}]}).body["task_ids"][0]
+        for endpoint in ("/v1/responses", "/v1/embeddings")
+    }
     seen: set[int] = set()
 
     # WHEN it is called with anything that its description allows, or with what it does not
@@ -61,13 +71,15 @@ def test_every_answer_is_one_that_the_description_has(
                 "batch_id": batch_id,
                 "name": "story",
                 "completion_id": f"chatcmpl-{known}",
+                "response_id": f"resp_{of_kind['/v1/responses']}",
+                "embeddings_id": f"embd-{of_kind['/v1/embeddings']}",
                 "model": "small",
             }
             case.path_parameters = {name: real[name] for name in case.path_parameters or {}}
             if path == "/workflows/{name}" and mode is schemathesis.GenerationMode.POSITIVE:
                 case.body = {"inputs": [{"topic": known}]}  # what an input is, the workflow says, not the description
-            if path == "/openai/v1/chat/completions" and mode is schemathesis.GenerationMode.POSITIVE:
-                case.body = {"model": "small", "messages": [{"role": "user", "content": known}]}  # only these pass
+            if (path, method) in BODIES and mode is schemathesis.GenerationMode.POSITIVE:
+                case.body = BODIES[path, method]  # only these pass
         # THEN nothing fails on our side, and status, type and body are described
         seen.add(case.call_and_validate(checks=CHECKS).status_code)
 
