@@ -101,7 +101,7 @@ check: .venv/.made .venv/.client .venv-sam/.made .venv-checks/.made ## Check sty
 NO_SECRETS = --exclude-secrets '^batches/' --exclude-secrets '^AKIDEXAMPLE/' --exclude-secrets '^password$$' \
 	--disable-plugin KeywordDetector
 # Files with foreign hashes and ids: locks, and events in AWS's format.
-NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!tests/events'
+NOT_READ = ':!*requirements*.txt' ':!requirements/*.txt' ':!*/package-lock.json' ':!tests/events'
 
 # Licences that deployed packages may have. They require only attribution. The Mozilla licence (certifi's certificates) also
 # requires the source of changed files, and Sluice changes none.
@@ -113,7 +113,7 @@ KEY_OPTIONS = $(if $(MODELS),--models '$(MODELS)') $(if $(BUDGET_REQUESTS),--req
 	$(if $(BUDGET_TOKENS),--tokens '$(BUDGET_TOKENS)') $(if $(BUDGET_USD),--usd '$(BUDGET_USD)')
 
 audit: .venv-checks/.made ## Check deployed packages and tools for known vulnerabilities (needs the public index)
-	@for lock in common/requirements.txt functions/*/requirements.txt requirements/*.txt; do \
+	@for lock in common/requirements.txt functions/*/requirements.txt requirements/*.txt tests/sdk/requirements.txt; do \
 		grep -q '^[a-z]' $$lock || continue; \
 		echo "$$lock"; .venv-checks/bin/pip-audit --require-hashes --disable-pip --requirement $$lock || exit 1; \
 	done
@@ -153,10 +153,13 @@ lock: .venv/.made ## Update the locks to the newest versions that the .in files 
 	$(call compile_shipped,functions/webhook)
 	$(call compile_shipped,functions/worker)
 	$(call compile_shipped,functions/workflow)
+	$(COMPILE) --universal tests/sdk/requirements.in --output-file tests/sdk/requirements.txt
+	@if command -v npm >/dev/null; then npm update --silent --package-lock-only --prefix tests/sdk/node; \
+		else echo 'There is no npm: tests/sdk/node/package-lock.json stays as it is.'; fi
 
 clean: ## Remove everything that the other targets create
-	rm -rf .venv .venv-sam .venv-ministack .venv-bench .venv-checks .aws-sam .build .local .hypothesis .import_linter_cache \
-		.mypy_cache .pytest_cache .ruff_cache mutants
+	rm -rf .venv .venv-sam .venv-ministack .venv-bench .venv-checks .venv-sdk tests/sdk/node/node_modules .aws-sam .build .local \
+		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
 	find client common functions local tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---- Environments ----------------------------------------------------------------------------------------------------
@@ -218,6 +221,17 @@ sys.version_info[:2] == (3, 13) and sys.exit(print(os.path.realpath(sys._base_ex
 	@echo 'Setting up .venv-bench: the alternatives to compare with …'
 	@.venv/bin/python -m venv --clear --without-pip .venv-bench
 	$(call fill,.venv-bench,requirements/bench.txt)
+
+# tests/sdk makes this environment and the next one when its tests run.
+.venv-sdk/.made: tests/sdk/requirements.txt | .venv/.made
+	@echo 'Setting up .venv-sdk: the clients of the OpenAI-compatible endpoints …'
+	@.venv/bin/python -m venv --clear --without-pip .venv-sdk
+	$(call fill,.venv-sdk,tests/sdk/requirements.txt)
+
+tests/sdk/node/node_modules/.made: tests/sdk/node/package-lock.json tests/sdk/node/.npmrc
+	@echo 'Setting up tests/sdk/node: the same in JavaScript …'
+	@log=$$(cd tests/sdk/node && npm ci 2>&1) || { echo "$$log" | tail -n 20 >&2; exit 1; }
+	@touch $@
 
 # ---- Locks -----------------------------------------------------------------------------------------------------------
 

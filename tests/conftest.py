@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.local_stack import CONCURRENCY, WORKERS, Up, started
 
-ON_THE_STACK: Final = ("tests/browser/", "tests/local/")
+ON_THE_STACK: Final = ("tests/browser/", "tests/local/", "tests/sdk/")
 """Their files share a stack, which takes ten seconds of a processor to start: a process gets all files of a folder."""
 
 WITH_STACKS_OF_THEIR_OWN: Final = ("tests/local/test_deployment.py", "tests/local/test_lifecycle.py")

@@ -61,10 +61,15 @@ class Up:
 
     def calls(self) -> dict[str, int | dict[str, int]]:
         """Return the counters of the stand-in model."""
+        url = f"{self.model()}/calls"
+        calls: dict[str, int | dict[str, int]] = httpx.get(url, timeout=60, trust_env=False).json()
+        return calls
+
+    def model(self) -> str:
+        """Return the address of the stand-in model."""
         found = re.search(r"The stand-in model listens at (http://\S+)/v1", self.told())
         assert found is not None
-        calls: dict[str, int | dict[str, int]] = httpx.get(f"{found[1]}/calls", timeout=60, trust_env=False).json()
-        return calls
+        return found[1]
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""

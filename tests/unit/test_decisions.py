@@ -39,7 +39,7 @@ def sources() -> Iterator[Path]:
         if top.name == "mutants" or (top.name.startswith(".") and top.name not in {".ci", ".github", ".checkov.yaml"}):
             continue
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
-            if path.is_file() and path.suffix in READ and "__pycache__" not in path.parts:
+            if path.is_file() and path.suffix in READ and not {"__pycache__", "node_modules"} & set(path.parts):
                 yield path
 
 

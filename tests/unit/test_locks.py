@@ -1,5 +1,6 @@
 """Test the lock files: tested versions are deployed, and the locks name no index."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEV = ROOT / "requirements/dev.txt"
-TOOLS = sorted(path for path in ROOT.glob("requirements/*.txt") if path != DEV)
+SDKS = ROOT / "tests/sdk/requirements.txt"
+NODE = ROOT / "tests/sdk/node"
+TOOLS = sorted(path for path in [*ROOT.glob("requirements/*.txt"), SDKS] if path != DEV)
 SHIPPED = sorted([*ROOT.glob("functions/*/requirements.txt"), ROOT / "common/requirements.txt"])
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^ ;]+)(?: ; [^\\]+)? \\")
@@ -38,6 +41,16 @@ def relative(path: Path) -> str:
 def test_a_lock_holds_versions_with_hashes_and_no_option_or_address(lock: Path) -> None:
     assert all(hashes for _, hashes in pins(lock).values())
     assert "://" not in lock.read_text()
+
+
+def test_the_lock_of_node_has_hashes_and_no_address_of_a_registry() -> None:
+    packages = json.loads((NODE / "package-lock.json").read_text())["packages"]
+
+    installed = {name: package for name, package in packages.items() if name}
+    assert installed
+    assert all(package["integrity"].startswith("sha512-") for package in installed.values())
+    assert not [name for name, package in installed.items() if "resolved" in package]
+    assert "omit-lockfile-registry-resolved=true" in (NODE / ".npmrc").read_text().splitlines()
 
 
 @pytest.mark.parametrize("lock", SHIPPED, ids=relative)
