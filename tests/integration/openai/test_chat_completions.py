@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from common.domain.task import Answer, FailureCode, ProviderError, TaskRef, Usage
 from common.domain.transitions import CallReport
+from common.store.held_calls import HeldCallStore
 from functions.openai.errors import FAILURE_STATUS
 from tests.integration.openai.gateway import HELLO, Gateway, Service
 from tests.requests import messages_of, params_of
@@ -132,6 +133,25 @@ def test_a_completion_of_another_tenant_is_not_found(service: Service) -> None:
     response = service.invoke("GET", f"/chat/completions/chatcmpl-{ref.task_id}", tenant="rival")
 
     assert (response.status, response.body["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("endpoint", ["responses", "embeddings"])
+def test_a_task_of_another_kind_is_no_chat_completion(service: Service, endpoint: str) -> None:
+    model = "embedder" if endpoint == "embeddings" else "small"
+    created = service.invoke("POST", f"/{endpoint}", {"model": model, "input": "Hello"}, {"Prefer": "wait=0"})
+    assert created.status == 303, created.text
+    [message] = service.queue.drain()
+
+    response = service.invoke("GET", f"/chat/completions/chatcmpl-{message.task.ref.task_id}")
+
+    assert (response.status, response.body["error"]["code"]) == (404, "not_found")
+
+
+def test_held_calls_take_no_place_of_the_task_api(service: Service) -> None:
+    assert [hold(service, service.accept()) for _ in range(2)] == [303, 303]
+    elsewhere = HeldCallStore(service.function.redis, service.function.settings.holds)
+
+    assert service.function.runner.run(elsewhere.acquire(service.tenant, "call"))
 
 
 def test_a_stream_is_replayed_with_its_usage(client: openai.OpenAI, service: Service) -> None:
