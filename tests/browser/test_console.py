@@ -97,7 +97,7 @@ def test_a_failure_says_why(console: Console) -> None:
     console.page.get_by_role("button", name=re.compile("^failed")).click()
     expect(console.rows).to_have_count(1)
     console.rows.first.click()
-    expect(console.panel).to_contain_text("The provider's content policy, or the model itself, refused")
+    expect(console.panel).to_contain_text("The provider's content filter refused")
     expect(console.panel.locator("tbody")).to_contain_text("content_policy")
 
 

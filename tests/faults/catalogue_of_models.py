@@ -81,8 +81,8 @@ for _script in _UNPAID_WAITS:
     _enter(_script, 1, "completed")
 for _script, _code in _REFUSALS.items():
     _enter(_script, 0, _code)
-for _script in ("refusal", "filter"):
-    _enter(_script, 1, "content_policy")
+_enter("refusal", 1, "completed")
+_enter("filter", 1, "content_policy")
 
 
 @fault("model: cookies that no request can carry, then three more calls", calls=1, quick=True)

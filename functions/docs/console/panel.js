@@ -130,10 +130,10 @@ export class Panel {
     const task = this.task;
     this.apply(state);
     write(this.parts.promptTitle, promptTitleOf(task));
-    const text = state.result ?? state.partial_result ?? "";
+    const text = (state.result || state.refusal) ?? state.partial_result ?? "";
     if (answer.textContent !== text) answer.replaceChildren(text);
     this.#status(state);
-    copy.hidden = !state.result;
+    copy.hidden = !(state.result || state.refusal);
     calls.hidden = !state.tool_calls;
     if (state.tool_calls) write(calls, JSON.stringify(state.tool_calls, null, 2));
     error.hidden = !state.error;

@@ -7,7 +7,7 @@ export const IDS = 200; // per request: an API Gateway URL has room for about 24
 const OVER = new Set(["completed", "failed", "cancelled", "expired", "not_found"]);
 const BATCH = "status,progress,size,counts,usage,cost,metadata,created_at,deadline_at,expires_at,tasks";
 const TASK = "custom_id,progress,model,waiting_on,error,retried_as,usage,cost,created_at,started_at,ended_at";
-const TEXT = `${TASK},partial_result,result,tool_calls`;
+const TEXT = `${TASK},partial_result,result,tool_calls,refusal`;
 const PREVIEW = 240; // characters of a row's text; the full text is loaded when the task is opened
 const SWEEPS = 3; // requests for task states, per batch and poll
 const HIDDEN_SECONDS = 10;
@@ -230,7 +230,7 @@ export class Run extends EventTarget {
       if (state[field]) task[name] = Date.parse(state[field]);
     if (state.cost) task.usd = Number(state.cost.usd);
     if (state.result !== undefined || state.tool_calls) {
-      task.text = state.result?.slice(0, PREVIEW) || (state.tool_calls ? `→ ${state.tool_calls.map(call => call.function?.name || call.type).join(", ")}` : "");
+      task.text = (state.result || state.refusal)?.slice(0, PREVIEW) || (state.tool_calls ? `→ ${state.tool_calls.map(call => call.function?.name || call.type).join(", ")}` : "");
       task.hasText = true;
     } else if (state.partial_result !== undefined) task.text = state.partial_result.slice(-PREVIEW);
     if (isOver(state.status) && !wasOver) batch.known += 1;

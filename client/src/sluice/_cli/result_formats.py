@@ -51,7 +51,7 @@ def make_writer(shape: ResultFormat, columns: Sequence[str], *, raw: bool = Fals
             return lambda record, task: _json_line(as_openai(record, task))
         case ResultFormat.TEXT:
             # All of Unicode's line breaks, of which a bare CR is one.
-            return lambda _, task: " ".join((task.result or "").splitlines()).strip() + "\n"
+            return lambda _, task: " ".join((task.result or task.refusal or "").splitlines()).strip() + "\n"
         case ResultFormat.CSV:
             names = _columns(columns)
             return lambda record, task: csv_line([_cells(record, task).get(name, "") for name in names], raw=raw)
@@ -76,7 +76,9 @@ def as_openai(record: InputRecord, task: Task) -> dict[str, Any]:
         code = task.error.code if task.error else f"batch_{task.status}"
         detail = task.error.detail if task.error else f"The task is {task.status}."
         return line | {"error": {"code": code, "message": detail}}
-    message: dict[str, Any] = {"role": "assistant", "content": task.result, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": task.result, "refusal": task.refusal}
+    if task.refusal is not None:
+        message["content"] = task.result or None
     if task.tool_calls:
         message |= {"content": task.result or None, "tool_calls": list(task.tool_calls)}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": task.finish_reason}
@@ -100,7 +102,7 @@ def _columns(of_source: Sequence[str]) -> list[str]:
 def _cells(record: InputRecord, task: Task) -> Mapping[str, object]:
     error = task.error.code if task.error else ""
     cells: dict[str, object] = {"line": record.line, "custom_id": record.custom_id or ""}
-    ours = {"task_id": task.task_id, "status": task.status, "result": task.result or "", "error": error}
+    ours = {"task_id": task.task_id, "status": task.status, "result": task.result or task.refusal or "", "error": error}
     row = record.row or {}
     named = {f"sluice_{name}" if name in row else name: value for name, value in ours.items()}
     return {**cells, **named, **row}
