@@ -65,6 +65,7 @@ class _Record:
     attempts: list[Attempt] = field(default_factory=list)  # the last one runs while it is processing
     refusals: int = 0  # for its rate
     own_refusals: int = 0  # while other tasks were let through
+    is_deleted: bool = False  # nothing reads it any more
     ended_by: str | None = None  # which call ended it, so that its repeat gets the same answer
     started_ms: int | None = None
     ended_ms: int | None = None
@@ -466,9 +467,14 @@ class FakeStore:
         await self._announce(*refs, may_leave_to_sender=True)
         return found
 
+    async def delete(self, refs: Sequence[TaskRef]) -> None:
+        await self.cancel(refs)
+        for record in filter(None, map(self._find, refs)):
+            record.is_deleted = True
+
     def _read(self, ref: TaskRef, *, with_text: bool) -> TaskRecord | None:
         record = self._find(ref)
-        if record is None:
+        if record is None or record.is_deleted:
             return None
         self._apply_deadline(record, "deadline")
         return TaskRecord(

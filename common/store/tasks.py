@@ -220,6 +220,11 @@ class TaskStore:
         outcomes = await self._scripts.transitions("cancel", refs, {"code": code}, keys.CANCEL_CHUNK)
         return [EndOutcome(codec.read_text(outcome)) for outcome in outcomes]
 
+    async def delete(self, refs: Sequence[TaskRef]) -> None:
+        """Cancel tasks that have not ended, and delete them: nothing reads or runs them again. Safe to repeat."""
+        await self.cancel(refs)
+        await self._scripts.commands([ScriptCall("delete", [keys.task_key(ref)]) for ref in refs])
+
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read records of any batches in the order asked, None for an unknown one; a task past its deadline fails now.
 

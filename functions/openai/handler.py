@@ -79,6 +79,12 @@ async def retrieve_response(response_id: str) -> Response[str]:
     return await responses.retrieve(_call(), response_id)
 
 
+@app.delete(f"{ROOT}/responses/<response_id>")
+async def delete_response(response_id: str) -> Response[str]:
+    """Delete a response."""
+    return await responses.delete(_call(), response_id)
+
+
 @app.post(f"{ROOT}/responses/<response_id>/cancel")
 async def cancel_response(response_id: str) -> Response[str]:
     """Cancel a response."""

@@ -1,4 +1,4 @@
-"""POST /responses, GET /responses/{response_id}, POST /responses/{response_id}/cancel."""
+"""POST /responses; GET and DELETE /responses/{response_id}; POST /responses/{response_id}/cancel."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -35,11 +35,14 @@ _TOO_LARGE: Final = Problem(
 )
 
 
-class TaskCanceller(Protocol):
-    """Cancel tasks. Raises StoreUnavailable where Redis does not answer."""
+class TaskRemover(Protocol):
+    """Cancel and delete tasks. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def cancel(self, refs: Sequence[TaskRef], code: FailureCode | None = None) -> list[EndOutcome]:
         """Cancel tasks that have not ended."""
+
+    async def delete(self, refs: Sequence[TaskRef]) -> None:
+        """Cancel tasks that have not ended, and delete them."""
 
 
 class ResponseFields(Struct, frozen=True, kw_only=True):
@@ -58,23 +61,23 @@ class StreamOptions(Struct, frozen=True, kw_only=True):
 
 
 class Responses:
-    """Create, retrieve and cancel responses of any tenant."""
+    """Create, retrieve, cancel and delete responses of any tenant."""
 
     def __init__(
-        self, requests: HeldRequestService, retries: TransportRetries, canceller: TaskCanceller, *, limits: Limits
+        self, requests: HeldRequestService, retries: TransportRetries, tasks: TaskRemover, *, limits: Limits
     ) -> None:
         """Create the resource.
 
         Args:
             requests: accepts requests, and holds their calls.
             retries: finds the task of a transport retry's first try.
-            canceller: cancels tasks.
+            tasks: cancels and deletes tasks.
             limits: the models, and the bounds of one request.
 
         """
         self._requests = requests
         self._retries = retries
-        self._canceller = canceller
+        self._tasks = tasks
         self._limits = limits
 
     async def create(self, call: OpenAICall) -> Response[str]:
@@ -125,9 +128,21 @@ class Responses:
 
         """
         ref, _ = await self._find(call, name, hold_seconds=0)
-        await self._canceller.cancel([ref])
+        await self._tasks.cancel([ref])
         _, record = await self._find(call, name, hold_seconds=0)
         return _current(call, record)
+
+    async def delete(self, call: OpenAICall, name: str) -> Response[str]:
+        """Cancel a response that has not ended, and delete it: it is not found any more.
+
+        Raises:
+            NotFound: the tenant has no such response.
+            StoreUnavailable: Redis does not answer; repeat the call.
+
+        """
+        ref, _ = await self._find(call, name, hold_seconds=0)
+        await self._tasks.delete([ref])
+        return json_response({"id": response_id(ref), "object": "response", "deleted": True}, call.request_id)
 
     async def _find(self, call: OpenAICall, name: str, *, hold_seconds: int) -> tuple[TaskRef, TaskRecord | None]:
         if not name.startswith(ID_PREFIX):

@@ -139,6 +139,9 @@ OPENAI_PATHS: Final[dict[str, dict[str, Operation]]] = {
             },
             is_held=True,
         ),
+        "delete": _operation(
+            "deleteResponse", "Delete a response", "DeletedResponse", _in_path("response_id"), is_held=False
+        ),
     },
     f"{ROOT}/responses/{{response_id}}/cancel": {
         "post": _operation(

@@ -91,6 +91,11 @@ OPENAI_SCHEMAS: Final[dict[str, Schema]] = {
         ["id", "object", "created_at", "status", "model", "output", "parallel_tool_calls", "tool_choice", "tools"],
         "The provider's object with the ID of Sluice.",
     ),
+    "DeletedResponse": _open(
+        {"id": _TEXT, "object": {"const": "response"}, "deleted": {"const": True}},
+        ["id", "object", "deleted"],
+        "A response that was deleted.",
+    ),
     "EmbeddingsBody": _body_of(EmbeddingParams, about="POST /embeddings", required=["model", "input"]),
     "Embeddings": _open(
         {

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from common.domain.task import Answer, FailureCode, Task, TaskRef
-from common.domain.transitions import NO_REPORT, CallReport, Lease
+from common.domain.transitions import NO_REPORT, CallReport, Claim, Lease
 from common.runtime.settings import RedisSettings
 from common.store import TaskStore, connect
 from tests.integration.http.client import event_of
@@ -98,6 +98,20 @@ class Service:
     def cancel(self, ref: TaskRef) -> None:
         """Cancel a task, as its owner does."""
         self._as_worker(ref, lambda store, lease: store.cancel([lease.task.ref]))
+
+    def claim(self, task: Task) -> Claim:
+        """Claim a task by its message, as a worker does."""
+        claims: list[Claim] = []
+
+        async def work() -> None:
+            client = connect(self.redis)
+            claims.append(await TaskStore(client).claim(Lease(task, uuid4().hex, 10_000, 3)))
+            await client.aclose()
+
+        thread = threading.Thread(target=asyncio.run, args=(work(),))
+        thread.start()
+        thread.join()
+        return claims[0]
 
     def _as_worker(self, ref: TaskRef, end: Callable[[TaskStore, Lease], Awaitable[object]]) -> None:
         async def work() -> None:

@@ -11,7 +11,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from common.domain.task import Answer, FailureCode, TaskRef, Usage
-from common.domain.transitions import CallReport
+from common.domain.transitions import CallReport, ClaimOutcome
 from common.kinds.responses.views import without_text
 from functions.openai.responses import ENDPOINT
 from tests.integration.openai.gateway import Gateway, Service
@@ -292,7 +292,24 @@ def test_what_the_agents_sdk_always_sends_is_accepted(service: Service) -> None:
     assert message.request.body == {name: value for name, value in body.items() if name != "model"}
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel")])
+@pytest.mark.parametrize("answers", [[ANSWER], []], ids=["completed", "queued"])
+def test_a_deleted_response_is_not_found_and_never_runs(
+    client: openai.OpenAI, service: Service, answers: list[Answer]
+) -> None:
+    queued = client.responses.create(model="small", input="Hello", background=True)
+    [message] = service.queue.drain()
+    for answer in answers:
+        service.complete(message.task.ref, answer)
+
+    deleted = service.invoke("DELETE", f"/responses/{queued.id}")
+
+    assert deleted.body == {"id": queued.id, "object": "response", "deleted": True}
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("DELETE", "")):
+        assert service.invoke(method, f"/responses/{queued.id}{path}").status == 404
+    assert service.claim(message.task).outcome is ClaimOutcome.ENDED
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/cancel"), ("DELETE", "")])
 def test_a_response_of_another_tenant_is_not_found(service: Service, method: str, path: str) -> None:
     ref = service.accept(BODY, endpoint=ENDPOINT)
 

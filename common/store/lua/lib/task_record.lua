@@ -4,13 +4,14 @@
 -- `processing`.
 local function load(key)
   local value = redis.call('HMGET', key, 'status', 'attempt', 'owner', 'lease', 'deadline', 'retention',
-    'past_owner', 'ended_by', 'progress', 'code', 'attempts', 'refusals', 'own_refusals')
+    'past_owner', 'ended_by', 'progress', 'code', 'attempts', 'refusals', 'own_refusals', 'deleted')
   if not value[1] then return nil end
   return {
     status = value[1], attempt = tonumber(value[2]), owner = value[3], lease = tonumber(value[4]),
     deadline = tonumber(value[5]), retention = tonumber(value[6]), past_owner = value[7], ended_by = value[8],
     progress = tonumber(value[9]), code = value[10], attempts = value[11] or '',
     refusals = tonumber(value[12]) or 0, own_refusals = tonumber(value[13]) or 0,
+    deleted = value[14],
   }
 end
 
