@@ -135,7 +135,7 @@ class Service:
             return 202, {"Idempotent-Replayed": "true"}, {"batch_id": batch_id, "task_ids": ids, "status": "queued"}
         batch_id = f"b{len(self._batches)}"
         ids = []
-        for place, prompt in enumerate(seen.body["prompts"]):
+        for place, prompt in enumerate(seen.body.get("requests") or seen.body["prompts"]):
             said: dict[str, Any] = {"prompt": prompt} if isinstance(prompt, str) else prompt
             task: dict[str, Any] = {
                 "task_id": f"{batch_id}-{place}",

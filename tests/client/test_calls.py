@@ -38,6 +38,15 @@ def test_a_request_contains_only_the_given_fields(caller: Caller, service: Servi
     assert submission.raw["a_field_of_tomorrow"] == [1]
 
 
+def test_requests_of_an_endpoint_are_sent_as_they_are(caller: Caller, service: Service) -> None:
+    requests = [{"custom_id": "a", "body": {"model": "m", "input": "A magical forest"}}]
+
+    caller.call("submit", endpoint="/v1/embeddings", requests=requests)
+
+    [seen] = service.posts()
+    assert seen.body == {"endpoint": "/v1/embeddings", "requests": requests}
+
+
 @pytest.mark.parametrize("status", [RESET, 408, 429, 500, 502, 503, 504])
 def test_a_call_that_may_succeed_later_is_sent_again_with_the_same_key(
     caller: Caller, service: Service, retries: list[Retry], status: int

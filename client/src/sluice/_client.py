@@ -80,6 +80,7 @@ class Sluice:
         """Submit up to 1,000 prompts in one call, or a template with its inputs, and return their IDs.
 
         A prompt is a text, or a mapping with `prompt` or `messages`. Use `map` for more prompts than a call takes.
+        Requests of another `endpoint`, such as `/v1/embeddings`, are submitted as `requests`.
         Without an `idempotency_key` the client creates one; a repeated request is accepted once.
 
         Raises:

@@ -34,6 +34,10 @@ class SubmitOptions(CallOptions, total=False):
     """Makes a prompt of each input: `{name}` is a variable."""
     inputs: Items[Mapping[str, Any]] | None
     """The values of the template's variables, or the inputs of a workflow."""
+    endpoint: str | None
+    """The endpoint of OpenAI's API that `requests` are for, such as `/v1/embeddings`."""
+    requests: Items[Mapping[str, Any]] | None
+    """Requests of this endpoint, each with `body` and perhaps `custom_id`, as the lines of an OpenAI batch."""
     idempotency_key: str | None
     """Names the call: repeated with the same key and body, it is accepted once."""
     wait_seconds: float
