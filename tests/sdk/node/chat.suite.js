@@ -11,9 +11,9 @@ import { z } from "zod";
 import { callsOf } from "./model.js";
 
 const MODEL = "gpt-5-mini";
-// Each hop of a held call takes a second at most; the model takes longer than three of them.
+// Each hop of a held call takes a second at most; the model takes longer than one of them.
 const SHORT_HOPS = { headers: { Prefer: "wait=1" } };
-const HELD = "[[latency:3.2]]";
+const HELD = "[[latency:1.3]]";
 
 const client = new OpenAI();
 const unique = () => `A joke about plants, ${randomUUID()}`;

@@ -9,7 +9,7 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionToolParam
 
 from tests.sdk.conformance import check, conforming
-from tests.sdk.python.support import HELD, MODEL, SHORT_HOPS, Joke, say
+from tests.sdk.python.support import HELD, LONG, MODEL, SHORT_HOPS, Joke, say
 
 AT_ONCE = 50
 TOOL: ChatCompletionToolParam = openai.pydantic_function_tool(Joke, name="tell")
@@ -25,18 +25,18 @@ def test_a_call_is_answered_as_the_type_says(client: openai.OpenAI, prompt: str)
     assert response.request_id
 
 
-def test_a_call_longer_than_a_hop_is_redirected_until_its_answer_is_there(
+def test_a_call_longer_than_three_hops_is_redirected_until_its_answer_is_there(
     client: openai.OpenAI, prompt: str, calls: Callable[[str], int]
 ) -> None:
     response = client.chat.completions.with_raw_response.create(
-        model=MODEL, messages=say(prompt + HELD), extra_headers=SHORT_HOPS
+        model=MODEL, messages=say(prompt + LONG), extra_headers=SHORT_HOPS
     )
 
     assert conforming(ChatCompletion, response.text).choices[0].message.content
     hops = [hop.status_code for hop in response.http_response.history]
     assert len(hops) >= 3
     assert set(hops) == {303}
-    assert calls(prompt + HELD) == 1
+    assert calls(prompt + LONG) == 1
 
 
 async def test_the_asynchronous_client_is_redirected_in_the_same_way(

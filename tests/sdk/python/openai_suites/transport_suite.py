@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 
-from tests.sdk.python.support import HELD, MODEL, SHORT_HOPS, say
+from tests.sdk.python.support import LONG, MODEL, SHORT_HOPS, say
 
 
 class FailingProxy:
@@ -65,7 +65,7 @@ def proxy(prompt: str, calls: Callable[[str], int]) -> Iterator[FailingProxy]:
     assert address.hostname is not None
     assert address.port is not None
     with closing(
-        FailingProxy((address.hostname, address.port), drops=1, moment=lambda: calls(prompt + HELD) > 0)
+        FailingProxy((address.hostname, address.port), drops=1, moment=lambda: calls(prompt + LONG) > 0)
     ) as proxy:
         yield proxy
 
@@ -76,12 +76,12 @@ def test_a_connection_that_dies_in_mid_hold_is_paid_once(
     url = os.environ["OPENAI_BASE_URL"].replace(str(urlsplit(os.environ["OPENAI_BASE_URL"]).port), str(proxy.port))
 
     with openai.OpenAI(base_url=url) as client:
-        response = client.chat.completions.with_raw_response.create(model=MODEL, messages=say(prompt + HELD))
+        response = client.chat.completions.with_raw_response.create(model=MODEL, messages=say(prompt + LONG))
 
     assert response.parse().choices[0].message.content
     assert proxy.dropped == 1
     assert response.http_response.request.headers["x-stainless-retry-count"] == "1"
-    assert calls(prompt + HELD) == 1
+    assert calls(prompt + LONG) == 1
 
 
 def test_a_client_that_gives_up_and_repeats_its_call_joins_it(
@@ -89,11 +89,11 @@ def test_a_client_that_gives_up_and_repeats_its_call_joins_it(
 ) -> None:
     hasty = client.with_options(timeout=1.5, max_retries=10)
 
-    response = hasty.chat.completions.with_raw_response.create(model=MODEL, messages=say(prompt + HELD))
+    response = hasty.chat.completions.with_raw_response.create(model=MODEL, messages=say(prompt + LONG))
 
     assert response.parse().choices[0].message.content
     assert int(response.http_response.request.headers["x-stainless-retry-count"]) >= 1
-    assert calls(prompt + HELD) == 1
+    assert calls(prompt + LONG) == 1
 
 
 def test_two_calls_with_the_same_body_are_two_tasks(
