@@ -137,6 +137,7 @@ class Service:
         ids = []
         for place, prompt in enumerate(seen.body.get("requests") or seen.body["prompts"]):
             said: dict[str, Any] = {"prompt": prompt} if isinstance(prompt, str) else prompt
+            text = said["body"]["input"] if "body" in said else said.get("prompt") or said["messages"][-1]["content"]
             task: dict[str, Any] = {
                 "task_id": f"{batch_id}-{place}",
                 "batch_id": batch_id,
@@ -144,7 +145,7 @@ class Service:
                 "progress": 0,
             }
             task |= {"custom_id": said["custom_id"]} if said.get("custom_id") else {}
-            self.tasks[task["task_id"]] = task | {"prompt": said.get("prompt") or said["messages"][-1]["content"]}
+            self.tasks[task["task_id"]] = task | {"prompt": text}
             self.asked.append(self.tasks[task["task_id"]]["prompt"])
             ids.append(task["task_id"])
         self._batches[key] = (seen.body, batch_id, ids)
