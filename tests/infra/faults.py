@@ -411,4 +411,27 @@ FAULTS = [
         _of("StatusFunction", "Environment Variables QUEUE_URL"),
         "https://sqs.example/tasks",
     ),
+    Fault(
+        rules_of_access.a_function_that_feeds_itself_may_loop_and_no_other,
+        "WorkerFunction: feeds itself",
+        _of("WorkerFunction", "RecursiveLoop"),
+    ),
+    Fault(
+        rules_of_access.a_function_that_feeds_itself_may_loop_and_no_other,
+        "WorkflowFunction: feeds itself",
+        _of("WorkflowFunction", "RecursiveLoop"),
+        "Terminate",
+    ),
+    Fault(
+        rules_of_access.a_function_that_feeds_itself_may_loop_and_no_other,
+        "WebhookFunction: feeds itself",
+        "Resources WebhookRole Properties Policies 0 PolicyDocument Statement 2 Resource",
+        {"Fn::GetAtt": ["WebhookQueue", "Arn"]},
+    ),
+    Fault(
+        rules_of_access.a_function_that_feeds_itself_may_loop_and_no_other,
+        "SubmitFunction: needs no",
+        _of("SubmitFunction", "RecursiveLoop"),
+        "Allow",
+    ),
 ]

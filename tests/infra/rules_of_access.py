@@ -112,6 +112,33 @@ def no_environment_holds_a_secret(stack: Stack) -> Complaints:
                 yield f"{name}: {variable} is named like a secret; only names of secrets are passed, in *_SECRET"
 
 
+def a_function_that_feeds_itself_may_loop_and_no_other(stack: Stack) -> Complaints:
+    """Lambda stops a message that passed about 16 invocations in a row, unless the function allows it."""
+    sends: dict[str, set[str]] = {}
+    fed = {(queue, function) for _, _, queue, function in sources(stack)}
+    for _, fed_function in fed:
+        sends[fed_function] = {
+            target(resource)
+            for actions, resources in statements(stack, fed_function)
+            if "sqs:SendMessage" in actions
+            for resource in resources
+        }
+
+    def reached(function: str, seen: set[str]) -> set[str]:
+        for queue, other in fed:
+            if queue in sends[function] and other not in seen:
+                seen.add(other)
+                reached(other, seen)
+        return seen
+
+    for name, function in stack.of_type("Lambda::Function"):
+        loops = name in sends and name in reached(name, set())
+        if loops and function.get("RecursiveLoop") != "Allow":
+            yield f"{name}: feeds itself without RecursiveLoop: Allow"
+        if not loops and function.get("RecursiveLoop", "Terminate") != "Terminate":
+            yield f"{name}: needs no recursive loop"
+
+
 SETTINGS: dict[str, Callable[[Environment], object]] = {
     "AuthorizerFunction": AuthorizerSettings.from_env,
     "CancelFunction": StoreSettings.from_env,
@@ -177,5 +204,6 @@ RULES = [
     a_function_may_write_its_own_log,
     a_function_may_read_the_secrets_it_names_and_no_other,
     no_environment_holds_a_secret,
+    a_function_that_feeds_itself_may_loop_and_no_other,
     a_functions_environment_is_what_its_settings_read,
 ]

@@ -53,6 +53,13 @@ def the_cache_refuses_instead_of_evicting(templates: Templates) -> Complaints:
             yield f"{name}: not in cluster mode"
 
 
+def a_changed_number_of_shards_keeps_the_records(templates: Templates) -> Complaints:
+    for name, resource in templates.nested("cache").resources.items():
+        online = resource.get("UpdatePolicy", {}).get("UseOnlineResharding") is True
+        if resource["Type"] == "AWS::ElastiCache::ReplicationGroup" and not online:
+            yield f"{name}: without UseOnlineResharding"
+
+
 def only_the_functions_reach_the_cache(templates: Templates) -> Complaints:
     cache = templates.nested("cache", FunctionSecurityGroupId="sg-1", WorkerSecurityGroupId="sg-2")
     for name, group in cache.of_type("EC2::SecurityGroup"):
@@ -262,6 +269,7 @@ def the_authorizer_is_asked_by_its_alias(templates: Templates) -> Complaints:
 RULES: list[Callable[[Templates], Complaints]] = [
     the_cache_speaks_tls_and_encrypts_what_it_keeps,
     the_cache_refuses_instead_of_evicting,
+    a_changed_number_of_shards_keeps_the_records,
     only_the_functions_reach_the_cache,
     every_user_signs_in_and_has_few_rights,
     the_cache_knows_nobody_but_its_users,

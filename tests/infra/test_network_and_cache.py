@@ -8,6 +8,7 @@ import pytest
 from tests.infra.rules import Complaints
 from tests.infra.rules_of_network import (
     RULES,
+    a_changed_number_of_shards_keeps_the_records,
     a_function_is_where_its_work_is,
     a_function_signs_in_as_itself_alone,
     every_user_signs_in_and_has_few_rights,
@@ -71,6 +72,13 @@ FAULTS: list[tuple[Callable[[Templates], Complaints], str, str, str, object]] = 
         "cache",
         "Resources NodeParameters Properties Properties cluster-enabled",
         "no",
+    ),
+    (
+        a_changed_number_of_shards_keeps_the_records,
+        "UseOnlineResharding",
+        "cache",
+        "Resources Nodes UpdatePolicy",
+        GONE,
     ),
     (
         only_the_functions_reach_the_cache,

@@ -96,6 +96,20 @@ def what_deploying_takes_beside_the_resources_own_rights_is_there(template: Temp
             yield f"ExecutionRole: may not {action}"
 
 
+def a_build_stays_as_long_as_a_stack_may_need_it(template: Template) -> Iterator[str]:
+    """A lifecycle rule may remove replaced versions, but no current object."""
+    for rule in template["Resources"]["Builds"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        for key in sorted(rule.keys() & {"ExpirationInDays", "ExpirationDate"}):
+            yield f"Builds, {rule['Id']}: {key} removes builds in use"
+
+
+def the_recursion_of_a_function_may_be_set(template: Template) -> Iterator[str]:
+    granted = {action for each in statements(template, "ExecutionRole") for action in listed(each["Action"])}
+    for action in ("lambda:GetFunctionRecursionConfig", "lambda:PutFunctionRecursionConfig"):
+        if action not in granted:
+            yield f"ExecutionRole: may not {action}"
+
+
 RULES = [
     a_workflow_becomes_the_role_in_one_environment_alone,
     only_cloudformation_becomes_the_other,
@@ -103,6 +117,8 @@ RULES = [
     a_role_is_handed_to_named_services_alone,
     what_makes_roles_makes_them_of_one_name,
     what_deploying_takes_beside_the_resources_own_rights_is_there,
+    a_build_stays_as_long_as_a_stack_may_need_it,
+    the_recursion_of_a_function_may_be_set,
 ]
 
 
@@ -112,6 +128,11 @@ def trust(role: str) -> Callable[[Template], Template]:
 
 def statement_of(sid: str) -> Callable[[Template], Template]:
     return lambda t: next(s for s in statements(t, "ExecutionRole") if s["Sid"] == sid)
+
+
+def lifecycle_rule(template: Template) -> Template:
+    rule: Template = template["Resources"]["Builds"]["Properties"]["LifecycleConfiguration"]["Rules"][0]
+    return rule
 
 
 SUBJECT = {"StringLike": {"token.actions.githubusercontent.com:sub": "repo:acme/*"}}
@@ -128,6 +149,9 @@ FAULTS = [
     (RULES[4], statement_of("RoleOfTheCachesService"), {"Action": "iam:CreateRole"}),
     (RULES[5], statement_of("NameOfTheEndpoint"), {"Action": "route53:GetHostedZone"}),
     (RULES[5], statement_of("RoleOfTheCachesService"), {"Action": "iam:GetRole"}),
+    (RULES[6], lifecycle_rule, {"ExpirationInDays": 90}),
+    (RULES[6], lifecycle_rule, {"ExpirationDate": "2027-01-01T00:00:00Z"}),
+    (RULES[7], statement_of("Functions"), {"Action": "lambda:CreateFunction"}),
 ]
 
 
@@ -163,6 +187,19 @@ def test_each_action_is_pinned_by_its_commit_with_its_version_beside_it(path: An
         if not action.startswith("$/"):
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
             assert re.fullmatch(r" # v\d+\.\d+\.\d+", beside), action
+
+
+@pytest.mark.parametrize("repository", ["acme/sluice", "acme@1234567/sluice@987654321"])
+def test_a_repository_is_named_as_in_its_tokens(repository: str) -> None:
+    assert re.fullmatch(read_bootstrap()["Parameters"]["Repository"]["AllowedPattern"], repository)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    ["acme@1234567/sluice", "acme/sluice@987654321", "acme/*", "acme@*/sluice@*", "acme@x/sluice@y", "acme"],
+)
+def test_a_repository_with_one_id_or_a_wildcard_is_refused(repository: str) -> None:
+    assert not re.fullmatch(read_bootstrap()["Parameters"]["Repository"]["AllowedPattern"], repository)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
