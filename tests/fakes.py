@@ -17,6 +17,7 @@ from common.domain.errors import EventUnsent, QueueUnavailable
 from common.domain.rate_limits import RefusalCause
 from common.domain.spending import Charge, Spend
 from common.domain.task import (
+    TRUNCATED,
     Answer,
     Attempt,
     BatchRecord,
@@ -551,7 +552,12 @@ class FakeStore:
             ends = [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED]
             counts = {status.value: batch.ends.count(status) for status in ends}
             try:
-                await self._announcer.publish(WebhookNotification(*key, batch.webhook.url, batch.due_ms, counts))
+                found = [self._find(TaskRef(*key, index)) for index in range(batch.size)]
+                is_truncated = any(
+                    record and record.answer and record.answer.finish_reason == TRUNCATED for record in found
+                )
+                event = batch.webhook.event_of(counts, is_truncated=is_truncated)
+                await self._announcer.publish(WebhookNotification(*key, batch.webhook.url, batch.due_ms, counts, event))
             except QueueUnavailable:
                 if may_leave_to_sender:
                     continue

@@ -68,6 +68,9 @@ _BATCH_FIELDS: Final = (
     ),
 )
 
+TRUNCATED_MARK: Final = "i"
+"""The mark of a task that completed at its token limit."""
+
 MARKS: Final = {TaskStatus.COMPLETED: "c", TaskStatus.FAILED: "f", TaskStatus.CANCELLED: "x"}
 """How lib/batch_event.lua marks the end of a task in its batch."""
 
@@ -157,10 +160,12 @@ def read_notification(tenant: str, batch_id: str, event: Sequence[Any]) -> Webho
     """Read the event of a batch from lib/announce.lua: its webhook, when it was due, and how its tasks ended."""
     fields = named(event)
     marks = read_text(fields["marks"])
+    is_truncated = TRUNCATED_MARK in marks
+    marks = marks.replace(TRUNCATED_MARK, MARKS[TaskStatus.COMPLETED])
     counts = {status.value: marks.count(mark) for status, mark in MARKS.items()}
-    return WebhookNotification(
-        tenant, batch_id, Webhook.decode(read_text(fields["webhook"])).url, int(fields["due"]), counts
-    )
+    webhook = Webhook.decode(read_text(fields["webhook"]))
+    kind = webhook.event_of(counts, is_truncated=is_truncated)
+    return WebhookNotification(tenant, batch_id, webhook.url, int(fields["due"]), counts, kind)
 
 
 def read_record(ref: TaskRef, fields: Mapping[str, bytes | int]) -> TaskRecord:

@@ -12,9 +12,18 @@ from typing import Any, Final
 from common.domain.errors import MessageTooNew, MessageUnreadable
 from common.domain.task import is_batch_id
 from common.domain.tenant import is_tenant
-from common.webhooks.model import WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
+from common.webhooks.model import (
+    RESPONSE_EVENTS,
+    WebhookDelivery,
+    WebhookDeliveryCode,
+    WebhookDeliveryStatus,
+    WebhookEvent,
+)
 
 VERSION: Final = 1
+
+RESPONSE_ID_PREFIX: Final = "resp_"
+"""Precedes the ID of its task in the ID of a response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class WebhookNotification:
     @property
     def webhook_id(self) -> str:
         """Return the id of the event. It is the same at each try, so receivers can detect repeats."""
-        return f"{self.batch_id}.{self.event.removeprefix('batch.')}"
+        return f"{self.batch_id}.{self.event.rpartition('.')[2]}"
 
     def body(self) -> str:
         """Write the body of the request: the same bytes at each attempt, because the signature covers them.
@@ -49,16 +58,22 @@ class WebhookNotification:
             "created_at": self.ended_ms // 1000,
             "type": self.event,
             "timestamp": ended_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "data": {
-                "id": self.batch_id,
-                "batch_id": self.batch_id,
-                "status": "ended",
-                "size": sum(self.counts.values()),
-                "counts": dict(self.counts),
-                "links": {"batch": f"batches/{self.batch_id}"},
-            },
+            "data": self._data(),
         }
         return json.dumps(event, separators=(",", ":"))
+
+    def _data(self) -> dict[str, Any]:
+        if self.event in RESPONSE_EVENTS:
+            task_id = f"{self.batch_id}-0"
+            return {"id": f"{RESPONSE_ID_PREFIX}{task_id}", "task_id": task_id}
+        return {
+            "id": self.batch_id,
+            "batch_id": self.batch_id,
+            "status": "ended",
+            "size": sum(self.counts.values()),
+            "counts": dict(self.counts),
+            "links": {"batch": f"batches/{self.batch_id}"},
+        }
 
     def undeliverable_receipt(self) -> "DeliveryReceipt":
         """Return the receipt of an abandoned event. It has no attempts: earlier receipts have reported them."""

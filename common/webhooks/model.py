@@ -6,6 +6,7 @@ Standard library only: tasks contain webhooks, so every function imports this mo
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -33,6 +34,26 @@ class WebhookEvent(StrEnum):
 
     BATCH_COMPLETED = "batch.completed"
     """The last task of the batch has ended, in any final state."""
+    RESPONSE_COMPLETED = "response.completed"
+    """A response of the OpenAI-compatible endpoints is complete."""
+    RESPONSE_INCOMPLETE = "response.incomplete"
+    """The response ended at its token limit."""
+    RESPONSE_FAILED = "response.failed"
+    """There will be no response."""
+    RESPONSE_CANCELLED = "response.cancelled"
+    """The response was cancelled before it ended."""
+
+
+BATCH_EVENTS: Final = (WebhookEvent.BATCH_COMPLETED,)
+"""The events that a batch can have."""
+
+RESPONSE_EVENTS: Final = (
+    WebhookEvent.RESPONSE_COMPLETED,
+    WebhookEvent.RESPONSE_INCOMPLETE,
+    WebhookEvent.RESPONSE_FAILED,
+    WebhookEvent.RESPONSE_CANCELLED,
+)
+"""The events of a response, of which each has one."""
 
 
 class WebhookDeliveryStatus(StrEnum):
@@ -76,7 +97,7 @@ class Webhook:
     """An address and its events. The repr omits the address, because it may contain a secret of the caller."""
 
     url: str = field(repr=False)
-    events: tuple[WebhookEvent, ...] = (WebhookEvent.BATCH_COMPLETED,)
+    events: tuple[WebhookEvent, ...] = BATCH_EVENTS
 
     def encode(self) -> str:
         """Encode the webhook as JSON."""
@@ -87,6 +108,16 @@ class Webhook:
         """Decode the result of `encode`; raise ValueError, KeyError or TypeError for anything else."""
         raw = json.loads(text)
         return cls(str(raw["url"]), tuple(WebhookEvent(event) for event in raw["events"]))
+
+    def event_of(self, counts: Mapping[str, int], *, is_truncated: bool) -> WebhookEvent:
+        """Return the event of a batch that ended with these counts of its tasks by their final state."""
+        if WebhookEvent.RESPONSE_COMPLETED not in self.events:
+            return WebhookEvent.BATCH_COMPLETED
+        if counts.get("failed"):
+            return WebhookEvent.RESPONSE_FAILED
+        if counts.get("cancelled"):
+            return WebhookEvent.RESPONSE_CANCELLED
+        return WebhookEvent.RESPONSE_INCOMPLETE if is_truncated else WebhookEvent.RESPONSE_COMPLETED
 
 
 @dataclass(frozen=True, slots=True)

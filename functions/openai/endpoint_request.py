@@ -36,3 +36,10 @@ def parse_endpoint_request(document: object, kind: Kind, limits: Limits) -> tupl
     request = Request(kind, body)
     limits.check_size(request, "")
     return Prompt(model, request=request), fields
+
+
+def without(document: object, name: str) -> object:
+    """Return a body without one field, which is not the model's."""
+    if not isinstance(document, dict):
+        return document
+    return {each: value for each, value in document.items() if each != name}

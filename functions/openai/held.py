@@ -15,6 +15,7 @@ from common.runtime.metrics import Metric
 from common.submission.limits import Limits
 from common.submission.model import IdempotentRequest, Prompt, SubmitCall
 from common.submission.service import SubmissionRouter
+from common.webhooks.model import Webhook
 from functions.openai.errors import TooManyHeldCalls
 
 LONGEST_RETRY_DELAY_SECONDS: Final = 20
@@ -100,7 +101,13 @@ class HeldRequestService:
         self._limits = limits
 
     async def create(
-        self, caller: Caller, prompt: Prompt, repeatable: IdempotentRequest, *, hold_seconds: int
+        self,
+        caller: Caller,
+        prompt: Prompt,
+        repeatable: IdempotentRequest,
+        *,
+        hold_seconds: int,
+        webhook: Webhook | None = None,
     ) -> tuple[TaskRef, TaskRecord | None]:
         """Accept a request, or join the task that it has already, and hold the call.
 
@@ -115,7 +122,7 @@ class HeldRequestService:
         """
         started = asyncio.get_running_loop().time()
         ref = TaskRef(caller.tenant, batch_id_of_key(caller.tenant, repeatable.key), 0)
-        call = SubmitCall((prompt,), self._limits.deadline_seconds, self._limits.retention_seconds)
+        call = SubmitCall((prompt,), self._limits.deadline_seconds, self._limits.retention_seconds, webhook=webhook)
         async with self._place(ref, is_held=hold_seconds > 0):
             await self._submissions.of(call.prompts).accept(caller.tenant, call, repeatable, caller.budgets)
             spent = asyncio.get_running_loop().time() - started

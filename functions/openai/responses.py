@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 from aws_lambda_powertools.event_handler import Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from common.api.conversion import converted, shaped
 from common.api.http import Problem
@@ -15,9 +15,10 @@ from common.domain.request import Kind
 from common.domain.task import FailureCode, TaskRecord, TaskRef
 from common.domain.transitions import EndOutcome
 from common.submission.limits import Limits
+from common.webhooks.model import LONGEST_URL, RESPONSE_EVENTS, BadAddress, Webhook, target_of
 from functions.openai.call import OpenAICall
 from functions.openai.chat_request import UNSUPPORTED
-from functions.openai.endpoint_request import parse_endpoint_request
+from functions.openai.endpoint_request import parse_endpoint_request, without
 from functions.openai.errors import error_response, problem_of_running, problem_of_task
 from functions.openai.held import HeldRequestService
 from functions.openai.http_responses import event_stream_response, json_response, see_other
@@ -52,6 +53,13 @@ class ResponseFields(Struct, frozen=True, kw_only=True):
     stream_options: dict[str, Any] | None = None
     background: bool = False
     store: bool | None = None
+    webhook: dict[str, Any] | None = None
+
+
+class WebhookOptions(Struct, frozen=True, kw_only=True):
+    """The address that gets the event of the response: an extension of Sluice."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
 
 
 class StreamOptions(Struct, frozen=True, kw_only=True):
@@ -90,14 +98,17 @@ class Responses:
         """
         document = call.document()
         limits = self._limits.narrowed(call.caller.models)
-        prompt, fields = parse_endpoint_request(document, Kind.RESPONSES, limits)
-        own = _own_fields(fields)
+        prompt, fields = parse_endpoint_request(without(document, "webhook"), Kind.RESPONSES, limits)
+        own = _own_fields(document)
+        webhook = None if own.webhook is None else _webhook(own.webhook, limits)
         repeatable = await self._retries.identify(
             call.caller.tenant, ENDPOINT, document, key=call.idempotency_key, retry_count=call.retry_count
         )
         in_background = own.background and not own.stream
         hold_seconds = 0 if in_background else call.hold_seconds
-        ref, record = await self._requests.create(call.caller, prompt, repeatable, hold_seconds=hold_seconds)
+        ref, record = await self._requests.create(
+            call.caller, prompt, repeatable, hold_seconds=hold_seconds, webhook=webhook
+        )
         if in_background:
             return _current(call, record, fields)
         # Relative to `…/responses`.
@@ -152,8 +163,18 @@ class Responses:
         )
 
 
-def _own_fields(fields: dict[str, Any]) -> ResponseFields:
-    given = {name: fields[name] for name in ResponseFields.__struct_fields__ if name in fields}
+def _webhook(given: dict[str, Any], limits: Limits) -> Webhook:
+    options = shaped(given, WebhookOptions, "/webhook")
+    try:
+        target_of(options.url, allow_loopback=limits.allow_loopback)
+    except BadAddress as rule:
+        raise InvalidRequest(str(rule), pointer="/webhook/url", code="invalid_webhook_url") from None
+    return Webhook(options.url, RESPONSE_EVENTS)
+
+
+def _own_fields(document: object) -> ResponseFields:
+    fields = document if isinstance(document, dict) else {}
+    given = {name: fields[name] for name in ResponseFields.__struct_fields__ if fields.get(name) is not None}
     own = converted(given, ResponseFields, "")
     if own.stream_options is not None:
         if not own.stream:

@@ -16,7 +16,7 @@ from common.domain.request import Kind, Request
 from common.kinds.chat.validation import check_messages, check_params
 from common.submission.limits import Limits
 from common.submission.model import Prompt, SubmitCall
-from common.webhooks.model import BadAddress, Webhook, WebhookEvent, target_of
+from common.webhooks.model import BATCH_EVENTS, BadAddress, Webhook, WebhookEvent, target_of
 from functions.submit.requests import kind_of_call, parse_request
 from functions.submit.schema import OBJECTS, CallBody, NamedInput, PromptBody, Terms, WebhookBody, WorkflowBody
 from functions.submit.template import CUSTOM_ID, Template, read_template
@@ -247,8 +247,8 @@ def _webhook(body: WebhookBody, *, allow_loopback: bool) -> Webhook:
     except BadAddress as rule:
         raise InvalidRequest(str(rule), pointer="/webhook/url", code="invalid_webhook_url") from None
     for index, event in enumerate(body.events or []):
-        if event not in set(WebhookEvent):
+        if event not in BATCH_EVENTS:
             raise InvalidRequest(
-                f"must be one of {', '.join(WebhookEvent)}", pointer=f"/webhook/events/{index}", code="unknown_event"
+                f"must be one of {', '.join(BATCH_EVENTS)}", pointer=f"/webhook/events/{index}", code="unknown_event"
             )
-    return Webhook(body.url, tuple(map(WebhookEvent, body.events or WebhookEvent)))
+    return Webhook(body.url, tuple(map(WebhookEvent, body.events or BATCH_EVENTS)))

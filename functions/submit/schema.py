@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from common.domain.rate_limits import MOST_ANSWER_TOKENS
 from common.domain.task import SHORTEST_RETENTION_SECONDS
 from common.submission.limits import LONGEST_RETENTION_SECONDS, MOST_DEADLINE_SECONDS
-from common.webhooks.model import LONGEST_URL, WebhookEvent
+from common.webhooks.model import BATCH_EVENTS, LONGEST_URL
 
 type Text = Annotated[str, Meta(min_length=1)]
 type CustomId = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -37,7 +37,7 @@ class WebhookBody(Struct, frozen=True, kw_only=True):
     """The address to notify, and of which events; the default is the end of the batch."""
 
     url: Annotated[str, Meta(min_length=1, max_length=LONGEST_URL)]
-    events: Annotated[list[str], Meta(min_length=1, max_length=len(WebhookEvent))] | None = None
+    events: Annotated[list[str], Meta(min_length=1, max_length=len(BATCH_EVENTS))] | None = None
 
 
 OBJECTS: Final = {"webhook": WebhookBody}

@@ -11,7 +11,7 @@ from common.domain.budgets import BudgetKind
 from common.domain.task import FailureCode, TaskStatus, Usage, WaitingOn
 from common.kinds.chat.validation import RESERVED_PARAMS, KnownParams
 from common.kinds.registry import kinds_by_endpoint
-from common.webhooks.model import WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
+from common.webhooks.model import BATCH_EVENTS, WebhookDeliveryCode, WebhookDeliveryStatus
 from functions.submit.responses import AcceptedBody, RetriedBody
 from functions.submit.retry import SkipReason
 from functions.submit.schema import (
@@ -75,7 +75,7 @@ PROVIDER_ERROR: Final = closed(
 WEBHOOK: Final = closed(
     {
         "url": TEXT,
-        "events": {"type": "array", "items": {"enum": list(WebhookEvent)}},
+        "events": {"type": "array", "items": {"enum": list(BATCH_EVENTS)}},
         "status": {"enum": list(WebhookDeliveryStatus)},
         "attempts": COUNT,
         "last_status_code": {"type": "integer"},

@@ -11,7 +11,14 @@ from common.domain.errors import StoreUnavailable
 from common.domain.task import Answer, FailureCode, Task, TaskStatus, WaitingOn
 from common.domain.transitions import Release
 from common.webhooks.events import DeliveryReceipt, WebhookNotification
-from common.webhooks.model import Webhook, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
+from common.webhooks.model import (
+    RESPONSE_EVENTS,
+    Webhook,
+    WebhookDelivery,
+    WebhookDeliveryCode,
+    WebhookDeliveryStatus,
+    WebhookEvent,
+)
 from tests.integration.store.harness import (
     DEADLINE_IN_MS,
     LEASE_MS,
@@ -121,6 +128,40 @@ async def test_the_last_end_is_announced_once_however_it_comes(
     counts[status] += 1
     expected = WebhookNotification(TENANT, last.ref.batch_id, HOOK.url, ended_ms, counts)
     assert harness.announcer.announced == [expected]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer("Hello", "stop"), WebhookEvent.RESPONSE_COMPLETED),
+        (Answer("Hel", "length"), WebhookEvent.RESPONSE_INCOMPLETE),
+        (None, WebhookEvent.RESPONSE_FAILED),
+    ],
+)
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_the_event_of_a_response_says_how_it_ended(
+    harness: Harness, answer: Answer | None, expected: WebhookEvent, *, is_lost: bool
+) -> None:
+    [task] = await submitted(harness, webhook=Webhook("https://hooks.example", RESPONSE_EVENTS))
+    await harness.store.claim(lease_of(task))
+    if is_lost:
+        await harness.lose_batch(TENANT, task.ref.batch_id)
+
+    if answer:
+        await harness.store.complete(lease_of(task), answer)
+    else:
+        await harness.store.fail(lease_of(task), FailureCode.BAD_REQUEST)
+
+    assert [each.event for each in harness.announcer.announced] == [expected]
+
+
+async def test_a_cancelled_response_has_its_event(harness: Harness) -> None:
+    [task] = await submitted(harness, webhook=Webhook("https://hooks.example", RESPONSE_EVENTS))
+
+    await harness.store.cancel([task.ref])
+    await look_later(harness, task)
+
+    assert [each.event for each in harness.announcer.announced] == [WebhookEvent.RESPONSE_CANCELLED]
 
 
 @pytest.mark.parametrize("end", WITH_A_MESSAGE, ids=lambda end: end.__name__)

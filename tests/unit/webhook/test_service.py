@@ -10,13 +10,20 @@ from typing import Any, Final, override
 import pytest
 from aws_lambda_powertools.utilities.parameters import GetParameterError
 from openai import InvalidWebhookSignatureError, OpenAI
-from openai.types.webhooks import BatchCompletedWebhookEvent
+from openai.types.webhooks import (
+    BatchCompletedWebhookEvent,
+    ResponseCancelledWebhookEvent,
+    ResponseCompletedWebhookEvent,
+    ResponseFailedWebhookEvent,
+    ResponseIncompleteWebhookEvent,
+)
+from pydantic import BaseModel
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from common.domain.errors import MessageTooNew, MessageUnreadable
 from common.domain.task import new_batch_id
 from common.webhooks.events import DeliveryReceipt, WebhookNotification
-from common.webhooks.model import Target, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus
+from common.webhooks.model import Target, WebhookDelivery, WebhookDeliveryCode, WebhookDeliveryStatus, WebhookEvent
 from functions.webhook.retry_schedule import MOST_SECONDS, WAITS, RetrySchedule
 from functions.webhook.service import AttemptResult, EventOutcome, ReceivedEvent, SecretUnavailable, WebhookSender
 from functions.webhook.signing import Signer
@@ -130,6 +137,21 @@ async def test_the_openai_sdk_verifies_and_reads_an_event(monkeypatch: pytest.Mo
     assert (read.id, read.object, read.data.id) == (headers["webhook-id"], "event", BATCH_ID)
     with pytest.raises(InvalidWebhookSignatureError):
         client.webhooks.unwrap(body, headers, secret=key_of(NEW, "other"))
+
+
+@pytest.mark.parametrize(
+    ("event_type", "model"),
+    [
+        (WebhookEvent.RESPONSE_COMPLETED, ResponseCompletedWebhookEvent),
+        (WebhookEvent.RESPONSE_INCOMPLETE, ResponseIncompleteWebhookEvent),
+        (WebhookEvent.RESPONSE_FAILED, ResponseFailedWebhookEvent),
+        (WebhookEvent.RESPONSE_CANCELLED, ResponseCancelledWebhookEvent),
+    ],
+)
+def test_the_event_of_a_response_is_one_of_the_openai_sdk(event_type: WebhookEvent, model: type[BaseModel]) -> None:
+    read = model.model_validate_json(replace(ANNOUNCEMENT, event=event_type).body(), strict=True)
+
+    assert read.model_dump()["data"]["id"] == f"resp_{BATCH_ID}-0"
 
 
 @pytest.mark.parametrize("secret", [NEW, f"{NEW}\n{OLD}", f"{OLD} {NEW}"])

@@ -11,7 +11,7 @@ local function finish(key, record, status, at, by, fields)
   set(key, fields)
   redis.call('PEXPIREAT', key, at + record.retention)
   redis.call('SPUBLISH', 'ends:' .. string.match(key, '{.*}'), status)
-  mark_end(key, status)
+  mark_end(key, status, fields.finish_reason)
   record.status, record.ended_by, record.code = status, by, fields.code
 end
 
