@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from common.domain.task import Answer, FailureCode, TaskRef, Usage
 from common.domain.transitions import CallReport, ClaimOutcome
 from common.kinds.responses.views import without_text
+from common.webhooks.model import RESPONSE_EVENTS, Webhook
 from functions.openai.responses import ENDPOINT
 from tests.integration.openai.gateway import Gateway, Service
 
@@ -134,6 +135,37 @@ def test_a_background_response_is_queued_at_once_and_can_be_polled(client: opena
     conforms(polled)
     assert (completed.status, completed.output_text) == ("completed", "Hello there")
     assert "background" not in message.request.body
+
+
+def test_the_webhook_of_a_response_goes_with_its_task_and_not_to_the_provider(
+    client: openai.OpenAI, service: Service
+) -> None:
+    webhook = {"url": "https://hooks.example/sluice"}
+
+    client.responses.create(model="small", input="Hello", background=True, extra_body={"webhook": webhook})
+
+    [message] = service.queue.drain()
+    assert message.task.webhook == Webhook(webhook["url"], RESPONSE_EVENTS)
+    assert "webhook" not in message.request.body
+
+
+@pytest.mark.parametrize(
+    ("webhook", "param"),
+    [
+        ({"url": "http://10.0.0.1/"}, "webhook.url"),
+        ({}, "webhook"),
+        ({"url": "https://hooks.example", "events": ["response.completed"]}, "webhook.events"),
+        ("https://hooks.example", "webhook"),
+    ],
+)
+def test_a_bad_webhook_is_refused_by_its_field(
+    client: openai.OpenAI, service: Service, webhook: object, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="small", input="Hello", background=True, extra_body={"webhook": webhook})
+
+    assert caught.value.param == param
+    assert service.queue.drain() == []
 
 
 def test_a_cancelled_response_stays_cancelled(client: openai.OpenAI, service: Service) -> None:
