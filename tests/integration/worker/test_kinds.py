@@ -97,7 +97,16 @@ def test_a_response_that_fails_once_is_asked_again(environment: WorkerEnvironmen
     assert record_of(environment.redis, message.task.ref).status is TaskStatus.COMPLETED
 
 
-def test_the_embeddings_of_one_invocation_are_asked_in_one_call(environment: WorkerEnvironment) -> None:
+@pytest.fixture
+def patient(environment: WorkerEnvironment, monkeypatch: pytest.MonkeyPatch) -> WorkerEnvironment:
+    """Wait for requests to join as long as a busy machine needs to claim them."""
+    monkeypatch.setattr("common.worker.joint_calls.LINGER_SECONDS", 0.3)
+    monkeypatch.setattr("common.worker.joint_calls.MOST_LINGER_SECONDS", 10)
+    return environment
+
+
+def test_the_embeddings_of_one_invocation_are_asked_in_one_call(patient: WorkerEnvironment) -> None:
+    environment = patient
     before = environment.model.calls.total
     messages = send(environment, Kind.EMBEDDINGS, *({"input": f"text {number}"} for number in range(10)))
 
@@ -141,12 +150,13 @@ def wide(worker_settings: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("wide")
-@pytest.mark.parametrize(("batch_size", "calls"), [(10, 100), (100, 10)])
-def test_a_thousand_embeddings_take_a_call_for_each_invocation(
-    environment: WorkerEnvironment, batch_size: int, calls: int
+@pytest.mark.parametrize(("size", "batch_size", "calls"), [(100, 10, 10), (1_000, 100, 10)])
+def test_embeddings_take_a_call_for_each_invocation(
+    patient: WorkerEnvironment, size: int, batch_size: int, calls: int
 ) -> None:
+    environment = patient
     before = environment.model.calls.total
-    tasks = environment.record_batch(*[MODEL[Kind.EMBEDDINGS]] * 1_000, kind=Kind.EMBEDDINGS)
+    tasks = environment.record_batch(*[MODEL[Kind.EMBEDDINGS]] * size, kind=Kind.EMBEDDINGS)
     body = {"input": "text", "dimensions": 8}
     messages = [TaskMessage(task, Request(Kind.EMBEDDINGS, body)) for task in tasks]
 
