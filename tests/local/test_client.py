@@ -174,9 +174,7 @@ def test_what_failed_is_asked_again_and_what_has_ended_is_taken_back_no_more(slu
 def test_the_readme_sends_a_file_and_maps_prompts(stack: Up, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    example, _ = [
-        block.text for block in pages.blocks(pages.README) if block.kind == "python"
-    ]  # the other: test_openai
+    example, _ = [block.text for block in pages.blocks(pages.README) if block.kind == "python"]  # the other: tests/sdk
 
     paste(stack, tmp_path, pages.commands()["command"].replace(SHOWN_ADDRESS, stack.url))
     said = paste(stack, tmp_path, f"python - <<'END'\n{example}END\n")

@@ -24,6 +24,15 @@ def test_a_wrong_key_is_an_authentication_error() -> None:
     assert refused.value.code == "unauthorized"
 
 
+def test_a_path_that_the_gateway_does_not_know_is_not_found(client: openai.OpenAI) -> None:
+    elsewhere = client.with_options(base_url=os.environ["OPENAI_BASE_URL"].replace("/v1", "/v9"))
+
+    with pytest.raises(openai.NotFoundError) as missing:
+        elsewhere.models.list()
+
+    assert (missing.value.code, missing.value.type) == ("not_found", "invalid_request_error")
+
+
 @pytest.mark.parametrize(
     ("change", "param", "code"),
     [

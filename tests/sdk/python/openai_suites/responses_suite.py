@@ -62,6 +62,15 @@ def test_a_response_in_the_background_is_cancelled_once_and_for_all(client: open
     assert client.responses.retrieve(response.id).status == "cancelled"
 
 
+def test_a_deleted_response_is_not_found(client: openai.OpenAI, prompt: str) -> None:
+    response = client.responses.create(model=MODEL, input=prompt)
+
+    client.responses.delete(response.id)
+
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(response.id)
+
+
 def test_a_stream_is_a_replay_of_the_response(client: openai.OpenAI, prompt: str) -> None:
     events = list(client.responses.create(model=MODEL, input=prompt, stream=True))
 
