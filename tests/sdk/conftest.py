@@ -63,7 +63,11 @@ def key_without_budget(stack: Up) -> str:
 def run(sdks: Path, stack: Up, key_without_budget: str) -> Run:
     """Return a function that runs a program with the address and the key of the stack, and returns what it prints."""
     [packages] = SDKS.glob("lib/python3*")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "PYTEST_"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OPENAI_", "PYTEST_")) and not name.upper().endswith("_PROXY")
+    }
     environment = {
         **inherited,
         **OFFLINE,

@@ -2,13 +2,14 @@
 
 import pytest
 
+from local.settings import ROOT
 from tests.local import pages
 from tests.local_stack import Up
 from tests.sdk.conftest import FOLDER, Run
 
 pytestmark = pytest.mark.timeout(600)  # the environments may have to be made
 
-PAGE = pages.ROOT / "docs/openai.md"
+PAGE = ROOT / "docs/openai.md"
 SHOWN_ADDRESS = "http://127.0.0.1:8000"
 
 

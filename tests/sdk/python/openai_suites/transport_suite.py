@@ -13,6 +13,9 @@ import pytest
 
 from tests.sdk.python.support import LONG, MODEL, SHORT_HOPS, say
 
+MOMENT_SECONDS = 60
+"""How long the proxy waits for the moment, at most: a call that has failed must not hang."""
+
 
 class FailingProxy:
     """Forward connections on loopback, and end the first ones while the call is held.
@@ -45,7 +48,8 @@ class FailingProxy:
             if not is_dropped:
                 self._copy(upstream, connection)
                 return
-            while not self._moment():
+            end = time.monotonic() + MOMENT_SECONDS
+            while not self._moment() and time.monotonic() < end:
                 time.sleep(0.02)
             self.dropped += 1
             connection.shutdown(socket.SHUT_RDWR)
