@@ -434,4 +434,17 @@ FAULTS = [
         _of("SubmitFunction", "RecursiveLoop"),
         "Allow",
     ),
+    Fault(rules.every_method_is_throttled_and_open_pages_more, "of all methods", _of("Api", "MethodSettings")),
+    Fault(
+        rules.every_method_is_throttled_and_open_pages_more,
+        "no ThrottlingBurstLimit",
+        _of("Api", "MethodSettings 0 ThrottlingBurstLimit"),
+    ),
+    Fault(
+        rules.every_method_is_throttled_and_open_pages_more,
+        "of /docs",
+        _of("Api", "MethodSettings 2 ResourcePath"),
+        "/docs2",
+    ),
+    Fault(rules.every_method_is_throttled_and_open_pages_more, "of /openapi.json", "Parameters PageRate Default", 200),
 ]

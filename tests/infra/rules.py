@@ -200,6 +200,20 @@ def every_method_but_the_public_ones_asks_the_authorizer(stack: Stack) -> Compla
                     yield f"{name}: {method.upper()} {path} has no authorizer"
 
 
+def every_method_is_throttled_and_open_pages_more(stack: Stack) -> Complaints:
+    """Without a setting a method has only the account's throttle, of all its APIs together."""
+    for name, stage in stack.of_type("ApiGateway::Stage"):
+        settings = {(each["ResourcePath"], each["HttpMethod"]): each for each in stage.get("MethodSettings", [])}
+        rest = settings.get(("/*", "*"), {})
+        for key in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+            if key not in rest:
+                yield f"{name}: no {key} of all methods"
+            for method, path in sorted(PUBLIC):
+                page = settings.get((f"/{path.replace('/', '~1')}", method.upper()), {})
+                if not int(page.get(key, 1_000_000)) < int(rest.get(key, 0)):
+                    yield f"{name}: {key} of {path} is not below that of all methods"
+
+
 def functions_answer_before_the_gateway_gives_up(stack: Stack) -> Complaints:
     for name, resource in stack.source["Resources"].items():
         events = resource.get("Properties", {}).get("Events", {}).values()
@@ -284,6 +298,7 @@ RULES = [
     every_function_has_a_log_group_that_ends,
     functions_are_packaged_under_their_own_path,
     every_method_but_the_public_ones_asks_the_authorizer,
+    every_method_is_throttled_and_open_pages_more,
     functions_answer_before_the_gateway_gives_up,
     the_gateways_own_errors_are_problems_with_a_code,
     every_function_is_traced,
