@@ -10,7 +10,7 @@ from common.runtime.settings import Environment, RedisSettings, number, optional
 from common.worker.deadlines import margin_of
 from common.worker.limits import RateLimitSettings
 
-MOST_CONCURRENCY: Final = 1000
+MOST_CONCURRENCY: Final = 900
 MOST_ATTEMPTS: Final = 10
 MOST_TIMEOUT_SECONDS: Final = 900
 """Lambda's own limit."""

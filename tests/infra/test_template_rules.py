@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 
+from common.worker.settings import MOST_CONCURRENCY
 from tests.infra import rules, rules_of_access
 from tests.infra.faults import FAULTS, Fault, Rule
 from tests.infra.stack import ROOT, Stack, read_template
@@ -133,3 +134,11 @@ def test_the_template_has_what_the_rules_are_about(stack: Stack) -> None:
         ("ReceiptQueue", "ReceiptFunction"),
         ("WebhookDeadLetterQueue", "ReceiptFunction"),
     }
+
+
+def test_the_calls_of_an_environment_leave_file_descriptors_for_the_rest() -> None:
+    parameters = read_template()["Parameters"]
+
+    assert parameters["Concurrency"]["MaxValue"] == parameters["ConcurrencyMin"]["MaxValue"] == MOST_CONCURRENCY
+    # Lambda's quota is 1,024 for an environment. Redis, SQS, logs and the runtime need some too.
+    assert 1024 - 100 >= MOST_CONCURRENCY
