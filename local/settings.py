@@ -12,7 +12,7 @@ from local.errors import SettingError
 ROOT = Path(__file__).resolve().parent.parent
 
 # As in template.yaml: AWS needs at least 2 workers, the worker at least 2 seconds; Lambda's limit is 15 minutes.
-MAX_CONCURRENCY = 1000
+MAX_CONCURRENCY = 900
 MIN_WORKERS, MAX_WORKERS = 2, 1000
 MIN_WORKER_TIMEOUT, MAX_WORKER_TIMEOUT = 2, 900
 # The largest batch that AWS delivers without a batching window.
