@@ -188,6 +188,15 @@ class TaskStore:
         values = await self._scripts.commands_on_tasks("load_requests", refs, keys.READ_CHUNK)
         return [None if value is None else codec.read_text(value) for value in values]
 
+    async def save_input(self, ref: TaskRef, text: str) -> None:
+        """Keep the input of a response with its task."""
+        await self._scripts.command(ScriptCall("save_input", [keys.task_key(ref)], {"input": text}))
+
+    async def load_input(self, ref: TaskRef) -> str | None:
+        """Return the input that a task keeps; None where it keeps none."""
+        value = await self._scripts.command(ScriptCall("load_input", [keys.task_key(ref)], {}))
+        return None if value is None else codec.read_text(value)
+
     async def retry(self, batch: BatchRecord, refs: Sequence[TaskRef], batch_id: str) -> bool:
         """Take failed tasks of a batch, which keep their requests, for the new batch of this id; each once.
 

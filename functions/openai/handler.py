@@ -85,6 +85,12 @@ async def delete_response(response_id: str) -> Response[str]:
     return await responses.delete(_call(), response_id)
 
 
+@app.get(f"{ROOT}/responses/<response_id>/input_items")
+async def list_input_items(response_id: str) -> Response[str]:
+    """List the input items of a response."""
+    return await responses.list_input_items(_call(), response_id)
+
+
 @app.post(f"{ROOT}/responses/<response_id>/cancel")
 async def cancel_response(response_id: str) -> Response[str]:
     """Cancel a response."""

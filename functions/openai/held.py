@@ -3,12 +3,12 @@
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from common.api.auth_context import Caller
 from common.api.long_poll import WaitOutcome, WaitPreference
-from common.domain.errors import NotFound
+from common.domain.errors import NotFound, StoreUnavailable
 from common.domain.request import Kind
 from common.domain.task import TaskRecord, TaskRef, batch_id_of_key
 from common.runtime.metrics import Metric
@@ -27,11 +27,17 @@ def random_retry_delay() -> int:
     return 1 + secrets.randbelow(LONGEST_RETRY_DELAY_SECONDS)
 
 
-class RecordReader(Protocol):
-    """Read records. Raises StoreUnavailable where Redis does not answer."""
+class RequestStore(Protocol):
+    """Read records, and keep inputs. Each method raises StoreUnavailable where Redis does not answer."""
 
     async def read(self, refs: Sequence[TaskRef], *, with_text: bool = True) -> list[TaskRecord | None]:
         """Read tasks in the order asked, None for an unknown one."""
+
+    async def save_input(self, ref: TaskRef, text: str) -> None:
+        """Keep the input of a response with its task."""
+
+    async def load_input(self, ref: TaskRef) -> str | None:
+        """Return the input that a task keeps."""
 
 
 class TaskWaiter(Protocol):
@@ -74,7 +80,7 @@ class HeldRequestService:
         submissions: SubmissionRouter,
         waiter: TaskWaiter,
         places: HeldCallPlaces,
-        store: RecordReader,
+        store: RequestStore,
         *,
         limits: Limits,
         count: Callable[[Metric], object],
@@ -100,7 +106,7 @@ class HeldRequestService:
         self._store = store
         self._limits = limits
 
-    async def create(
+    async def create(  # noqa: PLR0913  # each by name
         self,
         caller: Caller,
         prompt: Prompt,
@@ -108,6 +114,7 @@ class HeldRequestService:
         *,
         hold_seconds: int,
         webhook: Webhook | None = None,
+        input_text: str | None = None,
     ) -> tuple[TaskRef, TaskRecord | None]:
         """Accept a request, or join the task that it has already, and hold the call.
 
@@ -125,6 +132,10 @@ class HeldRequestService:
         call = SubmitCall((prompt,), self._limits.deadline_seconds, self._limits.retention_seconds, webhook=webhook)
         async with self._place(ref, is_held=hold_seconds > 0):
             await self._submissions.of(call.prompts).accept(caller.tenant, call, repeatable, caller.budgets)
+            if input_text is not None:
+                # The request is accepted: without its input it can be read all the same.
+                with suppress(StoreUnavailable):
+                    await self._store.save_input(ref, input_text)
             spent = asyncio.get_running_loop().time() - started
             return ref, await self._hold(ref, hold_seconds, spent)
 
@@ -148,6 +159,19 @@ class HeldRequestService:
             return ref, record
         async with self._place(ref, is_held=hold_seconds > 0):
             return ref, await self._hold(ref, hold_seconds, 0.0)
+
+    async def input_of(self, ref: TaskRef) -> str:
+        """Return the input that was kept with a task.
+
+        Raises:
+            NotFound: it was not kept, because Redis did not answer then or has lost it.
+            StoreUnavailable: Redis does not answer.
+
+        """
+        text = await self._store.load_input(ref)
+        if text is None:
+            raise NotFound("the input of this response was not kept")
+        return text
 
     async def _hold(self, ref: TaskRef, hold_seconds: int, spent_seconds: float) -> TaskRecord | None:
         if hold_seconds:

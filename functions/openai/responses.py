@@ -22,6 +22,7 @@ from functions.openai.endpoint_request import parse_endpoint_request, without
 from functions.openai.errors import error_response, problem_of_running, problem_of_task
 from functions.openai.held import HeldRequestService
 from functions.openai.http_responses import event_stream_response, json_response, see_other
+from functions.openai.input_items import encode_input, list_items
 from functions.openai.response_events import replay
 from functions.openai.response_objects import ID_PREFIX, is_withheld, response_id, show_response
 from functions.openai.transport_retries import TransportRetries
@@ -107,7 +108,7 @@ class Responses:
         in_background = own.background and not own.stream
         hold_seconds = 0 if in_background else call.hold_seconds
         ref, record = await self._requests.create(
-            call.caller, prompt, repeatable, hold_seconds=hold_seconds, webhook=webhook
+            call.caller, prompt, repeatable, hold_seconds=hold_seconds, webhook=webhook, input_text=encode_input(fields)
         )
         if in_background:
             return _current(call, record, fields)
@@ -154,6 +155,20 @@ class Responses:
         ref, _ = await self._find(call, name, hold_seconds=0)
         await self._tasks.delete([ref])
         return json_response({"id": response_id(ref), "object": "response", "deleted": True}, call.request_id)
+
+    async def list_input_items(self, call: OpenAICall, name: str) -> Response[str]:
+        """Respond with a page of the input items of a response.
+
+        Raises:
+            NotFound: the tenant has no such response, or its input was not kept.
+            InvalidRequest: a parameter of the page breaks a rule.
+            StoreUnavailable: Redis does not answer.
+
+        """
+        ref, _ = await self._find(call, name, hold_seconds=0)
+        query = {name: values[-1] for name, values in call.query.items() if values}
+        items = list_items(await self._requests.input_of(ref), ref.task_id, query)
+        return json_response(items, call.request_id)
 
     async def _find(self, call: OpenAICall, name: str, *, hold_seconds: int) -> tuple[TaskRef, TaskRecord | None]:
         if not name.startswith(ID_PREFIX):

@@ -143,6 +143,22 @@ OPENAI_PATHS: Final[dict[str, dict[str, Operation]]] = {
             "deleteResponse", "Delete a response", "DeletedResponse", _in_path("response_id"), is_held=False
         ),
     },
+    f"{ROOT}/responses/{{response_id}}/input_items": {
+        "get": _operation(
+            "listInputItems",
+            "List the input items of a response",
+            "InputItems",
+            _in_path("response_id"),
+            {
+                "name": "limit",
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            },
+            {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"], "default": "desc"}},
+            {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The ID of an item."},
+            is_held=False,
+        ),
+    },
     f"{ROOT}/responses/{{response_id}}/cancel": {
         "post": _operation(
             "cancelResponse", "Cancel a response that has not ended", "Response", _in_path("response_id"), is_held=False

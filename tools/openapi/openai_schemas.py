@@ -96,6 +96,17 @@ OPENAI_SCHEMAS: Final[dict[str, Schema]] = {
         ["id", "object", "deleted"],
         "A response that was deleted.",
     ),
+    "InputItems": _open(
+        {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {"type": "object"}},
+            "first_id": _NULLABLE,
+            "last_id": _NULLABLE,
+            "has_more": {"type": "boolean"},
+        },
+        ["object", "data", "first_id", "last_id", "has_more"],
+        "A page of input items, the newest first unless `order` says otherwise.",
+    ),
     "EmbeddingsBody": _body_of(EmbeddingParams, about="POST /embeddings", required=["model", "input"]),
     "Embeddings": _open(
         {

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import openai
 import pytest
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseItem, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from common.domain.task import Answer, FailureCode, TaskRef, Usage
@@ -135,6 +135,49 @@ def test_a_background_response_is_queued_at_once_and_can_be_polled(client: opena
     conforms(polled)
     assert (completed.status, completed.output_text) == ("completed", "Hello there")
     assert "background" not in message.request.body
+
+
+def test_the_input_items_of_a_response_can_be_listed(client: openai.OpenAI, service: Service) -> None:
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "4"}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "dig", "arguments": "{}"}
+    given: Any = [{"role": "user", "content": "Dig"}, call, output, {"role": "assistant", "content": "Done"}]
+
+    queued = client.responses.create(model="small", input=given, background=True)
+    newest = client.responses.input_items.list(queued.id, limit=3)
+    oldest = list(client.responses.input_items.list(queued.id, order="asc", limit=1))
+
+    assert [each.type for each in newest.data] == ["message", "function_call_output", "function_call"]
+    assert newest.has_more
+    assert [each.type for each in oldest] == ["message", "function_call", "function_call_output", "message"]
+    assert [each.id for each in oldest][1] == "fc_1"
+    for each in oldest:
+        TypeAdapter(ResponseItem).validate_json(json.dumps(each.to_dict()), strict=True)
+    del service
+
+
+def test_a_text_as_input_is_one_message(client: openai.OpenAI, service: Service) -> None:
+    queued = client.responses.create(model="small", input="Hello", background=True)
+
+    [item] = client.responses.input_items.list(queued.id).data
+    client.responses.delete(queued.id)
+
+    assert item.to_dict()["content"] == [{"type": "input_text", "text": "Hello"}]
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_items.list(queued.id)
+    del service
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", 101), ("limit", 0), ("order", "up"), ("after", "msg_none")])
+def test_a_bad_page_of_input_items_is_refused_by_its_parameter(
+    client: openai.OpenAI, service: Service, name: str, value: object
+) -> None:
+    queued = client.responses.create(model="small", input="Hello", background=True)
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.input_items.list(queued.id, extra_query={name: value})
+
+    assert caught.value.param == name
+    del service
 
 
 def test_the_webhook_of_a_response_goes_with_its_task_and_not_to_the_provider(

@@ -4,7 +4,7 @@ for place = 1, #KEYS do
   local record = load(KEYS[place])
   if record and is_terminal(record) then
     redis.call('HDEL', KEYS[place], 'result', 'response', 'partial', 'finish_reason', 'usage', 'cost', 'custom_id',
-      'request', 'kept', 'error_type', 'attempts')
+      'request', 'kept', 'input', 'error_type', 'attempts')
     redis.call('HSET', KEYS[place], 'deleted', 1)
   end
 end
