@@ -58,7 +58,7 @@ def fitting(body: Body) -> Body:
 
 
 def is_readable(kind: Kind, answer: Answer) -> bool:
-    """Tell whether an answer to such a request is small enough to be shown, together with the rest of its task."""
+    """Return whether an answer to such a request is small enough to be shown, together with the rest of its task."""
     characters = len(answer.text) + len(answer.finish_reason or "") + sum(map(_characters_of, answer.tool_calls))
     response = json.dumps(answer.response)
     # Most answers are far from it, whatever their characters are.

@@ -299,6 +299,6 @@ def _error(record: TaskRecord) -> Body | None:
         error["last_code"] = record.last_code
     if record.error_type is not None:
         error["type"] = record.error_type
-    if record.attempts and (told := _show_provider_error(record.attempts[-1].provider_error)):
-        error["provider_error"] = told
+    if record.attempts and (reported := _show_provider_error(record.attempts[-1].provider_error)):
+        error["provider_error"] = reported
     return error

@@ -34,11 +34,11 @@ from common.domain.task import FailureCode, ProviderError, Usage, WaitingOn
 
 
 class SluiceError(Exception):
-    """Stand for every error that Sluice raises on purpose."""
+    """Be the base of every error that Sluice raises on purpose."""
 
 
 class CallerError(SluiceError):
-    """Tell the caller what to change: `code` is stable, `pointer` names the item (RFC 6901), `detail` the rule.
+    """Refuse a request of the caller: `code` is stable, `pointer` names the item (RFC 6901), `detail` the rule.
 
     `members` are further fields of the answer (RFC 9457, section 3.2).
     """
@@ -90,14 +90,14 @@ class InvalidItems(CallerError):
 
 
 class NotFound(CallerError):
-    """Say that the caller has nothing of this id."""
+    """Report that the caller has no object with this ID."""
 
     status = 404
     code = "not_found"
 
 
 class Gone(CallerError):
-    """Say that what the caller had under this id is kept no longer."""
+    """Report that the object with this ID has expired."""
 
     status = 410
     code = "gone"
@@ -111,7 +111,7 @@ class Conflict(CallerError):
 
 
 class Unavailable(SluiceError):
-    """Say that something we need does not answer for now: `retry_after` is in seconds."""
+    """Report that a dependency is unavailable: `retry_after` is in seconds."""
 
     code = "unavailable"
     retry_after = 2
@@ -153,7 +153,7 @@ class ModelBusy(ModelError):
     """The provider limits our rate: the call was not billed."""
 
     cause: RefusalCause | None = None
-    """What it was refused by, where whoever made the call has found that out."""
+    """The cause of the refusal, if the caller of the model has found it out."""
 
 
 class ModelFailed(ModelError):
@@ -188,7 +188,7 @@ class CallHeld(SluiceError):
 
 
 class MessageError(SluiceError):
-    """Stand for a queue message that cannot be worked."""
+    """Report a queue message that cannot be processed."""
 
 
 class MessageUnreadable(MessageError):

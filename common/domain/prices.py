@@ -1,4 +1,4 @@
-"""Say what an answer costs, from one table: prices.json beside this module. Standard library only.
+"""Compute what an answer costs, from one table: prices.json beside this module. Standard library only.
 
 Money is whole nano-dollars, see common.domain.spending.
 """
@@ -49,7 +49,7 @@ class Prices:
     by_model: Mapping[str, Price]
 
     def cost_nanos(self, model: str, usage: Usage | None) -> int | None:
-        """Return what an answer costs; None where the table has no price or the provider told no usage."""
+        """Return what an answer costs; None where the table has no price or the provider reported no usage."""
         price = self.by_model.get(model)
         return None if price is None or usage is None else price.of(usage)
 

@@ -1,4 +1,4 @@
-"""Say what the workers ask of their shared flow control, and what it answers. Standard library only.
+"""Define the requests to the shared rate limiter, and its answers. Standard library only.
 
 Every question is one Lua script in common/store. A scope is what one schedule belongs to: a model or a tenant.
 """
@@ -29,7 +29,7 @@ NO_LIMIT: Final = Limit()
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """Tell a schedule what was learned since it was last asked.
+    """Report to a schedule what was learned since the last request.
 
     `tokens` is what calls have used beyond what was booked for them, below zero where they used less. The provider's
     own limits are 0 where it named none. It may have nothing left for a while: its waits say for how many milliseconds.
@@ -65,7 +65,7 @@ class StartTime:
 
 @dataclass(frozen=True, slots=True)
 class RateRefusal:
-    """Tell that the provider refused a call for its rate. `wait_ms` is None where it named no time.
+    """Report that the provider refused a call for its rate. `wait_ms` is None where it named no time.
 
     `is_known` says that the task's earlier refusals were its own: this one changes nothing that others share.
     """

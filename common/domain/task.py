@@ -46,7 +46,7 @@ class TaskStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether the state never changes again."""
+        """Return whether the state never changes again."""
         return not TRANSITIONS[self]
 
 
@@ -63,7 +63,7 @@ TRANSITIONS: Final[Mapping[TaskStatus, frozenset[TaskStatus]]] = {
     TaskStatus.FAILED: frozenset(),
     TaskStatus.CANCELLED: frozenset(),
 }
-"""Say which state may follow which; the Lua scripts of common.store are tested against this table."""
+"""The allowed transitions; the Lua scripts of common.store are tested against this table."""
 
 
 TRUNCATED: Final = "length"
@@ -408,7 +408,7 @@ def birth_of(batch_id: str) -> int | None:
 
 
 def is_batch_id(text: str) -> bool:
-    """Tell whether a batch can have this id."""
+    """Return whether a batch can have this id."""
     return _BATCH_ID.fullmatch(text) is not None
 
 

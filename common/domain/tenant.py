@@ -1,4 +1,4 @@
-"""Say what a tenant may be called. Standard library only."""
+"""Define the names of tenants. Standard library only."""
 
 import re
 from typing import Final
@@ -8,5 +8,5 @@ _TENANT: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 
 def is_tenant(text: object) -> bool:
-    """Tell whether a tenant can have this name."""
+    """Return whether a tenant can have this name."""
     return isinstance(text, str) and _TENANT.fullmatch(text) is not None

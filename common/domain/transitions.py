@@ -1,4 +1,4 @@
-"""Say what each transition of a record asks for and answers. Standard library only.
+"""Define the arguments and outcomes of each transition of a record. Standard library only.
 
 Every transition is one Lua script in common/store; the in-memory fake in tests/fakes.py keeps the same contract.
 """
@@ -13,7 +13,7 @@ from common.domain.task import FailureCode, ProviderError, Task, TaskRef, Usage,
 
 
 class CreateOutcome(StrEnum):
-    """Tell what became of a new batch."""
+    """The outcomes of a create."""
 
     CREATED = "created"
     """Recorded now: send its messages."""
@@ -42,7 +42,7 @@ class Created:
 
 
 class ClaimOutcome(StrEnum):
-    """Tell a worker what to do with a message."""
+    """The outcomes of a claim: what a worker does with the message."""
 
     CLAIMED = "claimed"
     """The caller holds the lease: ask the model."""
@@ -74,7 +74,7 @@ class Claim:
 
 
 class ReleaseOutcome(StrEnum):
-    """Tell a worker whether the task will be tried again."""
+    """The outcomes of a release: whether the task is tried again."""
 
     RELEASED = "released"
     """Queued again: put the message back."""
@@ -85,7 +85,7 @@ class ReleaseOutcome(StrEnum):
 
 
 class EndOutcome(StrEnum):
-    """Tell whether complete, fail or cancel ended the task."""
+    """The outcomes of complete, fail and cancel."""
 
     ENDED = "ended"
     """This call, or a repeat of it by the same owner, wrote the terminal state."""
@@ -134,12 +134,12 @@ class CallReport:
 
 
 NO_REPORT: Final = CallReport()
-"""The provider told nothing."""
+"""The provider reported nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Say why a task returns to the queue and what it waits for there.
+    """Hold why a task returns to the queue and what it waits for there.
 
     A refund does not count the attempt. `refused_by` is the cause where the provider refused the call for its rate;
     such refusals are counted apart.

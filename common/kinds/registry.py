@@ -110,7 +110,7 @@ class Joint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Say where the code of a kind is, and which queue its tasks go to.
+    """Locate the code of a kind, and name the queue of its tasks.
 
     `namespace` is the prefix of its models' names in the API, in API keys and in metrics; it keeps the names of
     workflows apart from the names of models. `endpoint` is the path of OpenAI's API whose bodies the kind takes. A kind

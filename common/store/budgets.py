@@ -9,7 +9,7 @@ from common.store.spending import day_of
 
 
 class BudgetStore:
-    """Keep the day's count of a tenant's tasks beside its sums, and its budgets as they were last told.
+    """Keep the day's count of a tenant's tasks beside its sums, and its budgets as they were last sent.
 
     A day is named by the caller's clock, in milliseconds since 1970, and is UTC's. Every method raises StoreUnavailable
     when Redis does not answer; each is safe to repeat.
@@ -55,7 +55,7 @@ class BudgetStore:
             await self._scripts.run(self._client, call)
 
     async def check(self, tenant: str, budgets: Budgets, now_ms: int) -> BudgetCheck:
-        """Say whether tokens or money are used up, by the budgets that were told last, or by these if none were."""
+        """Return whether tokens or money are used up, by the budgets that were sent last, or else by these."""
         args = {"tokens": budgets.tokens, "usd": budgets.cost_nanos}
         return await self._check(ScriptCall("check_budgets", _keys(tenant, now_ms), args))
 

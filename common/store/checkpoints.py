@@ -28,7 +28,7 @@ class CheckpointStore:
         return {codec.read_text(name): codec.read_text(step) for name, step in pairs}
 
     async def checkpoint(self, task: Task, owner: str, kept: KeptStep) -> bool:
-        """Keep a step, book what it has cost, and count attempts anew from here.
+        """Keep a step, book what it has cost, and restart the count of attempts here.
 
         Answer whether the owner still holds the task; where it does not, nothing is kept or booked.
         """

@@ -34,7 +34,7 @@ class HeldCallStore:
 
     @asynccontextmanager
     async def holding(self, tenant: str) -> AsyncGenerator[bool]:
-        """Say whether a call of this tenant may be held, and keep its place until the block ends.
+        """Yield whether a call of this tenant may be held, and keep its place until the block ends.
 
         Never raises: where Redis does not answer the call is not held.
         """

@@ -27,7 +27,7 @@ RENEW_SECONDS: Final = 600
 """When a token is replaced: five minutes before its end leave room for clocks that differ."""
 
 CONNECTION_SECONDS: Final = 39_600
-"""When connections are opened anew: eleven hours. ElastiCache closes them twelve hours after they signed in."""
+"""When connections are replaced: after eleven hours. ElastiCache closes them twelve hours after they signed in."""
 
 type Clock = Callable[[], float]
 """Seconds since 1970: a clock that goes on while Lambda has the environment frozen."""
@@ -78,7 +78,7 @@ class IamCredentials(CredentialProvider):
 
 
 class Renewal:
-    """Let no connection get as old as ElastiCache allows.
+    """Replace connections before ElastiCache closes them.
 
     They are closed and opened again, instead of signing in again on the open one: redis-py's cluster client does the
     latter only for those that happen to be idle.

@@ -1,4 +1,4 @@
-"""Hear when tasks end, by sharded publish and subscribe: the script that ends a task tells its batch's channel.
+"""Subscribe to the ends of tasks, by sharded pub/sub: the script that ends a task publishes to its batch's channel.
 
 A call that waits opens its own subscriptions and closes them at its end. A Lambda environment serves one call at a
 time, so that is one connection to each server that has one of the batches, and nothing that could die while frozen.
@@ -26,7 +26,7 @@ _READ_SECONDS: Final = 1.0
 
 
 class ChannelNotification:
-    """Tell that something was heard since the last time."""
+    """Record that a message arrived since the last wait."""
 
     def __init__(self) -> None:
         self._heard = asyncio.Event()

@@ -147,7 +147,7 @@ class TaskStore:
     async def charge(self, lease: Lease, charge: Charge) -> None:
         """Add what an attempt has cost that brought no answer to the sums of its batch and of its tenant's day, once.
 
-        It needs no lease: what was paid is booked, whoever has the task by now.
+        It needs no lease: the cost is booked even if another worker has the task by now.
         """
         ref = lease.task.ref
         args: Arguments = {"owner": lease.owner, "charge": codec.write_charge(charge)}

@@ -27,9 +27,9 @@ class WebhookDeliveryStore:
         self._announcer = announcer
 
     async def publish(self, tenant: str, batch_id: str, event: Sequence[Any] | None = None) -> None:
-        """Announce what a transition has told to be due, if it has, and note that.
+        """Publish the event that a transition reported as due, if any, and record that.
 
-        Whoever dies in between leaves it due: it is sent twice then, and never not at all.
+        A caller that dies in between leaves it due: it is sent twice then, and never lost.
         """
         if event is None or self._announcer is None:
             return

@@ -59,7 +59,7 @@ class AttemptRunner:
     ) -> DeliveryOutcome:
         """Work on one delivery to its end; every wait in here ends within the deadlines.
 
-        `permit` is told what the call has used; who gave it settles it. `leave` is called once the answer is there, so
+        `permit` records what the call has used; its owner settles it. `leave` is called once the answer is there, so
         that the next call begins while this one's is recorded. It is not called otherwise: what failed may have to slow
         the others down first.
         """
@@ -126,7 +126,7 @@ class AttemptRunner:
             answer = await self.calls.ask(
                 leased.lease, leased.message, leased.claim, leased.deadlines, leased.permit, leased.bill
             )
-        except Exception as error:  # noqa: BLE001  # each kind is told apart, and none is left
+        except Exception as error:  # noqa: BLE001  # FailureRecorder has a rule for every exception
             await self._writer.book(leased)
             return await self._failures.record(leased, error, started)
         call_seconds = _now() - started

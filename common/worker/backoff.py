@@ -1,4 +1,4 @@
-"""Say how long a message stays away before it is tried again. All times in seconds."""
+"""Compute how long a message stays hidden before it is tried again. All times are in seconds."""
 
 from collections.abc import Callable
 from typing import Final

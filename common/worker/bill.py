@@ -20,7 +20,7 @@ class Bill:
         self._last = charge
 
     def report(self, error: ModelError) -> CallReport:
-        """Return what the provider has told of the call that ended with this error."""
+        """Return what the provider reported of the call that ended with this error."""
         if error.usage is None or error.usage != self._last.usage:
             return CallReport(error=error.provider_error, text=self.text)
         return CallReport(error.usage, self._last.cost_nanos, error.provider_error, self.text)

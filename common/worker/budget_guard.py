@@ -24,12 +24,12 @@ class BudgetReader(Protocol):
     """Judge by the day's sums; may raise StoreUnavailable."""
 
     async def check(self, tenant: str, budgets: Budgets, now_ms: int) -> BudgetCheck:
-        """Say whether tokens or money are used up, by the tenant's last budgets or else by these."""
+        """Return whether tokens or money are used up, by the tenant's last budgets or else by these."""
 
 
 @dataclass(frozen=True, slots=True)
 class _CachedCheck:
-    verdict: BudgetCheck
+    check: BudgetCheck
     at: float
 
 
@@ -54,23 +54,23 @@ class BudgetGuard:
             return None
         tenant = message.task.ref.tenant
         async with self._asking[tenant]:
-            verdict = await self._ask(tenant, message.budgets)
-        if verdict.exhausted is None:
+            check = await self._ask(tenant, message.budgets)
+        if check.exhausted is None:
             return None
-        to_deadline = (message.task.deadline_ms - verdict.now_ms) / 1000
+        to_deadline = (message.task.deadline_ms - check.now_ms) / 1000
         if to_deadline <= 0:
             return None  # it starts no call: the claim, whose clock is later, fails it unpaid
-        return min(RECHECK_SECONDS, verdict.seconds_left, to_deadline)
+        return min(RECHECK_SECONDS, check.seconds_left, to_deadline)
 
     async def _ask(self, tenant: str, budgets: Budgets) -> BudgetCheck:
         now, news = _now(), self._news.get((tenant, budgets))
         if news is not None and now - news.at < CACHE_SECONDS:
-            return news.verdict
-        verdict = await self._budgeting.check(tenant, budgets, self._now_ms())
+            return news.check
+        check = await self._budgeting.check(tenant, budgets, self._now_ms())
         # What is old by now would only take memory: tenants and their budgets come and go.
         self._news = {key: each for key, each in self._news.items() if now - each.at < CACHE_SECONDS}
-        self._news[tenant, budgets] = _CachedCheck(verdict, now)
-        return verdict
+        self._news[tenant, budgets] = _CachedCheck(check, now)
+        return check
 
 
 def _now() -> float:

@@ -69,7 +69,7 @@ class CompletionReader:
     """Take the bytes of one answer. Use `read_completion` unless the bytes come from elsewhere than a connection."""
 
     def __init__(self, on_text: Callable[[str], None], accumulator: AnswerAccumulator | None = None) -> None:
-        """Take who hears each piece of the text, and what collects the events; a piece of a tool call is ""."""
+        """Take the callback for each piece of the text, and what collects the events; a piece of a tool call is ""."""
         self.pieces = 0
         """How many pieces of text and tool calls there were so far."""
         self._on_text = on_text
@@ -79,17 +79,17 @@ class CompletionReader:
 
     @property
     def is_done(self) -> bool:
-        """Tell whether the provider has said that nothing follows."""
+        """Return whether the provider has said that nothing follows."""
         return self._completion.is_done or (self._decoder is not None and self._decoder.is_done)
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether the whole answer is here. What may follow is its usage, and takes nothing away from it."""
+        """Return whether the whole answer is here. What may follow is its usage, and takes nothing away from it."""
         return self._completion.finish_reason is not None or self._is_whole_body
 
     @property
     def is_too_large(self) -> bool:
-        """Tell whether no more of the answer is needed than its end."""
+        """Return whether no more of the answer is needed than its end."""
         return self._completion.is_too_large
 
     @property
@@ -153,7 +153,7 @@ async def read_completion(
 
     Args:
         chunks: the response's body, as it comes. The caller closes it.
-        on_text: is told each piece of the text; a piece of a tool call is "".
+        on_text: receives each piece of the text; a piece of a tool call is "".
         accumulator: collects the events; by default those of a chat completion.
         ends_at: the moment of the loop's clock at which the caller ends the call.
 
@@ -185,7 +185,7 @@ async def _feed(reader: CompletionReader, chunks: AsyncIterable[bytes], ends_at:
             if reader.is_too_large and grace.when() is None:
                 now = asyncio.get_running_loop().time()
                 grace.reschedule(min(now + REST_SECONDS, ends_at - LEAD_SECONDS))
-            # Anew with each piece: some servers give a finish reason with all of them.
+            # Reset with each piece: some servers give a finish reason with all of them.
             if reader.is_whole and pieces != reader.pieces:
                 pieces = reader.pieces
                 now = asyncio.get_running_loop().time()

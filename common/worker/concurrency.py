@@ -37,7 +37,7 @@ OVERLOAD_CODES: Final = frozenset({FailureCode.RATE_LIMITED, FailureCode.SERVER_
 
 
 class Origin(NamedTuple):
-    """Say which model a call asks, and for which tenant."""
+    """Name the model and the tenant of a call."""
 
     model: str
     tenant: str

@@ -64,32 +64,32 @@ class InvocationDeadlines:
 
     @property
     def seconds_to_stop(self) -> float:
-        """Say how long a call may still run."""
+        """Return how long a call may still run, in seconds."""
         return self.stop_at - _now()
 
     @property
     def lease_end(self) -> float:
-        """Say when the last lease of this invocation is over, however often it was renewed."""
+        """Return when the last lease of this invocation is over, however often it was renewed."""
         return self.hard_end + LEASE_GRACE_SECONDS
 
     @property
     def lease_seconds(self) -> float:
-        """Say how long a lease taken or renewed now lasts, and how long one taken earlier will last at most."""
+        """Return how long a lease taken or renewed now lasts, and how long one taken earlier will last at most."""
         return min(self.longest_lease, self.lease_end - _now())
 
     @property
     def lease_ms(self) -> int:
-        """Say the same in milliseconds, as the store takes it."""
+        """Return the same in milliseconds, for the store."""
         return math.ceil(self.lease_seconds * 1000)
 
     @property
     def beat_seconds(self) -> float:
-        """Say how much time lies between two beats."""
+        """Return the time between two heartbeats, in seconds."""
         return self.longest_lease / BEATS_A_LEASE
 
     @property
     def hidden_seconds(self) -> float:
-        """Say how long a beat hides messages: when they come back, the leases of a worker that died are over."""
+        """Return how long a heartbeat hides messages: when these return, the leases of a worker that died are over."""
         return min(self.longest_lease + self.beat_seconds, self.lease_end - _now())
 
 
@@ -117,7 +117,7 @@ class CallDurationEstimator:
         self._in_window.add(tenant)
 
     def expects_to_finish_in(self, tenant: str, seconds: float) -> bool:
-        """Tell whether a tenant's call that starts now may be expected to end within these seconds."""
+        """Return whether a tenant's call that starts now may be expected to end within these seconds."""
         slowest = max(self._recent[tenant]) if tenant in self._in_window else 0.0
         return seconds >= max(slowest, SHORTEST_CALL_SECONDS)
 

@@ -34,7 +34,7 @@ _OF_ONE_REQUEST: Final = frozenset(
 
 type Listener = Callable[[str], None]
 type Send = Callable[[str, Request, Listener, float], Awaitable[Answer]]
-"""Makes one call: takes the model, the request, who hears the answer begin, and the moment at which the call ends."""
+"""Makes one call: takes the model, the request, the callback for the beginning of the answer, and its end."""
 
 
 @dataclass(eq=False, slots=True)
@@ -65,7 +65,7 @@ class _Call:
         return self.items + items <= self.joint.MOST_ITEMS and self.tokens + tokens <= self.joint.MOST_TOKENS
 
     def add(self, member: _Member, items: int, tokens: int, now: float) -> None:
-        """Let a request join."""
+        """Add a request to a joint call."""
         self.members.append(member)
         self.items += items
         self.tokens += tokens
@@ -123,7 +123,7 @@ class JointCalls:
         return call
 
     def _close(self, key: Hashable, call: _Call) -> None:
-        """Let nobody else join a call."""
+        """Close a joint call for further requests."""
         if self._open.get(key) is call:
             del self._open[key]
         call.is_full.set()

@@ -12,7 +12,7 @@ SUSPECT_RECEIVES: Final = 3
 """From this receive on a message may be what kills its workers: it runs alone, after the others."""
 
 RESEND_RECEIVES: Final = SUSPECT_RECEIVES - 1
-"""From this receive on a message that only waited is sent anew, and so becomes neither suspect nor dead by waiting."""
+"""From this receive on, a message that only waited is sent again as a new one: waiting does not make it suspect."""
 
 _TRACE_ID: Final = re.compile(r"(?<=Root=)1-[0-9a-f]{8}-[0-9a-f]{24}(?![^;])")
 
@@ -42,7 +42,7 @@ class ReceivedMessage:
 
     @property
     def is_suspect(self) -> bool:
-        """Tell whether it, or the message that it is a copy of, has been received suspiciously often."""
+        """Return whether it, or the message that it is a copy of, has been received suspiciously often."""
         return self.is_marked or self.receives >= SUSPECT_RECEIVES
 
     @property
@@ -100,10 +100,10 @@ DEFERRALS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """Say how a delivery ended: `visible_in` seconds it comes back, or None when it is done with.
+    """Describe how a delivery ended: `visible_in` seconds it comes back, or None when it is done with.
 
     `attempt` is set once a lease was held, `call_seconds` once the model was called. `waiting_on` is what the record of
-    a task that was not claimed has yet to be told. `error` is an exception that no rule knows: a fault of ours.
+    a task that was not claimed has no record of it yet. `error` is an exception that no rule knows: a fault of ours.
     """
 
     kind: OutcomeKind

@@ -23,7 +23,7 @@ NO_BILLING: Final = Billing(NO_PRICES)
 
 
 class ProgressListener(Protocol):
-    """Hear an answer grow; `owner` is the attempt's fence, for what the model itself keeps in the store."""
+    """Receive an answer as it grows; `owner` is the attempt's fence, for what the model itself keeps in the store."""
 
     @property
     def owner(self) -> str:
@@ -41,7 +41,7 @@ class ProgressListener(Protocol):
         """Take the next piece of it."""
 
     def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
-        """Start anew: the answer takes several steps, so many are done, and these are the pieces of the running one."""
+        """Start over: of the steps of the answer so many are done, and these are the pieces of the running one."""
 
 
 class Model(Protocol):
@@ -71,7 +71,7 @@ class InterruptReason(Enum):
 
 
 class CallInterrupted(Exception):
-    """Say that we ended the call, and why."""
+    """Report that the worker ended the call, and why."""
 
     def __init__(self, cut: InterruptReason) -> None:
         super().__init__(cut.name)
@@ -90,7 +90,7 @@ class ModelCaller:
     billing: Billing | None = NO_BILLING
     """Charges the calls; None where the model itself does, because one answer takes several."""
 
-    async def ask(  # noqa: PLR0913, PLR0917  # each bounds the call, or is told of it
+    async def ask(  # noqa: PLR0913, PLR0917  # each bounds the call, or records it
         self,
         lease: Lease,
         message: TaskMessage,
@@ -99,7 +99,7 @@ class ModelCaller:
         permit: Permit,
         bill: Bill,
     ) -> Answer:
-        """Return the model's answer to a claimed task. Permit and bill are told what it has used, however it ends.
+        """Return the model's answer to a claimed task. Permit and bill record what it has used, however it ends.
 
         Raises:
             CallCut: the call was ended from our side.

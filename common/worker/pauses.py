@@ -58,7 +58,7 @@ class KnownPauses:
         return max(self._shared.until, self._of(tenant).until)
 
     def are_known_to_be_over(self, tenant: str | None, now: float) -> bool:
-        """Tell whether the store has said a moment ago that nothing holds this tenant."""
+        """Return whether the store has said a moment ago that nothing holds this tenant."""
         return now < self._of(tenant).clear_until
 
     def _of(self, tenant: str | None) -> _Pause:

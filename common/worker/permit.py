@@ -30,7 +30,7 @@ class Permit:
             prompt_tokens: the estimate of the prompt alone.
             booked: that of the whole call.
             refusal: the code of a call that can never start.
-            on_begin: hears that the provider has begun to answer.
+            on_begin: called when the provider has begun to answer.
 
         """
         self.start_by = math.inf

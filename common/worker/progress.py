@@ -75,14 +75,14 @@ class AnswerProgress:
         return paired("".join(self._texts)[:MOST_PARTIAL_CHARACTERS]) or None
 
     def at_step(self, done: int, steps: int, texts: Sequence[str] = ()) -> None:
-        """Start anew with the pieces of another step, when so many of all steps are done."""
+        """Start over with the pieces of another step, when so many of all steps are done."""
         self._done, self._steps = done, max(steps, done + 1)
         self._texts = list(texts)
         self._tokens = len(texts)
         self._has_grown, self._is_full = True, False
 
     def snapshot(self, lease_ms: int) -> ProgressNote:
-        """Say how far the answer is, with its text if it has grown since the last note.
+        """Return how far the answer is, with its text if it has grown since the last note.
 
         Of a long text the note has the beginning, as much as the API can show; what comes after that is not noted.
         """
@@ -105,7 +105,7 @@ class AnswerProgress:
 class ProgressReporter:
     """Keep the meters of all running answers, and write what they show.
 
-    `on_fault` is told of errors that nobody foresaw: progress is a comfort, and its faults must not cost an answer.
+    `on_fault` receives unexpected errors: progress is optional, and its faults must not cost an answer.
     """
 
     def __init__(self, writer: ProgressWriter, on_fault: Callable[[Exception], None]) -> None:
@@ -156,7 +156,7 @@ class ProgressReporter:
             held = await self._writer.progress([note for _, note in pairs])
         except StoreUnavailable:
             return
-        except Exception as error:  # noqa: BLE001  # told to on_fault
+        except Exception as error:  # noqa: BLE001  # reported to on_fault
             self._on_fault(error)
             return
         for (meter, _), is_held in zip(pairs, held, strict=True):

@@ -26,7 +26,7 @@ class KeySource(Protocol):
         """Return it."""
 
     async def renewed(self, refused: str) -> bool:
-        """Hear of a key that was refused, and tell whether there is another one by now."""
+        """Report that a key was refused, and return whether there is another one by now."""
 
 
 class ProviderKey:
@@ -45,7 +45,7 @@ class ProviderKey:
         """Return the key, at most KEY_SECONDS old; raise Unavailable where it cannot be read."""
         asked_at = _wall_seconds()
         if asked_at >= self._fresh_until:
-            async with self._fetching:  # one for all calls that need it now, be it that it brings the key or fails
+            async with self._fetching:  # one fetch for all calls that need the key now, also if it fails
                 if asked_at <= self._failed_at:
                     raise Unavailable
                 if asked_at >= self._fresh_until:
@@ -53,7 +53,7 @@ class ProviderKey:
         return self._key
 
     async def renewed(self, refused: str) -> bool:
-        """Fetch a key anew that the provider has refused, and tell whether there is another one by now.
+        """Fetch again a key that the provider refused, and return whether there is another one by now.
 
         Raises:
             Unavailable: it cannot be read.

@@ -131,19 +131,19 @@ def classify_in_stream(error: object, *, begun: bool) -> ModelError:
 
     What has begun is billed, so it never counts as merely busy: that would refund the attempt without end.
     """
-    verdict = _judge_in_stream(codes_of(error), begun=begun)
-    verdict.provider_error = provider_error_of(error)
-    return verdict
+    failure = _judge_in_stream(codes_of(error), begun=begun)
+    failure.provider_error = provider_error_of(error)
+    return failure
 
 
 def _judge_in_stream(codes: tuple[str, ...], *, begun: bool) -> ModelError:
     status = next((_STATUS_OF_STREAM_CODE[code] for code in codes if code in _STATUS_OF_STREAM_CODE), None)
     if status is None:  # some gateways put the status they got where the code belongs
         status = next((int(code) for code in codes if _STATUS.fullmatch(code)), None)
-    verdict = classify(status or HTTPStatus.INTERNAL_SERVER_ERROR, {}, codes, datetime.now(UTC))
-    if begun and isinstance(verdict, ModelBusy):
-        return ModelFailed(verdict.code)
-    return verdict
+    failure = classify(status or HTTPStatus.INTERNAL_SERVER_ERROR, {}, codes, datetime.now(UTC))
+    if begun and isinstance(failure, ModelBusy):
+        return ModelFailed(failure.code)
+    return failure
 
 
 def codes_of(error: object) -> tuple[str, ...]:
@@ -162,8 +162,8 @@ def provider_error_of(error: object) -> ProviderError | None:
     """
     if not isinstance(error, Mapping):
         return None
-    told = ProviderError(_name(error.get("code"), most=MOST_CODE), _name(error.get("param")))
-    return None if told == ProviderError() else told
+    reported = ProviderError(_name(error.get("code"), most=MOST_CODE), _name(error.get("param")))
+    return None if reported == ProviderError() else reported
 
 
 def add_request_id(error: ModelError, headers: Mapping[str, str]) -> None:

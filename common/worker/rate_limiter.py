@@ -1,4 +1,4 @@
-"""Let a call start when the shared limits and pauses allow it.
+"""Start a call when the shared limits and pauses allow it.
 
 A call stands in two lines, its tenant's and its model's; a line that nothing limits lets it pass. The tenant's comes
 first: who is over its own limit must not hold places of the model that others could use.
@@ -51,7 +51,7 @@ class RateLimiterStore(ScheduleStore, PauseStore, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Say for how many seconds a delivery should go back to the queue, and why."""
+    """Return a delivery to the queue for so many seconds, with the reason."""
 
     seconds: float
     code: FailureCode | None = None
@@ -59,7 +59,7 @@ class Deferred:
 
 
 class StartLimiter(Protocol):
-    """Let calls start."""
+    """Limit the starts of calls."""
 
     async def wait_for_start(self, message: TaskMessage) -> Permit | Deferred:
         """Wait until the call may start."""
@@ -173,7 +173,7 @@ class RateLimiter:
             self._model(model).record_provider_limits(provider)
 
     def _exceeds_a_minute(self, message: TaskMessage) -> bool:
-        """Tell whether a call that was refused is surely larger than the tokens of a minute that the provider named."""
+        """Return whether a refused call is surely larger than the tokens of a minute that the provider named."""
         minute = self._minutes.get(message.task.model)
         if minute is None:
             return False

@@ -1,4 +1,4 @@
-"""Bring messages back when their next try is due: visible again, or sent anew."""
+"""Redeliver messages when their next attempt is due: make them visible again, or send a copy."""
 
 import asyncio
 import importlib
@@ -46,7 +46,7 @@ class RedeliveryQueue:
     """
 
     def __init__(self, queue_url: str, on_failure: Callable[[str, int], None]) -> None:
-        """Take the queue's URL, and who is told an error's code and of how many messages it was."""
+        """Take the queue's URL, and the callback for an error's code and the number of its messages."""
         self._queue_url = queue_url
         self._on_failure = on_failure
         self._opened = AsyncExitStack()
@@ -56,14 +56,14 @@ class RedeliveryQueue:
     async def return_messages(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
         """Make messages visible again in so many seconds, rounded up: a lease must be over, not nearly over.
 
-        Failures are told and not raised: the queue's own visibility timeout then decides.
+        Failures are reported and not raised: the queue's own visibility timeout then decides.
         """
         async with asyncio.TaskGroup() as group:
             for batch in batched(waits, BATCH_SIZE, strict=False):
                 group.create_task(self._change(batch))
 
     async def extend_visibility(self, waits: Sequence[tuple[ReceivedMessage, float]]) -> None:
-        """Hide messages that are being worked on for so many seconds; failures are told and not raised."""
+        """Hide messages that are being worked on for so many seconds; failures are reported and not raised."""
         await self.return_messages(waits)
 
     async def resend(
@@ -71,8 +71,8 @@ class RedeliveryQueue:
     ) -> None:
         """Send a copy of each message, for its tenant, due in so many seconds; tell of each as soon as it is sent.
 
-        A copy has not been received yet. Whoever dies before the old message is deleted leaves both: the record
-        settles that. Failures are told and not raised.
+        A copy has not been received yet. A worker that dies before the old message is deleted leaves both: the record
+        settles that. Failures are reported and not raised.
         """
         async with asyncio.TaskGroup() as group:
             for wait in waits:

@@ -1,4 +1,4 @@
-"""Say what becomes of a task that the provider has refused for its rate."""
+"""Decide what becomes of a task that the provider refused for its rate."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -24,12 +24,12 @@ class Refusal:
 
     @property
     def is_known(self) -> bool:
-        """Tell whether the provider let others through when it refused this task, now and before."""
+        """Return whether the provider let others through when it refused this task, now and before."""
         return self.cause is RefusalCause.TASK and self.claim.own_refusals > 0
 
     @property
     def is_refunded(self) -> bool:
-        """Tell whether it costs no attempt."""
+        """Return whether it costs no attempt."""
         return self.cause is RefusalCause.MODEL or self.claim.own_refusals < MOST_REFUSALS
 
     def wait(self, backoff: Backoff) -> float:

@@ -1,6 +1,6 @@
 """Work on the messages of one invocation, several at a time, and say which have to come back.
 
-One delivery's way is told in attempt.py; here is what the deliveries share: slots, limits, time and order.
+attempt.py works on one delivery; this module has what the deliveries share: slots, limits, time and order.
 """
 
 import asyncio
@@ -146,7 +146,7 @@ class BatchRunner:
         return InvocationContext(deadlines, heartbeat, can_call=True, tenant_slots=shares)
 
     def _wanted(self, items: Sequence[WorkItem]) -> dict[str, int]:
-        """Say how many calls each tenant would have in flight here, if its cap allowed that."""
+        """Return how many calls each tenant would have in flight here, if its cap allowed that."""
         concurrency, wanted = self._calls.concurrency, Counter[str]()
         for origin, count in Counter(Origin.of(item.message) for item in items if item.message).items():
             wanted[origin.tenant] += min(count, concurrency.of_tenant(origin))
@@ -221,7 +221,7 @@ class BatchRunner:
     async def _record_waits(
         self, outcomes: Sequence[tuple[WorkItem, DeliveryOutcome]], deadlines: InvocationDeadlines
     ) -> None:
-        """Tell the records of tasks that were not claimed what they wait for: a comfort, tried once."""
+        """Record what tasks that were not claimed wait for; optional, tried once."""
         refs: defaultdict[WaitingOn, list[TaskRef]] = defaultdict(list)
         for item, outcome in outcomes:
             if item.message and outcome.waiting_on:

@@ -1,4 +1,4 @@
-"""Stand in line for the starts of one schedule that all workers share."""
+"""Wait for the starts of one schedule that all workers share."""
 
 import asyncio
 import math
@@ -81,20 +81,20 @@ class ScheduleClient:
                 raise
             if slot.is_booked and _now() <= slot.start_by and self._pauses.until(tenant) <= slot.start_at:
                 return slot.start_by
-            # Paused by its tenant, frozen meanwhile, or told to pause: what is booked goes unused.
+            # Paused by its tenant, frozen meanwhile, or paused: what is booked is not used.
             self.correct(-tokens_of(slot, request))
         return math.inf
 
     def pause(self, seconds: float, tenant: str | None = None) -> None:
-        """Let nothing that waits here start for so long: of one tenant, or at all."""
+        """Pause what waits here for so long: of one tenant, or at all."""
         self._pauses.note(_now(), seconds, tenant)
 
     def correct(self, tokens: int) -> None:
-        """Tell how many tokens a call has used beyond its cost."""
+        """Report how many tokens a call has used beyond its cost."""
         self._tokens += tokens
 
     def let_through(self, tenant: str) -> None:
-        """Tell that the provider has begun to answer a call of this tenant."""
+        """Report that the provider has begun to answer a call of this tenant."""
         self._let_through[tenant] += 1
 
     def record_provider_limits(self, provider: ProviderLimits) -> None:
@@ -134,7 +134,7 @@ class ScheduleClient:
 
     async def _reserve_for_all(self, batch: StartBatch) -> None:
         try:
-            # At least one turn of the loop: whoever begins to wait in it joins.
+            # At least one turn of the loop: every call that begins to wait in it joins.
             await asyncio.sleep(max(0.0, self._booked_until - _now()) * BATCH_SHARE)
         finally:
             self._close(batch)

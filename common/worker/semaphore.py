@@ -1,4 +1,4 @@
-"""Let only so many calls run at a time, by limits that may change while they do, and share them among tenants."""
+"""Limit how many calls run at a time, by limits that may change meanwhile, and share the slots among tenants."""
 
 import asyncio
 from collections import Counter, deque
@@ -10,7 +10,7 @@ from common.worker.concurrency import Origin
 
 
 class Limits(Protocol):
-    """Say how many calls may run; looked up whenever a slot may be free."""
+    """Return how many calls may run; read whenever a slot may be free."""
 
     @property
     def most(self) -> int:

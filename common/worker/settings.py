@@ -22,7 +22,7 @@ LEAST_LEASE_SECONDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Say how the worker works; times in seconds."""
+    """Hold the settings of the worker; times in seconds."""
 
     queue_url: str
     webhook_queue_url: str

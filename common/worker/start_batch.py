@@ -9,7 +9,7 @@ from common.domain.rate_limits import StartRequest
 
 @dataclass(frozen=True, slots=True)
 class StartDenied:
-    """Say after how many seconds a start may be had; that is too far ahead to wait for it here."""
+    """Return after how many seconds a call may start; that is too long to wait for here."""
 
     seconds: float
     is_paused: bool
@@ -17,7 +17,7 @@ class StartDenied:
 
 @dataclass(frozen=True, slots=True)
 class BookedStart:
-    """Say when a call may start, and by when it must have. One that is not booked must be asked for again then."""
+    """Hold when a call may start, and by when it must have. A start that is not booked must be requested again then."""
 
     start_at: float
     start_by: float
@@ -25,7 +25,7 @@ class BookedStart:
 
 
 class StartBatch:
-    """Hold those who ask in one call, which is `task`: whoever leaves, it goes on for the others."""
+    """Hold the waiters of one call, which is `task`. The call goes on for the others when one of them is cancelled."""
 
     task: asyncio.Task[None]
 
@@ -54,14 +54,14 @@ class StartBatch:
         return unused
 
     def fail(self, error: Exception) -> None:
-        """Tell those who still wait that nothing could be asked."""
+        """End the wait of the others with the error."""
         for _, future in self._waiting:
             if not future.done():
                 future.set_exception(error)
 
     @property
     def is_left(self) -> bool:
-        """Tell whether nobody waits any more."""
+        """Return whether no call waits any more."""
         return all(answer.done() for _, answer in self._waiting)
 
     async def end(self) -> None:

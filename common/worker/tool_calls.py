@@ -70,11 +70,11 @@ class _Call:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether the arguments so far are a whole JSON object. Its braces are counted, it is not parsed."""
+        """Return whether the arguments so far are a whole JSON object. Its braces are counted, it is not parsed."""
         return self.size > 0 and self.depth == 0 and self.arguments[-1].rstrip().endswith(("}", "]"))
 
     def repeats(self, arguments: str) -> bool:
-        """Tell whether these are the whole arguments again, as some servers send them at the end."""
+        """Return whether these are the whole arguments again, as some servers send them at the end."""
         return self.is_complete and len(arguments) == self.size and arguments == "".join(self.arguments)
 
     def add(self, piece: _Piece) -> None:
@@ -92,7 +92,7 @@ class _Call:
             self.depth += piece.arguments.count("{") - piece.arguments.count("}")
 
     def is_followed_by(self, piece: _Piece) -> bool:
-        """Tell whether a piece with this call's place, or ID, begins the next call."""
+        """Return whether a piece with this call's place, or ID, begins the next call."""
         if not piece.name or not self.name:
             return False
         has_new_id = piece.call_id not in {"", self.call_id}
@@ -115,7 +115,7 @@ class ToolCallAccumulator:
         """Of all arguments so far."""
 
     def __bool__(self) -> bool:
-        """Tell whether there is any call."""
+        """Return whether there is any call."""
         return bool(self._calls)
 
     def add(self, raw: object) -> bool:

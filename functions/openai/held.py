@@ -64,7 +64,7 @@ class UnlimitedHeldCalls:
 
     @asynccontextmanager
     async def holding(self, tenant: str) -> AsyncGenerator[bool]:  # noqa: ARG002  # the protocol's
-        """Let the call be held."""
+        """Yield True: the call may be held."""
         yield True
 
 

@@ -132,7 +132,7 @@ class Provider:
 
 
 class _NoClient:
-    """Stand where LangChain keeps its SDK's clients: calls past the service's limits are refused."""
+    """Replace LangChain's SDK clients: calls past the service's limits are refused."""
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
