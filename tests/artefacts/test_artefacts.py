@@ -273,6 +273,7 @@ BUDGETS = {
     "CancelFunction": POWERTOOLS | CACHE,
     "DeadLetterFunction": POWERTOOLS | CACHE,
     "DocsFunction": set[str](),
+    "OpenaiFunction": POWERTOOLS | BOTO3 | CACHE | {"msgspec"},
     "ReceiptFunction": POWERTOOLS | CACHE,
     "StatusFunction": POWERTOOLS | CACHE,
     "SubmitFunction": POWERTOOLS | BOTO3 | CACHE | {"msgspec"},

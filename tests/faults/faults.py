@@ -1,10 +1,10 @@
 """Define a fault and the assertions after it: the guarantees of the design, and the exact cost."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from tests.faults.model import answer_to
+from tests.faults.model import answer_to, refusal_to
 from tests.faults.site import Timing
 from tests.faults.world import TERMINAL, World
 
@@ -128,6 +128,13 @@ async def strike(fault: Fault, world: World) -> Row:
     return row
 
 
+def _is_answer(task: Mapping[str, Any], prompt: str) -> bool:
+    """Return whether a completed task has what the model said: its answer, or its refusal."""
+    if "refusal" in task:
+        return bool(task["refusal"] == refusal_to(prompt) and task["result"] == "")
+    return bool(task["result"] == answer_to(prompt))
+
+
 async def _judge_tasks(fault: Fault, world: World, row: Row) -> None:
     now = await world.look() if world.accepted else {}
     assert now is not None, "status does not answer"
@@ -139,7 +146,7 @@ async def _judge_tasks(fault: Fault, world: World, row: Row) -> None:
         if task["status"] not in TERMINAL or (task["status"] == "failed" and not task.get("error")):
             row.lost += 1
             row.wrong.append(f"{task_id} is {task['status']} without an end")
-        elif task["status"] == "completed" and task["result"] != answer_to(prompt):
+        elif task["status"] == "completed" and not _is_answer(task, prompt):
             row.lost += 1
             row.wrong.append(f"{task_id} has another answer than the model gave")
         elif task != first and not fault.lost:

@@ -69,6 +69,11 @@ def answer_to(prompt: str) -> str:
     return f"The answer to “{prompt}”, and nothing else."
 
 
+def refusal_to(prompt: str) -> str:
+    """Return the text in which the model refuses a prompt."""
+    return f"I can't help with {prompt}"
+
+
 @dataclass(slots=True)
 class Model:
     """The server. `moments`: `asked` (a call has come), `half` (half of its answer is out), `told` (all of it is)."""
@@ -230,7 +235,7 @@ async def _error_in_stream(model: Model, call: Call) -> web.StreamResponse:
 
 async def _refusal(_: Model, call: Call) -> web.StreamResponse:
     response = await _started(call)
-    await _send(response, {"refusal": f"I can't help with {call.prompt}"})
+    await _send(response, {"refusal": refusal_to(call.prompt)})
     await _send(response, {}, "stop")
     await response.write_eof()
     return response

@@ -118,7 +118,7 @@ PLANTED: Final = (
     # That it overlooks another one, test_retry.py finds: two retries that cross are too rare to be met here.
     Fault("retry denies its own repeat", "retry", "if found[2] == batch_id then return 1 end", ""),
     # events
-    Fault("an end is not marked", "lifecycle", "  mark_end(key, status)\n", ""),
+    Fault("an end is not marked", "lifecycle", "  mark_end(key, status, fields.finish_reason)\n", ""),
     Fault("an event is due before the last end", "batch_event", "string.find(marks, '.', 1, true) or ", ""),
     Fault("an event is due again", "batch_event", "redis.call('HGET', batch, 'announced')", "false"),
     Fault("an event is told as another end", "batch_event", "cancelled = 'x' }", "cancelled = 'f' }"),
