@@ -27,7 +27,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
 
 RESPONSES = "/openai/v1/responses"
-BODIES = {
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("/openai/v1/chat/completions", "post"): {"model": "small", "messages": [{"role": "user", "content": "Hello"}]},
     (RESPONSES, "post"): {"model": "small", "input": "Hello"},
     ("/openai/v1/embeddings", "post"): {"model": "embedder", "input": "Hello"},
