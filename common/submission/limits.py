@@ -8,6 +8,7 @@ from typing import Final
 
 from common.domain.errors import InvalidRequest, RequestTooLarge
 from common.domain.request import Kind, Request
+from common.webhooks.model import BadAddress, target_of
 
 LONGEST_RETENTION_SECONDS: Final = 30 * 86_400
 """How long an ended task can be kept, at most."""
@@ -76,6 +77,13 @@ class Limits:
             pointer=place,
             code="model_not_supported",
         )
+
+    def check_webhook_url(self, url: str, pointer: str) -> None:
+        """Refuse an address that a webhook may not have. The address that its host resolves to is checked later."""
+        try:
+            target_of(url, allow_loopback=self.allow_loopback)
+        except BadAddress as rule:
+            raise InvalidRequest(str(rule), pointer=pointer, code="invalid_webhook_url") from None
 
     def check_size(self, request: Request, place: str) -> int:
         """Return the bytes that a request takes in the queue; `place` is its JSON pointer.

@@ -15,7 +15,7 @@ from common.domain.request import Kind
 from common.domain.task import FailureCode, TaskRecord, TaskRef
 from common.domain.transitions import EndOutcome
 from common.submission.limits import Limits
-from common.webhooks.model import LONGEST_URL, RESPONSE_EVENTS, BadAddress, Webhook, target_of
+from common.webhooks.model import LONGEST_URL, RESPONSE_EVENTS, Webhook
 from functions.openai.call import OpenAICall
 from functions.openai.chat_request import UNSUPPORTED
 from functions.openai.endpoint_request import parse_endpoint_request, without
@@ -180,10 +180,7 @@ class Responses:
 
 def _webhook(given: dict[str, Any], limits: Limits) -> Webhook:
     options = shaped(given, WebhookOptions, "/webhook")
-    try:
-        target_of(options.url, allow_loopback=limits.allow_loopback)
-    except BadAddress as rule:
-        raise InvalidRequest(str(rule), pointer="/webhook/url", code="invalid_webhook_url") from None
+    limits.check_webhook_url(options.url, "/webhook/url")
     return Webhook(options.url, RESPONSE_EVENTS)
 
 

@@ -16,7 +16,7 @@ from common.domain.request import Kind, Request
 from common.kinds.chat.validation import check_messages, check_params
 from common.submission.limits import Limits
 from common.submission.model import Prompt, SubmitCall
-from common.webhooks.model import BATCH_EVENTS, BadAddress, Webhook, WebhookEvent, target_of
+from common.webhooks.model import BATCH_EVENTS, Webhook, WebhookEvent
 from functions.submit.requests import kind_of_call, parse_request
 from functions.submit.schema import OBJECTS, CallBody, NamedInput, PromptBody, Terms, WebhookBody, WorkflowBody
 from functions.submit.template import CUSTOM_ID, Template, read_template
@@ -236,16 +236,13 @@ def _with_terms(call: Terms, prompts: Sequence[Prompt], limits: Limits) -> Submi
         raise InvalidRequest(
             f"must be at most the retention, which is {retention}", pointer="/deadline_seconds", code="invalid_value"
         )
-    webhook = None if call.webhook is None else _webhook(call.webhook, allow_loopback=limits.allow_loopback)
+    webhook = None if call.webhook is None else _webhook(call.webhook, limits)
     return SubmitCall(tuple(prompts), deadline, retention, call.metadata, webhook)
 
 
-def _webhook(body: WebhookBody, *, allow_loopback: bool) -> Webhook:
+def _webhook(body: WebhookBody, limits: Limits) -> Webhook:
     """Return the webhook of a call. The address that its host name resolves to is checked before each delivery."""
-    try:
-        target_of(body.url, allow_loopback=allow_loopback)
-    except BadAddress as rule:
-        raise InvalidRequest(str(rule), pointer="/webhook/url", code="invalid_webhook_url") from None
+    limits.check_webhook_url(body.url, "/webhook/url")
     for index, event in enumerate(body.events or []):
         if event not in BATCH_EVENTS:
             raise InvalidRequest(

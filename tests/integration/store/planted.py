@@ -121,12 +121,12 @@ PLANTED: Final = (
     Fault("an end is not marked", "lifecycle", "  mark_end(key, status, fields.finish_reason)\n", ""),
     Fault("an event is due before the last end", "batch_event", "string.find(marks, '.', 1, true) or ", ""),
     Fault("an event is due again", "batch_event", "redis.call('HGET', batch, 'announced')", "false"),
-    Fault("an event is told as another end", "batch_event", "cancelled = 'x' }", "cancelled = 'f' }"),
+    Fault("an event is reported as another end", "batch_event", "cancelled = 'x' }", "cancelled = 'f' }"),
     Fault(
         "a rebuilt batch has no webhook", "lifecycle", "write_webhook(KEYS[2], header.webhook, header.batch_size)", ""
     ),
     Fault(
-        "an event that is not on its queue is told once",
+        "an event that is not on its queue is reported once",
         "announce",
         "may_leave_to_sender and not is_newly",
         "not is_newly",
